@@ -1,0 +1,10 @@
+"""rosetta-ref: a reference converter between GGUF, SafeTensors and APR.
+
+Read it from the ground up: `quant` (blocks to numbers), `archive` (what a file holds), `formats` (the three files),
+`architectures` (what names and numbers mean), `convert` (the six pairs), `cli`.
+"""
+
+from rosetta_ref.errors import RosettaError
+
+__all__ = ["RosettaError", "__version__"]
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What names and numbers mean: Hugging Face <-> GGUF names, head order, configuration, tokenizer."""

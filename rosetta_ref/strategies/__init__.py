@@ -1,0 +1,1 @@
+"""Hypothesis strategies for blocks, tensors, archives and models, public for other projects' tests."""
