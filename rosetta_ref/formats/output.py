@@ -1,0 +1,111 @@
+"""The one engine that writes: pieces stream into a temporary file beside the target, which is renamed when it is whole.
+
+The pieces are produced ahead by a few threads (decoding is where the time goes) and written in order by the caller's
+thread, so the memory in flight is a handful of chunks, whatever the model's size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from rosetta_ref.archive import CHUNK, Bytes, Tensor
+from rosetta_ref.errors import RosettaError
+
+Progress = Callable[[int], None]
+Piece = bytes | Tensor | int
+
+
+class WriteError(RosettaError):
+    """The target can be written."""
+
+
+def temporary_name(path: Path) -> Path:
+    """The name under which a file is written before it is renamed to `path`."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def write_file(
+    path: str | Path, pieces: Sequence[Piece], *, crc_footer: bool = False, progress: Progress | None = None
+) -> None:
+    """Write pieces back to back: bytes, tensors (streamed), or a number of zero bytes.
+
+    With `crc_footer` the zlib CRC-32 of everything is appended, little-endian. Nothing is left behind on an error.
+    Raises WriteError where the system refuses.
+    """
+    target = Path(path)
+    partial = temporary_name(target)
+    try:
+        with partial.open("wb", buffering=0) as file:
+            crc = 0
+            for chunk in _ahead(pieces):
+                _write_all(file.fileno(), chunk)
+                crc = zlib.crc32(chunk, crc) if crc_footer else 0
+                if progress is not None:
+                    progress(len(chunk))
+            if crc_footer:
+                _write_all(file.fileno(), np.frombuffer(crc.to_bytes(4, "little"), np.uint8))
+        partial.replace(target)
+    except OSError as error:
+        _discard(partial)
+        raise WriteError(f"cannot write: {error.strerror or error}", file=target) from error
+    except BaseException:
+        _discard(partial)
+        raise
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _write_all(descriptor: int, data: Bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _ahead(pieces: Sequence[Piece], threads: int = 2, depth: int = 4) -> Iterator[Bytes]:
+    """The bytes of the pieces in order, computed up to `depth` chunks ahead."""
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[tuple[Future[Bytes], Tensor | None, int, int]] = deque()
+    try:
+        for piece, start, stop in _steps(pieces):
+            waiting.append((pool.submit(_produce, piece, start, stop), piece if isinstance(piece, Tensor) else None, start, stop))
+            if len(waiting) > depth:
+                yield from _finish(waiting)
+        while waiting:
+            yield from _finish(waiting)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _steps(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
+    for piece in pieces:
+        if isinstance(piece, Tensor):
+            yield from ((piece, start, stop) for start, stop in piece.spans())
+        else:
+            size = piece if isinstance(piece, int) else len(piece)
+            yield from ((piece, start, min(start + CHUNK, size)) for start in range(0, size, CHUNK))
+
+
+def _produce(piece: Piece, start: int, stop: int) -> Bytes:
+    if isinstance(piece, Tensor):
+        return piece.source.read(start, stop)
+    if isinstance(piece, int):
+        return np.zeros(stop - start, np.uint8)
+    return np.frombuffer(piece, np.uint8)[start:stop]
+
+
+def _finish(waiting: deque[tuple[Future[Bytes], Tensor | None, int, int]]) -> Iterator[Bytes]:
+    future, tensor, start, stop = waiting.popleft()
+    yield future.result()
+    if tensor is not None:
+        tensor.source.release(start, stop)
