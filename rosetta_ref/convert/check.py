@@ -1,0 +1,149 @@
+"""After writing, before the rename: the new file is read again and compared with what it ought to hold.
+
+The expectation is computed anew from the source (carried: the source's own bytes; decoded: the reference decoder), so an
+error anywhere in writing, reading or the disk between shows, whatever the writer believed it wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from rosetta_ref.archive import Archive, Bytes, Tensor
+from rosetta_ref.convert.report import ProgressLike
+from rosetta_ref.errors import RosettaError
+
+_THREADS = 2
+
+
+class MismatchError(RosettaError):
+    """What was written equals what was to be written, tensor by tensor and byte by byte."""
+
+
+class InventedValueError(RosettaError):
+    """A conversion makes no NaN, no Inf and no mean beyond 100 that its source does not have."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """SHA-256 of a tensor's bytes: as stored in the source, and as written."""
+
+    written: str
+    source: str | None = None
+
+
+def check(
+    written: Archive,
+    expected: Archive,
+    origins: Mapping[str, Tensor],
+    *,
+    hashed: Iterable[str] = (),
+    hash_origins: bool = False,
+    progress: ProgressLike | None = None,
+) -> dict[str, Sums]:
+    """Compare every tensor; give the SHA-256 sums of those named in `hashed`.
+
+    `origins` maps the names of tensors whose numbers were converted to the tensors they come from: those are also searched
+    for values that the source does not have. Raises MismatchError or InventedValueError, naming tensor and index.
+    """
+    _same_names(written, expected)
+    wanted = set(hashed)
+    lock = threading.Lock()
+
+    def advance(count: int) -> None:
+        if progress is not None:
+            with lock:
+                progress.advance(count)
+
+    def one(name: str) -> tuple[str, Sums | None]:
+        tensor, right = written.tensors[name], expected.tensors[name]
+        if (tensor.type.name, tensor.shape) != (right.type.name, right.shape):
+            raise MismatchError(
+                f"is {tensor.type.name} {list(tensor.shape)}, expected {right.type.name} {list(right.shape)}",
+                file=tensor.file, tensor=name,
+            )  # fmt: skip
+        digest = hashlib.sha256() if name in wanted else None
+        for start, stop in right.spans():
+            found, needed = tensor.source.read(start, stop), right.source.read(start, stop)
+            _same_bytes(tensor, start, found, needed)
+            if digest is not None:
+                digest.update(found)
+            tensor.source.release(start, stop)
+            right.source.release(start, stop)
+            advance(stop - start)
+        if name in origins:
+            _nothing_invented(tensor, origins[name])
+        if digest is None:
+            return name, None
+        return name, Sums(digest.hexdigest(), sha256(origins.get(name, right)) if hash_origins else None)
+
+    names = sorted(expected.tensors, key=lambda name: -expected.tensors[name].nbytes)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return {name: sums for name, sums in pool.map(one, names) if sums is not None}
+
+
+def sha256(tensor: Tensor) -> str:
+    """The SHA-256 of a tensor's stored bytes, in hex; streams."""
+    digest = hashlib.sha256()
+    for chunk in tensor.chunks():
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_all(tensors: Iterable[Tensor]) -> dict[str, str]:
+    """The SHA-256 of each tensor by name, on all cores."""
+    ordered = sorted(tensors, key=lambda tensor: -tensor.nbytes)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip([t.name for t in ordered], pool.map(sha256, ordered), strict=True))
+
+
+def _same_names(written: Archive, expected: Archive) -> None:
+    missing = expected.tensors.keys() - written.tensors.keys()
+    invented = written.tensors.keys() - expected.tensors.keys()
+    if missing or invented:
+        some = sorted(missing or invented)[0]
+        raise MismatchError(f"{len(missing)} tensors are missing and {len(invented)} invented", file=written.path, tensor=some)
+
+
+def _same_bytes(tensor: Tensor, start: int, found: Bytes, needed: Bytes) -> None:
+    if found.nbytes != needed.nbytes:
+        raise MismatchError(f"{found.nbytes} bytes, expected {needed.nbytes}", file=tensor.file, tensor=tensor.name)
+    words = found.nbytes // 8 * 8
+    if np.array_equal(found[:words].view(np.uint64), needed[:words].view(np.uint64)) and np.array_equal(
+        found[words:], needed[words:]
+    ):
+        return
+    first = int(np.flatnonzero(found != needed)[0])
+    kind = tensor.type.sized(tensor.count)
+    element = (start + first) // kind.block_bytes * kind.elements
+    index = tuple(int(i) for i in np.unravel_index(min(element, tensor.count - 1), tensor.shape)) if tensor.shape else ()
+    raise MismatchError(
+        f"byte {start + first} is {found[first]:#04x}, expected {needed[first]:#04x}, in the block of element {index}",
+        file=tensor.file, tensor=tensor.name, offset=(tensor.offset or 0) + start + first,
+    )  # fmt: skip
+
+
+def _nothing_invented(tensor: Tensor, origin: Tensor) -> None:
+    """Look for NaN, Inf and a huge mean that the source does not have at that place. Elements are in the same order."""
+    from rosetta_ref.streaming import value_chunks
+
+    if tensor.type.name == "F32" and origin.type.decode is not None:
+        return  # byte-equal to the decoded source: the very same numbers
+    total, total_origin = 0.0, 0.0
+    for (first, values), (_, before) in zip(value_chunks(tensor), value_chunks(origin), strict=True):
+        strange = ~np.isfinite(values) & np.isfinite(before)
+        if strange.any():
+            place = int(np.flatnonzero(strange)[0])
+            index = tuple(int(i) for i in np.unravel_index(first + place, tensor.shape))
+            raise InventedValueError(
+                f"element {index} is {values[place]}, {before[place]} in the source", file=tensor.file, tensor=tensor.name
+            )
+        total += float(np.sum(values, dtype=np.float64))
+        total_origin += float(np.sum(before, dtype=np.float64))
+    if tensor.count and abs(total / tensor.count) > 100 >= abs(total_origin / tensor.count):
+        raise InventedValueError(f"the mean is {total / tensor.count:g}", file=tensor.file, tensor=tensor.name)
