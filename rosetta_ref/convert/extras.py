@@ -19,13 +19,14 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.quant import TYPES
 
 PREFIX = "rosetta."
 _SHARDS, _FILES, _FILE, _DIGEST = "rosetta.safetensors", "rosetta.files", "rosetta.file.", "rosetta.digest"
@@ -135,3 +136,11 @@ def _left_out(tensor: Tensor, source: Archive) -> dict[str, Any]:
     if tensor.nbytes > _LARGEST_INLINE:
         raise LeftOutTensorError(f"{tensor.nbytes} bytes that GGUF has no place for", file=tensor.file, tensor=tensor.name)
     return record | {"base64": base64.b64encode(tensor.data.tobytes()).decode()}
+
+
+def left_out_tensor(name: str, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
+    """A tensor that GGUF left out, as it was remembered."""
+    kind, shape = TYPES[record["type"]], tuple(record["shape"])
+    if "copy_of" in record:
+        return replace(tensors[record["copy_of"]], name=name)
+    return Tensor.of(name, kind, shape, base64.b64decode(record["base64"]))

@@ -1,0 +1,120 @@
+"""From any file to the canonical model: GGUF's names, row order and typed metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rosetta_ref.architectures import aprender, huggingface
+from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.convert import extras, kept
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.recode import decoded
+
+#: What loaders look for beside the weights.
+COMPANIONS = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
+    "chat_template.json", "preprocessor_config.json",
+)  # fmt: skip
+_LARGEST_COMPANION = 1 << 28
+
+
+class CompanionTooLargeError(RosettaError):
+    """A configuration or tokenizer file is at most 256 MiB."""
+
+
+@dataclass
+class Source:
+    """A source file: its archive as stored, the canonical model, and what is known of how the two belong together."""
+
+    archive: Archive
+    model: Archive
+    restored: set[str] = field(default_factory=set)
+    changed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+
+
+def read_source(
+    path: Path, kind: str, *, lenient: bool = False, keep_names: bool = False, extra_keys: bool = True
+) -> Source:
+    """Read a file of format "gguf", "apr" or "safetensors" as a canonical model."""
+    if kind == "gguf":
+        archive = gguf.read(path, lenient=lenient)
+        source = Source(archive, archive)
+    elif kind == "apr":
+        archive = apr.read(path)
+        source = Source(archive, aprender.from_apr(archive, keep_names=keep_names))
+    else:
+        source = _read_safetensors(path, keep_names=keep_names)
+    source.notes += source.archive.notes
+    if not extra_keys:
+        metadata = extras.strip(source.model.metadata)
+        source.model = Archive("gguf", metadata, source.model.tensors, source.model.path, source.model.parts)
+    return source
+
+
+def companion_files(path: Path) -> dict[str, bytes]:
+    """Configuration and tokenizer files of a directory, or beside a file, by name."""
+    folder = path if path.is_dir() else path.parent
+    names = [name for name in COMPANIONS if (folder / name).is_file()]
+    names += sorted(file.name for file in folder.glob("*.safetensors.index.json")) if path.is_dir() else []
+    for name in names:
+        if (folder / name).stat().st_size > _LARGEST_COMPANION:
+            raise CompanionTooLargeError(f"{(folder / name).stat().st_size} bytes", file=folder / name)
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
+    archive = safetensors.read(path)
+    files = companion_files(path)
+    notes: list[str] = []
+    folder = path if path.is_dir() else path.parent
+    known = kept.read_kept(archive, folder, files, notes)
+    if known is not None:
+        return _with_kept(archive, known, files, notes)
+    if keep_names:
+        model = Archive("gguf", {}, dict(archive.tensors), path, archive.parts)
+        names = {name: name for name in model.tensors}
+    else:
+        model = huggingface.from_huggingface(archive, files, name=path.resolve().stem if path.is_file() else path.resolve().name)
+        names = huggingface.hf_names(model)
+    extras.remember(model, archive, files, names)
+    return Source(archive, model, notes=notes)
+
+
+def _with_kept(archive: Archive, known: kept.Kept, files: dict[str, bytes], notes: list[str]) -> Source:
+    """The model that `rosetta/` describes, with the tensors that changed taken from the weights."""
+    metadata = known.metadata
+    changed_config = [name for name in known.companions_changed if name != "generation_config.json"]
+    if changed_config:
+        notes.append(f"{', '.join(changed_config)} changed since: the metadata is taken from the files")
+        metadata = huggingface.from_huggingface(archive, files).metadata
+    changed, tensors = set(known.changed), {}
+    for name, record in known.records.items():
+        if record["kept"] and name not in changed:
+            tensors[name] = known.blocks[name]
+            continue
+        weight = huggingface.tensor_from_huggingface(archive.tensors[record["name"]], name, metadata)
+        tensors[name] = weight if name in changed else decoded_back(weight, record["type"])
+    stray = archive.tensors.keys() - {record["name"] for record in known.records.values()}
+    for hf_name in sorted(stray):
+        tensor = huggingface.tensor_from_huggingface(archive.tensors[hf_name], None, metadata)
+        tensors[tensor.name] = tensor
+        changed.add(tensor.name)
+    notes += [f"{name} was changed: taken from the weights" for name in sorted(changed)]
+    model = Archive("gguf", metadata, tensors, archive.path, archive.parts)
+    return Source(archive, model, set(tensors) - changed, sorted(changed), notes)
+
+
+def decoded_back(weight: Tensor, original: str) -> Tensor:
+    """A stored float in the type it had; the digest said that this gives the original bits."""
+    return weight if weight.type.name == original else decoded(weight, original)
+

@@ -1,0 +1,176 @@
+"""From the canonical model to what is written: an archive of the target format and the files beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from rosetta_ref.architectures import aprender, huggingface, mixes
+from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.convert import extras
+from rosetta_ref.convert.exact import exact_type, survives
+from rosetta_ref.convert.policy import Action, has_apr_code, require, rule_for
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import safetensors
+from rosetta_ref.quant import TYPES
+from rosetta_ref.convert.repack import repacked
+from rosetta_ref.recode import decoded, encoded
+from rosetta_ref.streaming import value_chunks
+
+_DTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
+
+
+class OptionError(RosettaError):
+    """An option has one of its values, and goes with the target."""
+
+
+@dataclass
+class Plan:
+    """What is to be written.
+
+    `origins` maps the names of tensors whose numbers are converted to the tensors they come from, in the same element order;
+    `actions` says what happened to each tensor; `layout` is how a directory is cut into shards; `kept` names the tensors
+    (of the model) whose original bytes go into `rosetta/`, None where that folder is not written.
+    """
+
+    archive: Archive
+    files: dict[str, bytes] = field(default_factory=dict)
+    origins: dict[str, Tensor] = field(default_factory=dict)
+    actions: Counter[str] = field(default_factory=Counter)
+    layout: list[safetensors.Shard] = field(default_factory=list)
+    hf_names: dict[str, str] = field(default_factory=dict)
+    exact: bool = True
+    keep: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_gguf(model: Archive, *, wanted: str | None) -> Plan:
+    """Every type that ggml knows is carried."""
+    plan = Plan(Archive("gguf", dict(model.metadata), {}, model.path))
+    _recode_all(plan, model, "gguf", wanted=wanted)
+    return plan
+
+
+def plan_apr(model: Archive, *, wanted: str | None, native: bool, keep_names: bool, extra_keys: bool) -> Plan:
+    """Types without a code of APR's are carried as bytes, or decoded with `native`."""
+    shaped = Archive("gguf", dict(model.metadata), {}, model.path)
+    plan = Plan(shaped)
+    _recode_all(plan, model, "apr", wanted=wanted, native=native)
+    foreign = [name for name, tensor in shaped.tensors.items() if not has_apr_code(tensor.type)]
+    if foreign:
+        plan.notes.append(f"apr cannot compute with {len(foreign)} tensors (no code for their type); --apr-native decodes them")
+    plan.archive = aprender.to_apr(shaped, keep_names=keep_names, extra=extra_keys)
+    names = dict(zip(shaped.tensors, aprender.apr_names(shaped, keep_names=keep_names), strict=True))
+    plan.origins = {names[name]: tensor for name, tensor in plan.origins.items() if plan.archive.tensors[names[name]].source}
+    return plan
+
+
+def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, native: bool = False) -> None:
+    if wanted is not None:
+        plan.archive.metadata.update(mixes.metadata_for(wanted.upper(), plan.archive.metadata))
+    for name, tensor in model.tensors.items():
+        kind = mixes.encoded_type(tensor, wanted.upper()) if wanted is not None else tensor.type.name
+        if kind != tensor.type.name:
+            made = encoded(tensor, kind)
+            plan.actions[Action.ENCODED] += 1
+            plan.origins[name] = tensor
+        else:
+            rule = rule_for(tensor.type, target, tensor.shape[-1] if tensor.shape else 1, apr_native=native)
+            require(rule, tensor, target)
+            plan.actions[rule.action] += 1
+            if rule.action is Action.CARRIED:
+                made = tensor
+            elif rule.action is Action.REPACKED:
+                made = repacked(tensor, rule.type)
+            else:
+                made = decoded(tensor, rule.type)
+                plan.origins[name] = tensor
+        plan.archive.tensors[name] = made
+
+
+def plan_safetensors(
+    model: Archive, *, dtype: str, keep_blocks: bool, keep_names: bool, max_shard_size: int, file_name: str | None
+) -> Plan:
+    """Blocks are decoded; a remembered directory comes back as it was."""
+    notes: list[str] = []
+    remembered = extras.recall(model, notes)
+    if keep_names:
+        shaped, files, names = replace(model, format="safetensors", metadata={}), {}, {name: name for name in model.tensors}
+    else:
+        shaped, files = huggingface.to_huggingface(model)
+        names = huggingface.hf_names(model)
+    plan = Plan(Archive("safetensors", {"format": "pt"}, {}, model.path), files, hf_names=names, notes=notes)
+    if remembered is not None and dtype == "exact" and _as_remembered(plan, shaped, remembered, model):
+        return plan
+    if remembered is not None:
+        plan.files = {name: data for name, data in remembered.files.items() if not name.endswith(".index.json")}
+    plan.keep = keep_blocks
+    _decode_all(plan, shaped, dtype)
+    plan.layout = (
+        [safetensors.Shard(file_name, list(plan.archive.tensors), plan.archive.metadata)]
+        if file_name is not None
+        else safetensors.plan_shards(plan.archive, max_shard_size)
+    )
+    return plan
+
+
+def _decode_all(plan: Plan, shaped: Archive, dtype: str) -> None:
+    if dtype != "exact" and dtype not in _DTYPES:
+        raise OptionError(f"--dtype {dtype} is none of exact, f32, f16, bf16")
+    floats = [t for t in shaped.tensors.values() if t.type.decode is not None and t.type.name not in ("F64", *_INTEGERS)]
+    wanted = exact_type(floats) if dtype == "exact" else _DTYPES[dtype]
+    plan.exact = dtype == "exact"
+    for name, tensor in shaped.tensors.items():
+        rule = rule_for(tensor.type, "safetensors", 0, float_type=wanted)
+        require(rule, tensor, "safetensors")
+        recast = tensor.type.name in ("F32", "F16", "BF16") and tensor.type.name != wanted
+        if rule.action is Action.CARRIED and not recast:
+            plan.archive.tensors[name] = tensor
+            plan.actions[Action.CARRIED] += 1
+        else:
+            plan.archive.tensors[name] = decoded(tensor, wanted)
+            plan.origins[name] = tensor
+            plan.actions[Action.DECODED] += 1
+    plan.archive.metadata = {"format": "pt"}
+
+
+_INTEGERS = ("I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
+
+
+def _as_remembered(plan: Plan, shaped: Archive, directory: extras.Directory, model: Archive) -> bool:
+    """Plan the very directory the model came from, where every tensor still has its bits; False where one has not."""
+    tensors: dict[str, Tensor] = {}
+    for name, kind in directory.types.items():
+        if name in directory.left_out:
+            continue
+        tensor = shaped.tensors.get(name)
+        if tensor is None or not _restorable(tensor, kind):
+            plan.notes.append(f"{name} is no longer as it was in the Hugging Face directory: written anew")
+            return False
+        tensors[name] = tensor if tensor.type.name == kind else decoded(tensor, kind)
+    if set(shaped.tensors) - set(tensors):
+        return False
+    for name, record in directory.left_out.items():
+        tensors[name] = extras.left_out_tensor(name, record, tensors)
+    plan.archive.tensors = {name: tensors[name] for name in directory.types}
+    plan.files = dict(directory.files)
+    plan.layout = [safetensors.Shard(s["file"], list(s["tensors"]), s["metadata"]) for s in directory.shards]
+    plan.archive.metadata = dict(directory.shards[0]["metadata"] or {}) if directory.shards else {}
+    plan.actions[Action.RESTORED] += len(tensors)
+    return True
+
+
+def _restorable(tensor: Tensor, kind: str) -> bool:
+    if tensor.type.name == kind:
+        return True
+    if tensor.type.name != "F32" or kind not in ("F16", "BF16"):
+        return False
+    return all(survives(values, kind) for _, values in value_chunks(tensor))
+
+
+def type_of(name: str) -> str:
+    """The exact name of a type given in any case. Raises OptionError for an unknown one."""
+    for known in TYPES:
+        if known.lower() == name.lower():
+            return known
+    raise OptionError(f"--type {name} is not a type", hint=f"Known: {', '.join(TYPES)}.")
