@@ -10,7 +10,9 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_SLOW_IS_FINE, max_examples=50)
 # The same examples on every run, so that a red build is red for everybody.
-settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True, max_examples=30, database=None)
+settings.register_profile(
+    "ci", parent=settings.get_profile("default"), derandomize=True, max_examples=30, database=None
+)
 settings.register_profile(
     "nightly",
     parent=settings.get_profile("default"),

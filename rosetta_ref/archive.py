@@ -6,6 +6,7 @@ give any span of bytes on demand, so a conversion streams and its memory does no
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 from collections.abc import Iterator
@@ -82,10 +83,8 @@ class FileMap:
         """Give up the map; views that are still alive keep the pages, not the descriptor."""
         self.bytes = np.empty(0, np.uint8)
         if self._map is not None:
-            try:
+            with contextlib.suppress(BufferError):  # a caller holds a view: the map goes when the view goes
                 self._map.close()
-            except BufferError:
-                pass  # a caller holds a view: the map goes when the view goes
             self._map = None
 
 
@@ -142,7 +141,9 @@ class Tensor:
         """All elements as float32, of the tensor's shape. Raises NoDecoderError for a type that cannot be decoded."""
         kind = self.type.sized(self.count)
         if kind.decode is None:
-            raise NoDecoderError(f"type {kind.name} has no decoder", file=self.file, tensor=self.name, offset=self.offset)
+            raise NoDecoderError(
+                f"type {kind.name} has no decoder", file=self.file, tensor=self.name, offset=self.offset
+            )
         return kind.decode(kind.blocks(self.data))[: self.count].reshape(self.shape)
 
     def spans(self, size: int = CHUNK) -> Iterator[tuple[int, int]]:
@@ -215,9 +216,11 @@ class Value:
     @classmethod
     def scalar(cls, kind: Kind, value: Any) -> Value:
         """A number, bool or string of that kind. Raises OverflowError where the number does not fit an integer kind."""
-        return cls(kind, value if kind is Kind.STRING else np.array(value).astype(kind.dtype)[()]) if isinstance(
-            value, (np.generic, str, bytes, float)
-        ) else cls(kind, np.array(value, kind.dtype)[()])
+        return (
+            cls(kind, value if kind is Kind.STRING else np.array(value).astype(kind.dtype)[()])
+            if isinstance(value, (np.generic, str, bytes, float))
+            else cls(kind, np.array(value, kind.dtype)[()])
+        )
 
     @classmethod
     def array(cls, item: Kind, values: Any) -> Value:
@@ -261,7 +264,9 @@ class Archive:
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

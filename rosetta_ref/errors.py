@@ -1,7 +1,7 @@
 """What can go wrong, and how it is said.
 
-Every refusal is a class of its own below `RosettaError`, and the first line of its docstring is the rule it enforces, so
-that a message always says which rule was broken, and where: file, tensor, byte offset.
+Every refusal is a class of its own below `RosettaError`, and the first line of its docstring is the rule it enforces,
+so that a message always says which rule was broken, and where: file, tensor, byte offset.
 """
 
 from __future__ import annotations

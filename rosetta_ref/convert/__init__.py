@@ -163,7 +163,9 @@ def _write_directory(plan: Plan, folder: Path, advance: Any) -> None:
     if len(plan.layout) == 1:
         shard = plan.layout[0]
         tensors = {name: plan.archive.tensors[name] for name in shard.names}
-        safetensors.write(Archive("safetensors", shard.metadata, tensors), folder / shard.file_name, progress=advance)
+        safetensors.write(
+            Archive("safetensors", dict(shard.metadata), tensors), folder / shard.file_name, progress=advance
+        )
     else:
         index = safetensors.INDEX_NAME in plan.files
         safetensors.write_sharded(plan.archive, folder, plan.layout, progress=advance)

@@ -17,6 +17,7 @@ import numpy as np
 from rosetta_ref.archive import Archive, Bytes, Tensor
 from rosetta_ref.convert.report import ProgressLike
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.streaming import value_chunks
 
 _THREADS = 2
 
@@ -107,7 +108,9 @@ def _same_names(written: Archive, expected: Archive) -> None:
     invented = written.tensors.keys() - expected.tensors.keys()
     if missing or invented:
         some = sorted(missing or invented)[0]
-        raise MismatchError(f"{len(missing)} tensors are missing and {len(invented)} invented", file=written.path, tensor=some)
+        raise MismatchError(
+            f"{len(missing)} tensors are missing and {len(invented)} invented", file=written.path, tensor=some
+        )
 
 
 def _same_bytes(tensor: Tensor, start: int, found: Bytes, needed: Bytes) -> None:
@@ -121,7 +124,9 @@ def _same_bytes(tensor: Tensor, start: int, found: Bytes, needed: Bytes) -> None
     first = int(np.flatnonzero(found != needed)[0])
     kind = tensor.type.sized(tensor.count)
     element = (start + first) // kind.block_bytes * kind.elements
-    index = tuple(int(i) for i in np.unravel_index(min(element, tensor.count - 1), tensor.shape)) if tensor.shape else ()
+    index = (
+        tuple(int(i) for i in np.unravel_index(min(element, tensor.count - 1), tensor.shape)) if tensor.shape else ()
+    )
     raise MismatchError(
         f"byte {start + first} is {found[first]:#04x}, expected {needed[first]:#04x}, in the block of element {index}",
         file=tensor.file, tensor=tensor.name, offset=(tensor.offset or 0) + start + first,
@@ -130,8 +135,6 @@ def _same_bytes(tensor: Tensor, start: int, found: Bytes, needed: Bytes) -> None
 
 def _nothing_invented(tensor: Tensor, origin: Tensor) -> None:
     """Look for NaN, Inf and a huge mean that the source does not have at that place. Elements are in the same order."""
-    from rosetta_ref.streaming import value_chunks
-
     if tensor.type.name == "F32" and origin.type.decode is not None:
         return  # byte-equal to the decoded source: the very same numbers
     total, total_origin = 0.0, 0.0
@@ -141,7 +144,9 @@ def _nothing_invented(tensor: Tensor, origin: Tensor) -> None:
             place = int(np.flatnonzero(strange)[0])
             index = tuple(int(i) for i in np.unravel_index(first + place, tensor.shape))
             raise InventedValueError(
-                f"element {index} is {values[place]}, {before[place]} in the source", file=tensor.file, tensor=tensor.name
+                f"element {index} is {values[place]}, {before[place]} in the source",
+                file=tensor.file,
+                tensor=tensor.name,
             )
         total += float(np.sum(values, dtype=np.float64))
         total_origin += float(np.sum(before, dtype=np.float64))

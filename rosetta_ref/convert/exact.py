@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.archive import CHUNK, Tensor
+from rosetta_ref.archive import Tensor
 from rosetta_ref.quant import TYPES
+from rosetta_ref.streaming import value_chunks
 
 _NARROW = ("BF16", "F16")
 
@@ -27,16 +28,9 @@ def exact_type(tensors: Iterable[Tensor]) -> str:
 
 
 def _fits(tensor: Tensor, name: str) -> bool:
-    kind = tensor.type.sized(tensor.count)
-    if kind.name == name or kind.decode is None:
+    if tensor.type.name == name or tensor.type.decode is None:
         return True
-    narrow = TYPES[name]
-    for start, stop in tensor.spans(CHUNK // 4 if kind.is_scalar else CHUNK // 16):
-        values = kind.decode(kind.blocks(tensor.source.read(start, stop)))
-        if not survives(values, narrow.name):
-            return False
-        tensor.source.release(start, stop)
-    return True
+    return all(survives(values, name) for _, values in value_chunks(tensor))
 
 
 def survives(values: NDArray[np.float32], name: str) -> bool:

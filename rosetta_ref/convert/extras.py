@@ -92,8 +92,13 @@ def recall(model: Archive, notes: list[str]) -> Directory | None:
         digest = model.metadata[_DIGEST].data
         directory = Directory(record["shards"], record["left_out"], files)
     except (KeyError, ValueError, zlib.error, TypeError, AttributeError) as error:
-        raise BadExtraError(f"cannot be read: {error!r}", file=model.path, hint="--no-extra-keys leaves them out.") from error
-    if any("/" in name or "\\" in name or name in ("", ".", "..") for name in [*files, *(s["file"] for s in directory.shards)]):
+        raise BadExtraError(
+            f"cannot be read: {error!r}", file=model.path, hint="--no-extra-keys leaves them out."
+        ) from error
+    if any(
+        "/" in name or "\\" in name or name in ("", ".", "..")
+        for name in [*files, *(s["file"] for s in directory.shards)]
+    ):
         raise BadExtraError("a stored file name is not a plain name", file=model.path)
     if digest != fingerprint(model.metadata):
         notes.append("metadata changed since the Hugging Face files were stored: they are made anew")
@@ -130,11 +135,17 @@ def _left_out(tensor: Tensor, source: Archive) -> dict[str, Any]:
     """How a tensor that GGUF leaves out (a tied head stored twice, a rotary buffer) is remembered."""
     record: dict[str, Any] = {"type": tensor.type.name, "shape": list(tensor.shape)}
     for name, other in source.tensors.items():
-        if name != tensor.name and (other.type, other.shape) == (tensor.type, tensor.shape) and tensor.name == "lm_head.weight":
-            if name.endswith("embed_tokens.weight") and np.array_equal(other.data, tensor.data):
-                return record | {"copy_of": name}
+        same = tensor.name == "lm_head.weight" and name.endswith("embed_tokens.weight")
+        if (
+            same
+            and (other.type, other.shape) == (tensor.type, tensor.shape)
+            and np.array_equal(other.data, tensor.data)
+        ):
+            return record | {"copy_of": name}
     if tensor.nbytes > _LARGEST_INLINE:
-        raise LeftOutTensorError(f"{tensor.nbytes} bytes that GGUF has no place for", file=tensor.file, tensor=tensor.name)
+        raise LeftOutTensorError(
+            f"{tensor.nbytes} bytes that GGUF has no place for", file=tensor.file, tensor=tensor.name
+        )
     return record | {"base64": base64.b64encode(tensor.data.tobytes()).decode()}
 
 

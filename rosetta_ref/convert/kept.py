@@ -9,7 +9,7 @@ give back. `rosetta/source.json` holds:
 | `weights` | the file names of the weights it belongs to |
 | `companions` | SHA-256 of each companion file as written |
 | `metadata` | the GGUF metadata, typed and in order (`architectures.typed_json`) |
-| `tensors` | by GGUF name, in order: `type`, `shape`, `name` in the weights (null: not there), `sha256` of its bytes in the weights, `kept` |
+| `tensors` | by GGUF name, in order: `type`, `shape`, `name` in the weights or null, `sha256` of its bytes there, `kept` |
 
 A tensor of the weights whose digest still matches gets its original bytes; one that was changed is taken from the weights.
 """
@@ -120,7 +120,9 @@ def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes:
         companions = record["companions"]
         metadata = metadata_from_json(record["metadata"])
     except (ValueError, KeyError, TypeError) as error:
-        raise BadKeptError(f"cannot be read: {error!r}", file=path, hint="Remove the folder to go on without it.") from error
+        raise BadKeptError(
+            f"cannot be read: {error!r}", file=path, hint="Remove the folder to go on without it."
+        ) from error
     here = {part.map.path.name for part in archive.parts}
     if weights != here:
         notes.append(f"{path} belongs to {', '.join(sorted(weights))}, not to {', '.join(sorted(here))}: left aside")
@@ -128,7 +130,9 @@ def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes:
     kept = Kept(metadata, records, _blocks(folder / FOLDER / BLOCKS, records))
     _find_changes(kept, archive)
     kept.companions_changed = [
-        name for name, digest in companions.items() if name in files and hashlib.sha256(files[name]).hexdigest() != digest
+        name
+        for name, digest in companions.items()
+        if name in files and hashlib.sha256(files[name]).hexdigest() != digest
     ]
     return kept
 

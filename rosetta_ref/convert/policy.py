@@ -53,7 +53,7 @@ def rule_for(kind: BlockType, target: str, row: int, *, apr_native: bool = False
     if name in _EVERYWHERE:
         return Rule(Action.CARRIED, name)
     if target == "safetensors":
-        if kind.id is None and not name.startswith("Apr") or name == "I16":
+        if (kind.id is None and not name.startswith("Apr")) or name == "I16":
             return Rule(Action.CARRIED, name)
         return Rule(Action.DECODED, float_type) if kind.decode else Rule(Action.REFUSED, name)
     if target == "gguf":
@@ -91,8 +91,14 @@ def has_apr_code(kind: BlockType) -> bool:
 def require(rule: Rule, tensor: Tensor, target: str) -> None:
     """Raise RefusedTypeError where the rule refuses."""
     if rule.action is Action.REFUSED:
-        why = "has no decoder here yet" if target != "gguf" and tensor.type.id is not None else f"has no place in {target}"
-        raise RefusedTypeError(f"type {tensor.type.name} {why}", file=tensor.file, tensor=tensor.name, offset=tensor.offset)
+        why = (
+            "has no decoder here yet"
+            if target != "gguf" and tensor.type.id is not None
+            else f"has no place in {target}"
+        )
+        raise RefusedTypeError(
+            f"type {tensor.type.name} {why}", file=tensor.file, tensor=tensor.name, offset=tensor.offset
+        )
 
 
 def table() -> str:

@@ -84,7 +84,9 @@ def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
         model = Archive("gguf", {}, dict(archive.tensors), path, archive.parts)
         names = {name: name for name in model.tensors}
     else:
-        model = huggingface.from_huggingface(archive, files, name=path.resolve().stem if path.is_file() else path.resolve().name)
+        model = huggingface.from_huggingface(
+            archive, files, name=path.resolve().stem if path.is_file() else path.resolve().name
+        )
         names = huggingface.hf_names(model)
     extras.remember(model, archive, files, names)
     return Source(archive, model, notes=notes)
@@ -117,4 +119,3 @@ def _with_kept(archive: Archive, known: kept.Kept, files: dict[str, bytes], note
 def decoded_back(weight: Tensor, original: str) -> Tensor:
     """A stored float in the type it had; the digest said that this gives the original bits."""
     return weight if weight.type.name == original else decoded(weight, original)
-

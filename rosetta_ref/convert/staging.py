@@ -113,5 +113,7 @@ def publish_folder(folder: Path, target: Path, *, force: bool) -> None:
 
 def _weights_of(directory: Path) -> set[str]:
     """What a loader takes for weights, and what speaks of them: a stale shard would win over a new one."""
-    found = {path.name for pattern in ("model*.safetensors", "*.safetensors.index.json") for path in directory.glob(pattern)}
+    found = {
+        path.name for pattern in ("model*.safetensors", "*.safetensors.index.json") for path in directory.glob(pattern)
+    }
     return found | {f"rosetta/{path.name}" for path in (directory / "rosetta").glob("*")}

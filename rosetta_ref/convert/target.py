@@ -10,10 +10,10 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import extras
 from rosetta_ref.convert.exact import exact_type, survives
 from rosetta_ref.convert.policy import Action, has_apr_code, require, rule_for
+from rosetta_ref.convert.repack import repacked
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
 from rosetta_ref.quant import TYPES
-from rosetta_ref.convert.repack import repacked
 from rosetta_ref.recode import decoded, encoded
 from rosetta_ref.streaming import value_chunks
 
@@ -28,9 +28,9 @@ class OptionError(RosettaError):
 class Plan:
     """What is to be written.
 
-    `origins` maps the names of tensors whose numbers are converted to the tensors they come from, in the same element order;
-    `actions` says what happened to each tensor; `layout` is how a directory is cut into shards; `kept` names the tensors
-    (of the model) whose original bytes go into `rosetta/`, None where that folder is not written.
+    `origins` maps the names of tensors whose numbers are converted to the tensors they come from, in the same element
+    order; `actions` says what happened to each tensor; `layout` is how a directory is cut into shards; `keep` says whether
+    `rosetta/` is written.
     """
 
     archive: Archive
@@ -58,10 +58,14 @@ def plan_apr(model: Archive, *, wanted: str | None, native: bool, keep_names: bo
     _recode_all(plan, model, "apr", wanted=wanted, native=native)
     foreign = [name for name, tensor in shaped.tensors.items() if not has_apr_code(tensor.type)]
     if foreign:
-        plan.notes.append(f"apr cannot compute with {len(foreign)} tensors (no code for their type); --apr-native decodes them")
+        plan.notes.append(
+            f"apr cannot compute with {len(foreign)} tensors (no code for their type); --apr-native decodes them"
+        )
     plan.archive = aprender.to_apr(shaped, keep_names=keep_names, extra=extra_keys)
     names = dict(zip(shaped.tensors, aprender.apr_names(shaped, keep_names=keep_names), strict=True))
-    plan.origins = {names[name]: tensor for name, tensor in plan.origins.items() if plan.archive.tensors[names[name]].source}
+    plan.origins = {
+        names[name]: tensor for name, tensor in plan.origins.items() if plan.archive.tensors[names[name]].source
+    }
     return plan
 
 
@@ -95,7 +99,11 @@ def plan_safetensors(
     notes: list[str] = []
     remembered = extras.recall(model, notes)
     if keep_names:
-        shaped, files, names = replace(model, format="safetensors", metadata={}), {}, {name: name for name in model.tensors}
+        shaped, files, names = (
+            replace(model, format="safetensors", metadata={}),
+            {},
+            {name: name for name in model.tensors},
+        )
     else:
         shaped, files = huggingface.to_huggingface(model)
         names = huggingface.hf_names(model)
@@ -107,7 +115,7 @@ def plan_safetensors(
     plan.keep = keep_blocks
     _decode_all(plan, shaped, dtype)
     plan.layout = (
-        [safetensors.Shard(file_name, list(plan.archive.tensors), plan.archive.metadata)]
+        [safetensors.Shard(file_name, tuple(plan.archive.tensors), plan.archive.metadata)]
         if file_name is not None
         else safetensors.plan_shards(plan.archive, max_shard_size)
     )
@@ -117,7 +125,9 @@ def plan_safetensors(
 def _decode_all(plan: Plan, shaped: Archive, dtype: str) -> None:
     if dtype != "exact" and dtype not in _DTYPES:
         raise OptionError(f"--dtype {dtype} is none of exact, f32, f16, bf16")
-    floats = [t for t in shaped.tensors.values() if t.type.decode is not None and t.type.name not in ("F64", *_INTEGERS)]
+    floats = [
+        t for t in shaped.tensors.values() if t.type.decode is not None and t.type.name not in ("F64", *_INTEGERS)
+    ]
     wanted = exact_type(floats) if dtype == "exact" else _DTYPES[dtype]
     plan.exact = dtype == "exact"
     for name, tensor in shaped.tensors.items():
@@ -154,7 +164,7 @@ def _as_remembered(plan: Plan, shaped: Archive, directory: extras.Directory, mod
         tensors[name] = extras.left_out_tensor(name, record, tensors)
     plan.archive.tensors = {name: tensors[name] for name in directory.types}
     plan.files = dict(directory.files)
-    plan.layout = [safetensors.Shard(s["file"], list(s["tensors"]), s["metadata"]) for s in directory.shards]
+    plan.layout = [safetensors.Shard(s["file"], tuple(s["tensors"]), s["metadata"]) for s in directory.shards]
     plan.archive.metadata = dict(directory.shards[0]["metadata"] or {}) if directory.shards else {}
     plan.actions[Action.RESTORED] += len(tensors)
     return True

@@ -78,7 +78,9 @@ def _ahead(pieces: Sequence[Piece], threads: int = 2, depth: int = 4) -> Iterato
     waiting: deque[tuple[Future[Bytes], Tensor | None, int, int]] = deque()
     try:
         for piece, start, stop in _steps(pieces):
-            waiting.append((pool.submit(_produce, piece, start, stop), piece if isinstance(piece, Tensor) else None, start, stop))
+            waiting.append(
+                (pool.submit(_produce, piece, start, stop), piece if isinstance(piece, Tensor) else None, start, stop)
+            )
             if len(waiting) > depth:
                 yield from _finish(waiting)
         while waiting:

@@ -1,7 +1,7 @@
 """A block type: a layout that is one line of text, and the pair of functions that goes between blocks and float32.
 
-A layout such as ``"d:f16 | dmin:f16 | scales:12xu8 | qs:128xu8"`` names the fields in file order. From it come the NumPy
-structured type, the size, the hex annotator's fields and the documentation, so none of them can disagree.
+A layout such as ``"d:f16 | dmin:f16 | scales:12xu8 | qs:128xu8"`` names the fields in file order. From it come the
+NumPy structured type, the size, the hex annotator's fields and the documentation, so none of them can disagree.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ class NoDecoderError(RosettaError):
 class Decoder(Protocol):
     """Blocks of shape (..., n) to float32 of shape (..., n * elements); writes into `out` when given."""
 
-    def __call__(self, blocks: Any, out: Floats | None = None) -> Floats: ...
+    def __call__(self, blocks: Any, out: Floats | None = None) -> Floats:
+        """Decode."""
 
 
 class Encoder(Protocol):
     """Float32 of shape (..., n * elements) to blocks of shape (..., n); `importance` is one weight per column."""
 
-    def __call__(self, values: Any, importance: Any = None) -> Blocks: ...
+    def __call__(self, values: Any, importance: Any = None) -> Blocks:
+        """Encode."""
 
 
 _FIELD = re.compile(r"^(\w+):(?:(\d+|\*)x)?([iuf]\d+)$")
@@ -69,8 +71,8 @@ class BlockType:
     """One element type of any of the three formats.
 
     `id` is the ggml type id, None for types that ggml does not have. `elements` is the number of elements in a block;
-    0 means one block for the whole tensor (AprQ8), see `sized`. `padded` types run over the flattened tensor and pad the
-    last block, instead of asking that every row be a whole number of blocks.
+    0 means one block for the whole tensor (AprQ8), see `sized`. `padded` types run over the flattened tensor and pad
+    the last block, instead of asking that every row be a whole number of blocks.
     """
 
     name: str
@@ -100,7 +102,11 @@ class BlockType:
 
     def sized(self, count: int) -> BlockType:
         """The type as it is in a tensor of `count` elements: itself, but for types of one block a tensor."""
-        return self if self.elements else replace(self, elements=max(count, 1), layout=self.layout.replace("*", str(count)))
+        return (
+            self
+            if self.elements
+            else replace(self, elements=max(count, 1), layout=self.layout.replace("*", str(count)))
+        )
 
     def nbytes(self, shape: Sequence[int]) -> int:
         """Bytes of a tensor of that logical, row-major shape.
@@ -114,7 +120,9 @@ class BlockType:
             return -(-count // self.elements) * self.block_bytes
         row = shape[-1] if shape else 1
         if row % self.elements:
-            raise RaggedRowError(f"a row of {row} elements is not a whole number of {self.name} blocks of {self.elements}")
+            raise RaggedRowError(
+                f"a row of {row} elements is not a whole number of {self.name} blocks of {self.elements}"
+            )
         return count // self.elements * self.block_bytes
 
     def blocks(self, data: Any) -> Blocks:
