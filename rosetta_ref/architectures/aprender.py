@@ -1,0 +1,257 @@
+"""Between APR as aprender uses it and the canonical, GGUF-shaped model.
+
+Names and row order: llama-family files carry GGUF's names and GGUF's order of the rows of q and k (rope_type 0), qwen2-family files
+Hugging Face's names and order (rope_type 2, and qwen2 has that order in GGUF too). Both kinds of names are read.
+
+Metadata: what APR has keys for stands under them; the GGUF metadata stands beside them, typed and in order, under
+`rosetta.gguf_metadata`. A file that was not made here is read by APR's own keys (`aprender_keys`), and its JSON
+travels along under `rosetta.apr.metadata`, so that the way back to APR gives it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.architectures.aprender_json import from_entries, to_entries
+from rosetta_ref.architectures.aprender_keys import PLACES, apr_keys, gguf_metadata
+from rosetta_ref.architectures.heads import permuted
+from rosetta_ref.architectures.names import ARCHITECTURES
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.apr.metadata import lookup
+from rosetta_ref.formats.apr.tables import ALIASES, NOT_NULL
+
+GGUF_METADATA = "rosetta.gguf_metadata"
+APR_METADATA = "rosetta.apr.metadata"
+
+#: By architecture: whether APR files carry Hugging Face names, and the rope_type (row order of q and k) of GGUF's rows.
+_HF_NAMES = {"llama": False, "qwen2": True}
+_ROPE_TYPE = {"llama": 0, "qwen2": 2}
+#: What files call an architecture that GGUF knows under one of the two names.
+_FAMILIES = {
+    "llama": "llama", "llama2": "llama", "llama3": "llama", "mistral": "llama", "smollm": "llama", "smollm2": "llama",
+    "llamaforcausallm": "llama", "mistralforcausallm": "llama", "qwen2": "qwen2", "qwen2.5": "qwen2",
+    "qwen2forcausallm": "qwen2",
+}  # fmt: skip
+
+
+class UnknownArchitectureError(RosettaError):
+    """Only of a known architecture can names and numbers be translated."""
+
+
+class ExpertsError(RosettaError):
+    """A mixture of experts has tensors that the mapping of its dense namesake does not know."""
+
+
+class RopeTypeError(RosettaError):
+    """rope_type is 0 (adjacent pairs) or 2 (split halves), and a row order that the architecture is known to use."""
+
+
+class NameClashError(RosettaError):
+    """Two tensors do not become one."""
+
+
+_KEEP_HINT = "With --keep-names the tensors are carried under their own names."
+
+
+def to_apr(model: Archive, *, keep_names: bool = False, extra: bool = True) -> Archive:
+    """A canonical model as aprender would store it; `extra=False` leaves the `rosetta.*` keys out.
+
+    Raises UnknownArchitectureError, ExpertsError, and UnmappedTensorError from the names.
+    """
+    names = apr_names(model, keep_names=keep_names)
+    tensors = {name: replace(tensor, name=name) for name, tensor in zip(names, model.tensors.values(), strict=True)}
+    if len(tensors) != len(names):
+        raise NameClashError("two tensors of the model have the same name in APR", file=model.path)
+    metadata = {key: value for key, value in model.metadata.items() if key != APR_METADATA}
+    architecture = _plain(metadata, "general.architecture")
+    made = _own_keys(metadata, architecture, tensors, rope=not keep_names)
+    if extra:
+        original = _original(model.metadata)
+        if original and _describes(original, metadata):
+            made = _repaired(original, made, tensors)
+        else:
+            made |= {key: value for key, value in _unclaimed(original).items() if key not in made}
+            made[GGUF_METADATA] = to_entries(metadata, made, PLACES)
+    return Archive("apr", made, tensors, model.path, model.parts)
+
+
+def apr_names(model: Archive, *, keep_names: bool = False) -> list[str]:
+    """The names that the model's tensors get in APR, in the model's order."""
+    if keep_names:
+        return list(model.tensors)
+    architecture = _plain(model.metadata, "general.architecture")
+    if architecture not in _HF_NAMES:
+        raise UnknownArchitectureError(f"architecture {architecture!r}", file=model.path, hint=_KEEP_HINT)
+    if _plain(model.metadata, f"{architecture}.expert_count"):
+        raise ExpertsError(f"{architecture}.expert_count is not 0", file=model.path, hint=_KEEP_HINT)
+    if not _HF_NAMES[architecture]:
+        return list(model.tensors)
+    return [ARCHITECTURES[architecture].to_hf(name) for name in model.tensors]
+
+
+def from_apr(archive: Archive, *, keep_names: bool = False) -> Archive:
+    """What an APR file holds, as a canonical model; notes are added to the archive's.
+
+    Raises UnknownArchitectureError, ExpertsError, MissingMetadataError, RopeTypeError, UnmappedTensorError.
+    """
+    try:
+        if keep_names:
+            return _as_stored(archive)
+        architecture = _architecture(archive.metadata)
+        metadata = _metadata(archive, architecture)
+        if lookup(archive.metadata, "num_experts") or _plain(metadata, f"{architecture}.expert_count"):
+            raise ExpertsError("num_experts is not 0", hint=_KEEP_HINT)
+        tensors = _tensors(archive, architecture)
+    except RosettaError as error:
+        raise error.at(file=archive.path) from error.__cause__
+    return Archive("gguf", metadata, tensors, archive.path, archive.parts, archive.notes)
+
+
+def _as_stored(archive: Archive) -> Archive:
+    if GGUF_METADATA in archive.metadata:
+        metadata = from_entries(archive.metadata[GGUF_METADATA], archive.metadata)
+    else:
+        stated = archive.metadata.get("architecture") or archive.metadata.get("model_type") or "unknown"
+        metadata = {"general.architecture": Value.scalar(Kind.STRING, str(stated)), **_remembered(archive.metadata)}
+    return Archive("gguf", metadata, dict(archive.tensors), archive.path, archive.parts, archive.notes)
+
+
+def _architecture(metadata: Mapping[str, Any]) -> str:
+    stated = [metadata.get(key) for key in ("architecture", "model.architecture", "hf_model_type", "model_type")]
+    for word in stated:
+        if isinstance(word, str) and word.lower() in _FAMILIES:
+            return _FAMILIES[word.lower()]
+        if word:
+            break
+    named = next((word for word in stated if word), None)
+    problem = f"architecture {named!r}" if named else "the metadata names no architecture"
+    raise UnknownArchitectureError(problem, hint=_KEEP_HINT)
+
+
+# --- metadata
+
+
+def _metadata(archive: Archive, architecture: str) -> dict[str, Value]:
+    stored = archive.metadata
+    if GGUF_METADATA not in stored:
+        metadata, notes = gguf_metadata(stored, architecture)
+        archive.notes += notes
+        return metadata | _remembered(stored)
+    metadata = from_entries(stored[GGUF_METADATA], stored)
+    expected = _own_keys(metadata, architecture, archive.tensors)
+    added = {
+        key: value for key, value in stored.items() if key != GGUF_METADATA and expected.get(key, _ABSENT) != value
+    }
+    changed = [key for key in added if key in expected]
+    if changed:
+        archive.notes.append(f"{', '.join(changed)} changed since; the model is read by {GGUF_METADATA}")
+    return metadata | (_remembered(added) if added else {})
+
+
+_ABSENT = object()
+
+
+def _own_keys(
+    metadata: Mapping[str, Value], architecture: Any, tensors: Mapping[str, Tensor], *, rope: bool = True
+) -> dict[str, Any]:
+    made = apr_keys(metadata, str(architecture))
+    made["total_size"] = sum(tensor.nbytes for tensor in tensors.values())
+    made["param_count"] = sum(tensor.count for tensor in tensors.values())
+    made["original_format"] = "gguf"
+    if rope and architecture in _ROPE_TYPE:
+        made["rope_type"] = _ROPE_TYPE[architecture]
+    return made
+
+
+def _remembered(stored: Mapping[str, Any]) -> dict[str, Value]:
+    """The JSON of a file as one GGUF key, for the way back."""
+    text = json.dumps(dict(stored), ensure_ascii=True, separators=(",", ":"))
+    return {APR_METADATA: Value.scalar(Kind.STRING, text)}
+
+
+def _original(metadata: Mapping[str, Value]) -> dict[str, Any]:
+    value = metadata.get(APR_METADATA)
+    if value is None:
+        return {}
+    try:
+        found = json.loads(value.data)
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _describes(original: Mapping[str, Any], metadata: Mapping[str, Value]) -> bool:
+    """Whether GGUF metadata still is what the original JSON says."""
+    try:
+        return gguf_metadata(original, _architecture(original))[0] == dict(metadata)
+    except RosettaError:
+        return False
+
+
+def _repaired(original: dict[str, Any], made: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The original JSON, with what is no longer true of the file, or would make it unreadable, put right."""
+    repaired = dict(original)
+    for key, aliases in ALIASES.items():
+        present = [name for name in (key, *aliases) if name in repaired]
+        for name in present[1:]:
+            del repaired[name]
+    for key in ("rope_type", *(key for key in NOT_NULL if repaired.get(key, 0) is None)):
+        repaired[key] = made[key]
+    if "tensor_shapes" in repaired:
+        repaired["tensor_shapes"] = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())}
+    return repaired
+
+
+def _unclaimed(original: Mapping[str, Any]) -> dict[str, Any]:
+    """Custom keys of the original: not APR's own, no aliases, nothing that GGUF metadata speaks for."""
+    aliases = {alias for names in ALIASES.values() for alias in names}
+    return {
+        key: value
+        for key, value in original.items()
+        if key not in aliases and not key.startswith(("tokenizer.", "rosetta.")) and key != "tensor_shapes"
+    }
+
+
+def _plain(metadata: Mapping[str, Value], key: str) -> Any:
+    value = metadata.get(key)
+    return value.plain() if value is not None else None
+
+
+# --- tensors
+
+
+def _tensors(archive: Archive, architecture: str) -> dict[str, Tensor]:
+    hf = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
+    pairs = _rope_type(archive.metadata, architecture, hf) != _ROPE_TYPE[architecture]
+    tensors: dict[str, Tensor] = {}
+    for stored in archive.tensors.values():
+        name = ARCHITECTURES[architecture].to_gguf(stored.name) if hf else stored.name
+        if name in tensors:
+            raise NameClashError(f"becomes {name!r}, which is there already", tensor=stored.name)
+        tensor = replace(stored, name=name)
+        tensors[name] = _to_pairs(tensor, archive.metadata) if pairs else tensor
+    return tensors
+
+
+def _rope_type(metadata: Mapping[str, Any], architecture: str, hf: bool) -> int:
+    """The row order of q and k in the file. Raises RopeTypeError."""
+    stated = lookup(metadata, "rope_type")
+    if stated is None:
+        return 2 if hf else _ROPE_TYPE[architecture]
+    if stated not in (0, 2) or (architecture == "qwen2" and stated == 0):
+        raise RopeTypeError(f"rope_type {stated!r} in a file of architecture {architecture!r}", hint=_KEEP_HINT)
+    return int(stated)
+
+
+def _to_pairs(tensor: Tensor, metadata: Mapping[str, Any]) -> Tensor:
+    """A tensor of a llama file in halves order with its rows as GGUF has them."""
+    heads = {"attn_q": "num_heads", "attn_k": "num_kv_heads"}.get(
+        tensor.name.split(".")[-2] if "." in tensor.name else ""
+    )
+    if heads is None:
+        return tensor
+    return permuted(tensor, int(lookup(metadata, heads) or lookup(metadata, "num_heads")))

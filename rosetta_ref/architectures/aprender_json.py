@@ -1,0 +1,90 @@
+"""GGUF metadata inside APR's JSON: typed, in order, nothing stored twice, and nothing that another JSON reader refuses.
+
+The spelling is that of `typed_json`, with two additions. An entry whose value stands in the file anyway under a key of APR's
+refers to it: ``{"key": "tokenizer.ggml.tokens", "type": "array:string", "apr": "tokenizer.vocabulary"}``. And a string that
+is not UTF-8 is spelled as its bytes, ``{"base64": ...}``, since serde refuses the lone surrogates that Python would write.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from rosetta_ref.archive import Kind, Value
+from rosetta_ref.architectures.typed_json import value_from_json, value_to_json
+from rosetta_ref.errors import RosettaError
+
+
+class GgufMetadataError(RosettaError):
+    """`rosetta.gguf_metadata` is a list of entries with a key, a type, and a value or a reference to a key of the file."""
+
+
+def to_entries(metadata: Mapping[str, Value], standing: Mapping[str, Any], places: Mapping[str, str]) -> list[Any]:
+    """The entries for typed metadata; `places` says under which key of `standing` a GGUF key's value may be found."""
+    return [_entry(key, value, standing, places.get(key)) for key, value in metadata.items()]
+
+
+def _entry(key: str, value: Value, standing: Mapping[str, Any], place: str | None) -> dict[str, Any]:
+    made = value_to_json(value)
+    if place is not None and place in standing:
+        reference = {"type": made["type"], "value": standing[place]}
+        if _same(reference, value):
+            return {"key": _safe(key), "type": made["type"], "apr": place}
+    return {"key": _safe(key), "type": made["type"], "value": _safe(made["value"])}
+
+
+def _same(entry: Mapping[str, Any], value: Value) -> bool:
+    try:
+        return value_from_json(entry) == value
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def from_entries(entries: Any, standing: Mapping[str, Any]) -> dict[str, Value]:
+    """The way back of `to_entries`. Raises GgufMetadataError."""
+    if not isinstance(entries, list):
+        raise GgufMetadataError("it is not a list")
+    metadata: dict[str, Value] = {}
+    for entry in entries:
+        try:
+            key = str(_unsafe(entry["key"]))
+            value = standing[entry["apr"]] if "apr" in entry else entry["value"]
+            textual = any(word in entry["type"] for word in ("string", "array:array"))
+            metadata[key] = value_from_json({"type": entry["type"], "value": _unsafe(value) if textual else value})
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise GgufMetadataError(f"the entry {str(entry)[:80]} cannot be read: {error}") from error
+    if len(metadata) != len(entries):
+        raise GgufMetadataError("a key stands twice")
+    return metadata
+
+
+def _safe(value: Any) -> Any:
+    """The same with every string that is not UTF-8 spelled as its bytes."""
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return {"base64": base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()}
+        return value
+    if isinstance(value, list):
+        return [_safe(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _safe(item) for key, item in value.items()}
+    return value
+
+
+def _unsafe(value: Any, kind: str = "string") -> Any:
+    if isinstance(value, list):
+        return [_unsafe(item, kind) for item in value]
+    if isinstance(value, dict):
+        if "type" in value:  # an entry of a nested array
+            return {"type": value["type"], "value": _unsafe(value["value"], value["type"])}
+        if "string" in kind and "base64" in value:
+            return base64.b64decode(value["base64"], validate=True).decode("utf-8", "surrogateescape")
+    return value
+
+
+def strings_are_unicode(value: Value) -> bool:
+    """Whether every string of the value is UTF-8, so that any JSON reader takes it."""
+    return value.item is not Kind.STRING and value.kind is not Kind.STRING or _safe(value.data) == value.data
