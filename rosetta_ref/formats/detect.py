@@ -1,0 +1,75 @@
+"""Which of the three formats a file or a target is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rosetta_ref.archive import Archive
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats.errors import BadMagicError
+
+_INDEX_SUFFIX = ".index.json"
+_SUFFIXES = {".gguf": "gguf", ".apr": "apr", ".safetensors": "safetensors"}
+#: First bytes of the formats that have a magic; an old APR version is told apart by its reader.
+_MAGICS = {b"GGUF": "gguf", b"APR": "apr"}
+
+
+class UnknownFormatError(BadMagicError):
+    """A model is a GGUF, APR or SafeTensors file, or a directory with SafeTensors files."""
+
+
+class UnknownTargetError(RosettaError):
+    """A target ends in .gguf, .apr or .safetensors, or is a directory."""
+
+
+def sniff(path: str | Path) -> str:
+    """The format of what is there: "gguf", "apr" or "safetensors".
+
+    Raises UnknownFormatError, and OSError where there is nothing.
+    """
+    path = Path(path)
+    if path.is_dir() or path.name.endswith(_INDEX_SUFFIX):
+        path.stat()
+        return "safetensors"
+    with path.open("rb") as file:
+        head = file.read(9)
+    for magic, name in _MAGICS.items():
+        if head.startswith(magic):
+            return name
+    # SafeTensors has no magic: a length, then a JSON object. A damaged one is told by its name.
+    if head[8:9] in (b"{", b" ", b"\n", b"\r", b"\t") or path.suffix in _SUFFIXES:
+        return _SUFFIXES.get(path.suffix, "safetensors")
+    raise UnknownFormatError(f"the file begins with {head[:4].hex(' ') or 'nothing'}", file=path, offset=0)
+
+
+def format_of_target(path: str | Path) -> str:
+    """The format that a target is written in, by its suffix; no suffix, or a directory that is there, is a directory.
+
+    Raises UnknownTargetError.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _SUFFIXES and not path.is_dir():
+        return _SUFFIXES[path.suffix.lower()]
+    if path.is_dir() or not path.suffix or not path.suffix[1:].isalpha():
+        return "safetensors"
+    raise UnknownTargetError(f"the suffix {path.suffix!r} says nothing", file=path)
+
+
+def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
+    """Read a file of any format, or a model directory. `lenient` is what the GGUF reader makes of it."""
+    path = Path(path)
+    kind = sniff(path)
+    if kind == "gguf":
+        return gguf.read(path, lenient=lenient)
+    if kind == "apr":
+        return apr.read(path)
+    return safetensors.read(whole(path))
+
+
+def whole(path: Path) -> Path:
+    """The index beside a SafeTensors shard, where one names it: a shard is not the model."""
+    for index in sorted(path.parent.glob("*.safetensors.index.json")) if path.is_file() else ():
+        if index != path and path.name in safetensors.read_index(index).files:
+            return index
+    return path

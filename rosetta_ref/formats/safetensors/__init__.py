@@ -1,0 +1,11 @@
+"""SafeTensors: an 8-byte header length, a JSON header, and the tensors' bytes without a gap.
+
+Read `table` first (the element types), then `errors` (the rules), `reader`, `shards` (directories and their index) and
+`writer`. What is taken and what is refused is what the `safetensors` library 0.8 takes and refuses.
+"""
+
+from rosetta_ref.formats.safetensors.shards import Index, read, read_index
+from rosetta_ref.formats.safetensors.table import DTYPES
+from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, plan_shards, write, write_sharded
+
+__all__ = ["DTYPES", "INDEX_NAME", "Index", "Shard", "plan_shards", "read", "read_index", "write", "write_sharded"]

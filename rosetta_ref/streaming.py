@@ -1,0 +1,68 @@
+"""The numbers of a tensor, a chunk at a time, for whatever its type.
+
+Chunks have the same number of elements whatever the type, so those of two tensors of one shape can be paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rosetta_ref.archive import Bytes, Tensor
+from rosetta_ref.quant import BlockType
+from rosetta_ref.quant.block import Floats, NoDecoderError
+
+#: Elements of a chunk: a whole number of blocks of every type, and small enough to stay in a cache.
+STEP = 1 << 18
+
+
+def value_chunks(tensor: Tensor, step: int = STEP) -> Iterator[tuple[int, Floats]]:
+    """The index of a chunk's first element, in row-major order, and its values as float32; none for an empty tensor.
+
+    What lies behind a chunk is let go of when the next one is asked for. Raises NoDecoderError for a type that cannot be
+    decoded.
+    """
+    kind = tensor.type
+    if kind.decode is None:
+        raise NoDecoderError(
+            f"type {kind.name} has no decoder", file=tensor.file, tensor=tensor.name, offset=tensor.offset
+        )
+    for first in range(0, tensor.count, step):
+        count = min(step, tensor.count - first)
+        if kind.elements:
+            start, stop = (
+                first // kind.elements * kind.block_bytes,
+                -(-(first + count) // kind.elements) * kind.block_bytes,
+            )
+            piece, data = kind, tensor.source.read(start, stop)
+        else:
+            (start, stop), piece = _span_of_one_block(kind, first, count), kind.sized(count)
+            data = _with_header(tensor, start, stop)
+        assert piece.decode is not None
+        yield first, piece.decode(piece.blocks(data))[:count]
+        tensor.source.release(start, stop)
+
+
+def byte_of(tensor: Tensor, element: int) -> int:
+    """Where the block of an element begins, counted from the start of the tensor."""
+    if tensor.type.elements:
+        return element // tensor.type.elements * tensor.type.block_bytes
+    return _span_of_one_block(tensor.type, element, 1)[0]
+
+
+def index_of(tensor: Tensor, element: int) -> tuple[int, ...]:
+    """The index of an element given by its place in row-major order."""
+    return tuple(int(i) for i in np.unravel_index(element, tensor.shape)) if tensor.shape else ()
+
+
+def _span_of_one_block(kind: BlockType, first: int, count: int) -> tuple[int, int]:
+    """In a type of one block a tensor: the bytes of some elements, behind the fields that all of them share."""
+    header = kind.block_bytes
+    size = kind.sized(1).block_bytes - header
+    return header + first * size, header + (first + count) * size
+
+
+def _with_header(tensor: Tensor, start: int, stop: int) -> Bytes:
+    header = tensor.source.read(0, tensor.type.block_bytes)
+    return np.concatenate([header, tensor.source.read(start, stop)])
