@@ -3,6 +3,7 @@
 Read `block` first (what a type is), then the families.
 """
 
+from rosetta_ref.quant import aprender, kquants, legacy, scalars
 from rosetta_ref.quant.block import BlockType
 
 __all__ = ["BY_ID", "TYPES", "BlockType"]
@@ -59,8 +60,17 @@ AprQ4 - 32 d:f16 | qs:16xu8
 AprQ8 - 0 d:f32 | qs:*xi8
 """
 
-TYPES: dict[str, BlockType] = {}
-for _line in _TABLE.strip().splitlines():
-    _name, _id, _elements, _layout = _line.split(maxsplit=3)
-    TYPES[_name] = BlockType(_name, None if _id == "-" else int(_id), int(_elements), _layout, padded=_name == "AprQ4")
+_CODECS = scalars.CODECS | legacy.CODECS | kquants.CODECS | aprender.CODECS
+
+
+def _type(line: str) -> BlockType:
+    name, number, elements, layout = line.split(maxsplit=3)
+    decode, encode = _CODECS.get(name, (None, None))
+    return BlockType(
+        name, None if number == "-" else int(number), int(elements), layout, decode, encode, padded=name == "AprQ4"
+    )
+
+
+#: Every type by name, and those of ggml by its id.
+TYPES: dict[str, BlockType] = {kind.name: kind for kind in map(_type, _TABLE.strip().splitlines())}
 BY_ID: dict[int, BlockType] = {kind.id: kind for kind in TYPES.values() if kind.id is not None}

@@ -1,0 +1,79 @@
+"""Types of one element a block: floats and integers as such.
+
+Encoding rounds to the nearest value, ties to even; NaN stays NaN; beyond the range of F16 is Inf, as IEEE 754 has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref.quant.block import Blocks, Decoder, Encoder, Floats
+from rosetta_ref.quant.kernel import decoder
+
+
+def _decode_plain(blocks: Any, out: Floats) -> None:
+    out[:, 0] = blocks["x"]
+
+
+def _decode_bf16(blocks: Any, out: Floats) -> None:
+    # A bf16 is the upper half of a float32.
+    halves = out.view(np.uint16)
+    halves[:, 0] = 0
+    halves[:, 1] = blocks["x"]
+
+
+def _decode_bool(blocks: Any, out: Floats) -> None:
+    out[:, 0] = blocks["x"] != 0
+
+
+decode_plain = decoder(1, _decode_plain)
+decode_bf16 = decoder(1, _decode_bf16)
+decode_bool = decoder(1, _decode_bool)
+
+
+def encode_as(scalar: str) -> Encoder:
+    """An encoder by NumPy's conversion: rounds to nearest even for floats; integers are rounded to nearest and clipped."""
+    dtype = np.dtype(scalar)
+    block = np.dtype([("x", dtype)])
+
+    def encode(values: Any, importance: Any = None) -> Blocks:
+        floats = np.ascontiguousarray(values, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if dtype.kind == "f":
+                return floats.astype(dtype).view(block)
+            limits = np.iinfo(dtype)
+            return _to_integers(floats, limits.min, limits.max, dtype).view(block)
+
+    return encode
+
+
+def _to_integers(floats: Floats, low: int, high: int, dtype: np.dtype[Any]) -> Any:
+    rounded = np.rint(floats.astype(np.float64))
+    inside = (rounded > low) & (rounded < high)
+    whole = np.where(inside, rounded, 0).astype(dtype)
+    whole[rounded >= high] = high
+    whole[rounded <= low] = low
+    return whole
+
+
+def encode_bf16(values: Any, importance: Any = None) -> Blocks:
+    """The upper half of each float32, rounded to nearest even; a NaN keeps its upper payload and is made quiet."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
+    quiet = (bits >> 16) | 0x40
+    is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
+    return np.where(is_nan, quiet, rounded).astype(np.uint16).view([("x", "<u2")])
+
+
+#: name: (decode, encode)
+CODECS: dict[str, tuple[Decoder, Encoder | None]] = {
+    "F32": (decode_plain, encode_as("<f4")),
+    "F16": (decode_plain, encode_as("<f2")),
+    "BF16": (decode_bf16, encode_bf16),
+    "F64": (decode_plain, encode_as("<f8")),
+    **{name: (decode_plain, encode_as(code)) for name, code in
+       {"I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"}.items()},
+    "BOOL": (decode_bool, None),
+}  # fmt: skip
