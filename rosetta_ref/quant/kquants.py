@@ -31,7 +31,7 @@ def six_bit_pairs(packed: Any) -> tuple[Any, Any]:
 
 
 def _affine(blocks: Any, codes: Any, out: Floats) -> None:
-    """d s q - dmin m over 8 groups of 32; codes of shape (n, 8, 32)."""
+    """Fill in d s q - dmin m over 8 groups of 32; codes of shape (n, 8, 32)."""
     scales, minima = six_bit_pairs(blocks["scales"])
     values = out.reshape(-1, 8, 32)
     np.multiply(codes, (_f32(blocks["d"]) * scales)[:, :, None], out=values)
