@@ -245,7 +245,8 @@ def _value_difference(a: Tensor, b: Tensor) -> Difference | None:
 
 def _unequal(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where the bits differ and not both are NaN: a sign of zero counts, a NaN's payload may not survive a type."""
-    return (x.view(np.uint32) != y.view(np.uint32)) & ~(np.isnan(x) & np.isnan(y))
+    wrong: NDArray[np.bool_] = (x.view(np.uint32) != y.view(np.uint32)) & ~(np.isnan(x) & np.isnan(y))
+    return wrong
 
 
 def _place(tensor: Tensor, byte: int, value: float | None) -> Place:

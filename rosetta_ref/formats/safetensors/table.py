@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rosetta_ref.quant import TYPES, BlockType
 
 #: The library refuses a longer header, so that a damaged length cannot ask for all of the memory.
@@ -19,16 +21,18 @@ BITS = {
     "C64": 64, "F64": 64, "I64": 64, "U64": 64,
 }  # fmt: skip
 
-#: Types smaller than a byte: the smallest group of elements that fills whole bytes. They run over the flattened tensor.
-_GROUPS = {4: (2, "q:u8"), 6: (4, "q:3xu8")}
+#: Types smaller than a byte: the smallest group of elements that fills whole bytes.
+_GROUPS = {4: (2, "x:u8"), 6: (4, "x:3xu8")}
 
 
-def _carried(name: str, bits: int) -> BlockType:
-    """A type that is carried as bytes, for names that the quant floor does not know."""
-    elements, layout = _GROUPS.get(bits, (1, f"q:u{bits}"))
-    return BlockType(name, None, elements, layout, padded=elements > 1)
+def _dtype(name: str, bits: int) -> BlockType:
+    """The type of that name; one that the quant floor does not know is carried as bytes.
+
+    Types smaller than a byte run over the flattened tensor, whose rows need not end on a byte.
+    """
+    elements, layout = _GROUPS.get(bits, (1, f"x:u{bits}"))
+    known = TYPES.get(name) or BlockType(name, None, elements, layout)
+    return replace(known, padded=known.elements > 1)
 
 
-DTYPES: dict[str, BlockType] = {
-    name: TYPES[name] if name in TYPES else _carried(name, bits) for name, bits in BITS.items()
-}
+DTYPES: dict[str, BlockType] = {name: _dtype(name, bits) for name, bits in BITS.items()}

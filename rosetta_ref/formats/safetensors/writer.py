@@ -141,7 +141,7 @@ def _check(tensor: Tensor, path: Path) -> None:
         raise UnwritableTypeError(f"type {tensor.type.name} has no place in SafeTensors", file=path, tensor=tensor.name)
     if tensor.name == METADATA_KEY or not _is_text(tensor.name):
         raise UnwritableNameError("the name cannot be written", file=path, tensor=tensor.name)
-    if (needed := tensor.type.nbytes(tensor.shape)) != tensor.nbytes:
+    if (needed := DTYPES[tensor.type.name].nbytes(tensor.shape)) != tensor.nbytes:
         problem = f"{tensor.type.name} {list(tensor.shape)} needs {needed} bytes, has {tensor.nbytes}"
         raise TensorSizeError(problem, file=path, tensor=tensor.name)
 

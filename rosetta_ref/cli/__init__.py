@@ -1,0 +1,62 @@
+"""The command line: `rosetta-ref demo | convert | inspect | validate | diff`.
+
+Each command is a module with `add(commands)`, which declares it, and `run(arguments, console)`, which gives the exit code: 0 where
+all is well, 1 where something is wrong, 2 for a command that cannot be understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from rosetta_ref import __version__
+from rosetta_ref.cli import convert, demo, diff, inspect, validate
+from rosetta_ref.cli.terminal import consoles, say_error
+from rosetta_ref.errors import RosettaError
+
+COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "convert": convert,
+    "inspect": inspect,
+    "validate": validate,
+    "diff": diff,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    root = argparse.ArgumentParser(
+        prog="rosetta-ref", description="Convert, inspect and compare models, losing nothing."
+    )
+    root.add_argument("--version", action="version", version=f"rosetta-ref {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(command)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code. Errors are one message on standard error, never a traceback."""
+    parsed = parser().parse_args(arguments)
+    out, err = consoles(quiet=getattr(parsed, "quiet", False))
+    try:
+        code = int(COMMANDS[parsed.command].run(parsed, out, err))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has enough. Python would complain again on its way out, unless there is nowhere to complain to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        say_error(err, "interrupted")
+        return 130
+    except (RosettaError, OSError) as error:
+        say_error(err, str(error))
+        return 1
+    except MemoryError:
+        say_error(err, "out of memory")
+        return 1
+    return code

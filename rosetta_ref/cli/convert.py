@@ -1,0 +1,74 @@
+"""`rosetta-ref convert SRC DST`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from rosetta_ref.cli.terminal import print_json, progress_bar, say
+
+HELP = "convert a model between GGUF, APR and SafeTensors; the suffix of DST says what to write"
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def byte_size(text: str) -> int:
+    """A number of bytes.
+
+    >>> byte_size("5GB"), byte_size("1.5 MiB"), byte_size("4096")
+    (5000000000, 1572864, 4096)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", text.strip().upper())
+    if match is None or match[2] not in _UNITS or (size := int(float(match[1]) * _UNITS[match[2]])) < 1:
+        raise argparse.ArgumentTypeError(f"not a size: {text!r} (such as 5GB or 500MiB)")
+    return size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "src", type=Path, metavar="SRC", help="a .gguf, .apr or .safetensors file, an index, or a model directory"
+    )
+    parser.add_argument(
+        "dst", type=Path, metavar="DST", help="*.gguf, *.apr, *.safetensors, or a directory for Hugging Face files"
+    )
+    parser.add_argument("--dtype", choices=("exact", "f32", "f16", "bf16"), default="exact",
+                        help="what decoded tensors become in SafeTensors (default: the first type that loses nothing)")  # fmt: skip
+    parser.add_argument(
+        "--type", metavar="TYPE", help="re-encode float tensors to this type (q8_0, q4_0, ...), into GGUF or APR"
+    )
+    parser.add_argument("--no-keep-blocks", dest="keep_blocks", action="store_false",
+                        help="do not keep the original blocks and metadata in rosetta/ beside SafeTensors weights")  # fmt: skip
+    parser.add_argument("--no-extra-keys", dest="extra_keys", action="store_false",
+                        help="do not carry what the target has no place for under rosetta.* keys")  # fmt: skip
+    parser.add_argument("--apr-native", action="store_true", help="decode the types that APR has no code for")
+    parser.add_argument("--keep-names", action="store_true", help="carry tensors as stored, whatever the architecture")
+    parser.add_argument("--lenient", action="store_true", help="read and write GGUF that ggml refuses")
+    parser.add_argument("--max-shard-size", type=byte_size, default=5_000_000_000, metavar="SIZE",
+                        help="cut SafeTensors into files of at most this size (default 5GB)")  # fmt: skip
+    parser.add_argument(
+        "--checksums", type=Path, metavar="FILE", help="write SHA-256 per tensor, before and after, as JSON"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing target")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
+    """Convert, and print what was done."""
+    from rosetta_ref.convert import convert
+
+    options = {
+        key: value for key, value in vars(arguments).items() if key not in ("command", "src", "dst", "json", "quiet")
+    }
+    with progress_bar(err, quiet=arguments.quiet or arguments.json) as progress:
+        report = convert(arguments.src, arguments.dst, progress=progress, **options)
+    if arguments.json:
+        print_json(report.to_json())
+    else:
+        for line in report.lines():
+            say(out, line)
+    return 0

@@ -1,0 +1,87 @@
+"""`rosetta-ref diff A B`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from rosetta_ref.archive import Archive
+from rosetta_ref.cli.terminal import print_json, progress_bar, say, table
+from rosetta_ref.compare import Comparison, compare
+from rosetta_ref.formats.detect import open_archive
+
+HELP = "compare two models of any format, tensor by tensor; exit 1 where they differ"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("a", type=Path, metavar="A", help="a model file or directory")
+    parser.add_argument("b", type=Path, metavar="B", help="another")
+    parser.add_argument(
+        "--as-stored", action="store_true", help="pair tensors by their stored names, without the architecture"
+    )
+    parser.add_argument("--no-metadata", dest="metadata", action="store_false", help="compare tensors only")
+    parser.add_argument("--lenient", action="store_true", help="read GGUF that ggml refuses")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
+    """Compare, and print what differs."""
+    quiet = arguments.quiet or arguments.json
+    with (
+        open_archive(arguments.a, lenient=arguments.lenient) as a,
+        open_archive(arguments.b, lenient=arguments.lenient) as b,
+        progress_bar(err, quiet=quiet) as bar,
+    ):
+        if bar is not None:
+            bar.total(sum(tensor.nbytes for tensor in a.tensors.values()), "comparing")
+        advance = None if bar is None else bar.advance
+        left, right = (a, b) if arguments.as_stored or comparable(a, b) else (canonical(a), canonical(b))
+        same = a.format == b.format
+        result = compare(left, right, metadata=arguments.metadata, same_format=same, progress=advance)
+    if arguments.json:
+        print_json(result.to_json())
+    else:
+        _print(result, arguments, out)
+    return 0 if result.same else 1
+
+
+def comparable(a: Archive, b: Archive) -> bool:
+    """Whether stored names mean the same on both sides: one format, and a name in common."""
+    return a.format == b.format and not a.tensors.keys().isdisjoint(b.tensors)
+
+
+def canonical(archive: Archive) -> Archive:
+    """The model that a file stands for, in GGUF's names, row order and metadata."""
+    from rosetta_ref.architectures import aprender, huggingface
+    from rosetta_ref.convert.source import companion_files
+
+    if archive.format == "apr":
+        return aprender.from_apr(archive)
+    if archive.format == "safetensors":
+        assert archive.path is not None
+        folder = archive.path.parent if archive.path.name.endswith(".index.json") else archive.path
+        return huggingface.from_huggingface(archive, companion_files(folder))
+    return archive
+
+
+def _print(result: Comparison, arguments: argparse.Namespace, out: Console) -> None:
+    for what, names in (("only in A", result.only_a), ("only in B", result.only_b)):
+        for name in names:
+            say(out, f"tensor {name!r}: {what}")
+    for difference in result.differences:
+        say(out, str(difference))
+    rows = [(key, ours, theirs) for key, (ours, theirs) in result.metadata_differ.items()]
+    rows += [(key, "only here", "") for key in result.metadata_only_a]
+    rows += [(key, "", "only here") for key in result.metadata_only_b]
+    if rows:
+        out.print(table("metadata", ("key", str(arguments.a), str(arguments.b)), rows))
+    for note in result.notes:
+        say(out, f"note: {note}")
+    retyped = f", {len(result.types)} of them of another type" if result.types else ""
+    say(out, f"{'same' if result.same else 'DIFFERENT'}: {result.equal} of {result.compared} tensors equal{retyped}, "
+             f"{len(result.only_a)} only in A, {len(result.only_b)} only in B, {result.metadata_compared} metadata keys compared, "
+             f"{len(result.metadata_differ)} differ")  # fmt: skip

@@ -1,0 +1,95 @@
+"""What the commands print with: consoles, JSON, tables, a progress bar that is quiet when nobody watches."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: A table in a pipe or a file is as wide as it needs to be.
+_WIDE = 240
+
+
+def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
+    """Consoles for standard output and standard error; output that is not a terminal's is not cut to a width."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names from a file may be anything
+    out = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    return out, Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def safe(text: str) -> str:
+    """Text from a file without what would steer the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def say(console: Console, text: str) -> None:
+    """Print one line as it is."""
+    console.print(Text(safe(text)), soft_wrap=True)
+
+
+def say_error(console: Console, text: str) -> None:
+    """Print an error."""
+    console.print(Text.assemble(("error: ", "bold red"), safe(text)), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, which has no NaN."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=True, allow_nan=False, default=str)
+    sys.stdout.write("\n")
+
+
+def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Table:
+    """A table of plain text; the columns named in `right` are aligned to the right."""
+    made = Table(title=Text(safe(title)), title_justify="left")
+    for heading in headings:
+        made.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(safe(str(cell))) for cell in row))
+    return made
+
+
+class Bar:
+    """A progress bar over bytes: `total` begins a stretch of work, `advance` counts."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: Any = None
+
+    def total(self, nbytes: int, what: str) -> None:
+        """A new stretch of work begins."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(what, total=nbytes)
+
+    def advance(self, nbytes: int) -> None:
+        """That many bytes of it are done."""
+        if self._task is not None:
+            self._progress.advance(self._task, nbytes)
+
+
+@contextmanager
+def progress_bar(console: Console, *, quiet: bool) -> Iterator[Bar | None]:
+    """A bar on a terminal, None elsewhere."""
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Bar(progress)
