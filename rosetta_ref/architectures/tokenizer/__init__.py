@@ -1,0 +1,67 @@
+"""Tokenizers both ways: the `tokenizer.*` keys of GGUF <-> tokenizer.json, tokenizer_config.json and chat_template.jinja.
+
+Read `vocabulary` (tokens, types), `pretokenizers` (a table), `bpe` and `spm` (the two kinds), `special` (BOS, EOS, template) and
+last `sentencepiece_proto`. The measure is llama.cpp: a tokenizer.json made here gives its ids, text for text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rosetta_ref.architectures.tokenizer import bpe, special, spm, vocabulary
+from rosetta_ref.architectures.tokenizer.pretokenizers import UnknownPreTokenizerError
+from rosetta_ref.architectures.tokenizer.vocabulary import (
+    BrokenTokenizerFileError,
+    BrokenVocabularyError,
+    UnknownTokenizerModelError,
+    Vocabulary,
+)
+from rosetta_ref.archive import Kind, Value
+
+__all__ = [
+    "BrokenTokenizerFileError",
+    "BrokenVocabularyError",
+    "UnknownPreTokenizerError",
+    "UnknownTokenizerModelError",
+    "tokenizer_files",
+    "tokenizer_metadata",
+]
+
+_KINDS = {"gpt2": bpe.tokenizer_json, "llama": spm.tokenizer_json}
+
+
+def tokenizer_files(metadata: Mapping[str, Value]) -> dict[str, bytes]:
+    """The tokenizer files, by name, of a GGUF model; none where it has no vocabulary.
+
+    Raises UnknownTokenizerModelError, UnknownPreTokenizerError or BrokenVocabularyError.
+    """
+    model = vocabulary.model_of(metadata)
+    if model == "no_vocab":
+        return {}
+    if model not in _KINDS:
+        raise UnknownTokenizerModelError(
+            f"tokenizer.ggml.model is {model!r}", hint="Convert to APR, which carries the keys, or use --keep-names."
+        )
+    words = Vocabulary.of(metadata)
+    content = _KINDS[model](metadata, words)
+    return {"tokenizer.json": vocabulary.to_json("tokenizer.json", content), **special.config_files(metadata, words)}
+
+
+def tokenizer_metadata(files: Mapping[str, bytes], vocab_size: int) -> dict[str, Value]:
+    """The `tokenizer.*` keys that convert_hf_to_gguf would write for the files of a Hugging Face directory.
+
+    `vocab_size` is the number of rows of the embedding: ids without a token get the placeholder [PADn]. Raises
+    UnknownTokenizerModelError, UnknownPreTokenizerError, BrokenTokenizerFileError or BrokenVocabularyError.
+    """
+    tokenizer = vocabulary.from_json(files, "tokenizer.json")
+    if "tokenizer.model" not in files and not tokenizer:
+        return {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab")}
+    try:
+        if "tokenizer.model" in files or spm.is_sentencepiece(tokenizer):
+            return spm.metadata_of(files, tokenizer, vocab_size)
+        kind = tokenizer["model"].get("type")
+        if kind != "BPE":
+            raise UnknownTokenizerModelError(f"the model is {kind!r}", file="tokenizer.json")
+        return bpe.metadata_of(files, tokenizer, vocab_size)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenTokenizerFileError(f"{type(error).__name__}: {error}", file="tokenizer.json") from error

@@ -1,0 +1,132 @@
+"""Byte-level BPE (`tokenizer.ggml.model` = "gpt2"): vocabulary and merges, both ways.
+
+A token is spelled in GPT-2's alphabet, in which every byte is a printable character (a space is U+0120); added tokens are
+spelled as they are. A merge is a pair of tokens, its rank its place in the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rosetta_ref.architectures.tokenizer import pretokenizers, special, vocabulary
+from rosetta_ref.architectures.tokenizer.vocabulary import (
+    BrokenTokenizerFileError,
+    BrokenVocabularyError,
+    Json,
+    TokenType,
+    Vocabulary,
+)
+from rosetta_ref.archive import Kind, Value
+
+_SPACE = chr(ord(" ") + 256)
+
+
+class UnknownNormalizerError(BrokenTokenizerFileError):
+    """GGUF has no place for a normalizer: llama.cpp takes texts as they are."""
+
+
+class BrokenMergeError(BrokenVocabularyError):
+    """A merge is a pair of tokens, and what it makes is a token too."""
+
+
+def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
+    """The content of tokenizer.json that encodes like llama.cpp."""
+    pre = vocabulary.plain(metadata, "pre") or "default"
+    known = pretokenizers.lookup(pre)
+    ids = words.ids
+    merges = metadata.get("tokenizer.ggml.merges")
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": words.added,
+        "normalizer": None,
+        "pre_tokenizer": pretokenizers.to_json(known.family),
+        "post_processor": special.post_processor(metadata, words, add_bos=known.add_bos),
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": known.ignore_merges,
+            "vocab": ids,
+            "merges": _pairs(merges.data if merges is not None else [], ids),
+        },
+    }
+
+
+def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Merges as pairs. The space that parts them is the first one that is not at the very start."""
+    pairs = []
+    for merge in dict.fromkeys(merges):
+        at = merge.find(" ", 1)
+        left, right = merge[:at], merge[at + 1 :]
+        if at < 0 or left + right not in ids or left not in ids or right not in ids:
+            raise BrokenMergeError(f"merge {merges.index(merge)} is {merge!r}")
+        pairs.append((left, right))
+    return pairs
+
+
+def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
+    """The `tokenizer.*` keys of a tokenizer.json, as convert_hf_to_gguf writes them."""
+    _check_normalizer(tokenizer.get("normalizer"))
+    model = tokenizer["model"]
+    tokens, types = _tokens(tokenizer, vocab_size)
+    extra = special.keys(files, tokenizer, vocab_size)
+    adds_bos = bool(extra["tokenizer.ggml.add_bos_token"].plain()) if "tokenizer.ggml.add_bos_token" in extra else False
+    name = pretokenizers.recognise(
+        tokenizer.get("pre_tokenizer"), ignore_merges=bool(model.get("ignore_merges")), add_bos=adds_bos
+    )
+    if pretokenizers.NAMES[name].add_bos and not adds_bos:  # the name alone would mean that one is added
+        extra = {"tokenizer.ggml.add_bos_token": Value.scalar(Kind.BOOL, False), **extra}
+    return {
+        "tokenizer.ggml.model": Value.scalar(Kind.STRING, "gpt2"),
+        "tokenizer.ggml.pre": Value.scalar(Kind.STRING, name),
+        "tokenizer.ggml.tokens": Value.array(Kind.STRING, tokens),
+        "tokenizer.ggml.token_type": Value.array(Kind.I32, types),
+        "tokenizer.ggml.merges": Value.array(Kind.STRING, [_merge(pair) for pair in model.get("merges") or []]),
+        **extra,
+    }
+
+
+def _check_normalizer(normalizer: Json | None) -> None:
+    steps = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
+    odd = [step.get("type") for step in steps if step.get("type") != "NFC"]
+    if odd:
+        raise UnknownNormalizerError(
+            f"the normalizer {odd[0]}",
+            file="tokenizer.json",
+            hint="Convert with --keep-names to carry the tensors alone.",
+        )
+
+
+def _merge(pair: Any) -> str:
+    if isinstance(pair, str):
+        return pair
+    left, right = pair
+    return f"{left.replace(' ', _SPACE)} {right.replace(' ', _SPACE)}"
+
+
+def _tokens(tokenizer: Json, vocab_size: int) -> tuple[list[str], list[int]]:
+    tokens = [vocabulary.padding(i) for i in range(vocab_size)]
+    types = [int(TokenType.UNUSED)] * vocab_size
+    for token, index in tokenizer["model"]["vocab"].items():
+        _check_id(token, index, vocab_size)
+        tokens[index], types[index] = token, int(TokenType.NORMAL)
+    for entry in tokenizer.get("added_tokens") or []:
+        token, index = entry["content"], entry["id"]
+        _check_id(token, index, vocab_size)
+        control = bool(entry.get("special")) or vocabulary.looks_special(token)
+        types[index] = int(TokenType.CONTROL if control else TokenType.USER_DEFINED)
+        tokens[index] = token if control else token.replace("▁", " ")
+    return tokens, types
+
+
+def _check_id(token: str, index: int, vocab_size: int) -> None:
+    if not 0 <= index < vocab_size:
+        raise BrokenVocabularyError(f"the token {token!r} has the id {index}, the model {vocab_size} tokens")

@@ -1,0 +1,147 @@
+"""Special tokens: their ids and texts, whether they are added around a text, and the chat template.
+
+Where a key is absent, what llama.cpp assumes holds: BOS 1, EOS 2, unknown 0 and a BOS added for the llama model, BOS and EOS 11
+for gpt2, where the pre-tokenizer decides whether a BOS is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rosetta_ref.architectures.tokenizer import vocabulary
+from rosetta_ref.architectures.tokenizer.vocabulary import Json, Vocabulary
+from rosetta_ref.archive import Kind, Value
+
+#: Hugging Face's name of a special token -> GGUF's key ("seperator" is how GGUF spells it).
+ID_KEYS = {
+    "bos": "bos_token_id", "eos": "eos_token_id", "unk": "unknown_token_id", "sep": "seperator_token_id",
+    "pad": "padding_token_id", "cls": "cls_token_id", "mask": "mask_token_id",
+}  # fmt: skip
+#: Those that can be added around a text, each with its GGUF key, which is also Hugging Face's.
+ADD_KEYS = {name: f"add_{name}_token" for name in ("bos", "eos", "sep")}
+_DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unk": 0}, "gpt2": {"bos": 11, "eos": 11}}
+_TEMPLATE, _TEMPLATES = "tokenizer.chat_template", "tokenizer.chat_templates"
+_GRANITE_VOCABULARY = 49152
+
+
+def post_processor(metadata: Mapping[str, Value], words: Vocabulary, *, add_bos: bool) -> Json | None:
+    """The `post_processor` of tokenizer.json that adds BOS and EOS; `add_bos` is the default where no key says it."""
+    model = vocabulary.model_of(metadata)
+    front = _added(metadata, words, model, "bos", default=add_bos)
+    back = _added(metadata, words, model, "eos", default=False)
+    if not front and not back:
+        return None
+    first = [*_specials(front, 0), _sequence("A", 0), *_specials(back, 0)]
+    second = [*_specials(front, 1), _sequence("B", 1), *_specials(back, 1)]
+    known = {token: {"id": token, "ids": [index], "tokens": [token]} for token, index in front + back}
+    return {"type": "TemplateProcessing", "single": first, "pair": first + second, "special_tokens": known}
+
+
+def _added(
+    metadata: Mapping[str, Value], words: Vocabulary, model: str, name: str, *, default: bool
+) -> list[tuple[str, int]]:
+    wanted = vocabulary.plain(metadata, ADD_KEYS[name])
+    if not (default if wanted is None else wanted):
+        return []
+    index = vocabulary.plain(metadata, ID_KEYS[name])
+    index = _DEFAULT_IDS[model][name] if index is None else index
+    return [(words.text(index), index)]
+
+
+def _specials(tokens: list[tuple[str, int]], type_id: int) -> list[Json]:
+    return [{"SpecialToken": {"id": token, "type_id": type_id}} for token, _ in tokens]
+
+
+def _sequence(name: str, type_id: int) -> Json:
+    return {"Sequence": {"id": name, "type_id": type_id}}
+
+
+def config_files(metadata: Mapping[str, Value], words: Vocabulary) -> dict[str, bytes]:
+    """tokenizer_config.json, and chat_template.jinja where there is a template."""
+    config: Json = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    for name, key in ID_KEYS.items():
+        index = vocabulary.plain(metadata, key)
+        if index is not None:
+            config[f"{name}_token"] = words.text(index)
+    for key in (*ADD_KEYS.values(), "add_space_prefix"):
+        flag = vocabulary.plain(metadata, key)
+        if flag is not None:
+            config["add_prefix_space" if key == "add_space_prefix" else key] = bool(flag)
+    added = words.added
+    config["added_tokens_decoder"] = {str(e["id"]): {k: v for k, v in e.items() if k != "id"} for e in added}
+    template, named = metadata.get(_TEMPLATE), metadata.get(_TEMPLATES)
+    files = {}
+    if named is not None:
+        config["chat_template"] = _named_templates(metadata, named.data)
+    elif template is not None:
+        files["chat_template.jinja"] = str(template.data).encode("utf-8", "surrogateescape")
+    return {"tokenizer_config.json": vocabulary.to_json("tokenizer_config.json", config, indent=2), **files}
+
+
+def _named_templates(metadata: Mapping[str, Value], names: list[str]) -> list[Json]:
+    keys = {"default": _TEMPLATE, **{name: f"{_TEMPLATE}.{name}" for name in names}}
+    return [{"name": n, "template": metadata[key].data} for n, key in keys.items() if key in metadata]
+
+
+def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
+    """The GGUF keys of special tokens: ids, what is added around a text, chat template, in convert_hf_to_gguf's order."""
+    config = vocabulary.from_json(files, "tokenizer_config.json")
+    model = vocabulary.from_json(files, "config.json")
+    out: dict[str, Value] = {}
+    for source in (_ids_by_text(config, tokenizer), {n: model.get(f"{n}_token_id") for n in ID_KEYS}):
+        for name, index in source.items():
+            if isinstance(index, int) and 0 <= index < vocab_size:
+                out.setdefault(f"tokenizer.ggml.{ID_KEYS[name]}", Value.scalar(Kind.U32, index))
+    ids = {n: out[f"tokenizer.ggml.{k}"].plain() for n, k in ID_KEYS.items() if f"tokenizer.ggml.{k}" in out}
+    flags = _flags(tokenizer, ids)
+    flags |= {n: config[key] for n, key in ADD_KEYS.items() if isinstance(config.get(key), bool)}
+    if vocab_size == _GRANITE_VOCABULARY and model.get("model_type") in ("llama", "mistral"):
+        flags["bos"] = False  # convert_hf_to_gguf's rule for the small granite models; SmolLM2 has the same size
+    out |= {f"tokenizer.ggml.{ADD_KEYS[n]}": Value.scalar(Kind.BOOL, flag) for n, flag in flags.items()}
+    return out | _templates(files, config)
+
+
+def _ids_by_text(config: Json, tokenizer: Json) -> dict[str, Any]:
+    by_text = {entry.get("content"): entry.get("id") for entry in reversed(tokenizer.get("added_tokens") or [])}
+    out = {}
+    for name in ID_KEYS:
+        entry = config.get(f"{name}_token")
+        text = entry.get("content") if isinstance(entry, dict) else entry
+        if isinstance(text, str):
+            out[name] = by_text.get(text)
+    return out
+
+
+def _flags(tokenizer: Json, ids: Mapping[str, int]) -> dict[str, bool]:
+    """What the template of tokenizer.json puts before and after a text."""
+    flags: dict[str, bool] = {}
+    processor = tokenizer.get("post_processor") or {}
+    for step in processor.get("processors", [processor]):
+        single = step.get("single") or []
+        if step.get("type") != "TemplateProcessing" or len(single) < 2:
+            continue
+        known = step.get("special_tokens") or {}
+        for name, item in (("bos", single[0]), ("eos", single[-1])):
+            text = (item.get("SpecialToken") or {}).get("id")
+            if text is not None:
+                flags[name] = ids.get(name) in (known.get(text) or {}).get("ids", [])
+    return flags
+
+
+def _templates(files: Mapping[str, bytes], config: Json) -> dict[str, Value]:
+    template = config.get("chat_template")
+    if template is None and "chat_template.jinja" in files:
+        template = files["chat_template.jinja"].decode("utf-8", "surrogateescape")
+    elif template is None:
+        template = vocabulary.from_json(files, "chat_template.json").get("chat_template")
+    if isinstance(template, str):
+        return {_TEMPLATE: Value.scalar(Kind.STRING, template)}
+    named = {str(t.get("name")): str(t.get("template")) for t in template or [] if isinstance(t, dict)}
+    others = [name for name in named if name != "default"]
+    out = {f"{_TEMPLATE}.{name}": Value.scalar(Kind.STRING, named[name]) for name in others}
+    if others:
+        out[_TEMPLATES] = Value.array(Kind.STRING, others)
+    if "default" in named:
+        out[_TEMPLATE] = Value.scalar(Kind.STRING, named["default"])
+    return out

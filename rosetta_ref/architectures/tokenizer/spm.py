@@ -1,0 +1,173 @@
+"""SentencePiece BPE (`tokenizer.ggml.model` = "llama"): scores instead of merges, spaces as ▁, bytes for what is unknown.
+
+llama.cpp joins the two neighbours whose text is the token of the highest score, the leftmost where scores are equal. As a list of
+merges: every way to part a token into two tokens, ordered by the score of the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rosetta_ref.architectures.tokenizer import sentencepiece_proto, special, vocabulary
+from rosetta_ref.architectures.tokenizer.bpe import UnknownNormalizerError
+from rosetta_ref.architectures.tokenizer.pretokenizers import UnknownPreTokenizerError
+from rosetta_ref.architectures.tokenizer.vocabulary import BrokenVocabularyError, Json, TokenType, Vocabulary
+from rosetta_ref.archive import Kind, Value
+
+_SPACE = "▁"
+_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+_PAD_SCORE, _ADDED_SCORE = -10000.0, -1000.0
+
+
+def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
+    """The content of tokenizer.json that encodes like llama.cpp."""
+    if words.scores is None:
+        raise BrokenVocabularyError("the llama tokenizer needs the key tokenizer.ggml.scores")
+    prefix = vocabulary.plain(metadata, "add_space_prefix") in (None, True)
+    ids = words.ids
+    unknown = vocabulary.plain(metadata, "unknown_token_id")
+    escape = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
+    steps = [{"type": "Prepend", "prepend": _SPACE}, escape] if prefix else [escape]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": words.added,
+        "normalizer": {"type": "Sequence", "normalizers": steps},
+        "pre_tokenizer": None,
+        "post_processor": special.post_processor(metadata, words, add_bos=True),
+        "decoder": _decoder(prefix=prefix),
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": words.text(unknown if unknown is not None else 0),
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "ignore_merges": False,
+            "vocab": ids,
+            "merges": merges(ids, words.scores),
+        },
+    }
+
+
+def _decoder(*, prefix: bool) -> Json:
+    steps: list[Json] = [
+        {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    if prefix:
+        steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    return {"type": "Sequence", "decoders": steps}
+
+
+def merges(ids: Mapping[str, int], scores: list[float]) -> list[tuple[str, str]]:
+    """Every way to part a token into two tokens, best score of the whole first."""
+    out = []
+    for token in sorted((t for t in ids if len(t) > 1), key=lambda t: -scores[ids[t]]):
+        for i in range(1, len(token)):
+            left, right = token[:i], token[i:]
+            if left in ids and right in ids:
+                out.append((left, right))
+    return out
+
+
+def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
+    """The `tokenizer.*` keys of a tokenizer.model, or of a tokenizer.json where there is none."""
+    if "tokenizer.model" in files:
+        pieces = sentencepiece_proto.parse(files["tokenizer.model"])
+        rows, prefix = _from_pieces(files, pieces.pieces, vocab_size), pieces.add_space_prefix
+    else:
+        rows, prefix = _from_json(tokenizer, vocab_size), _adds_prefix(tokenizer)
+    config = vocabulary.from_json(files, "tokenizer_config.json")
+    prefix_key = config.get("add_prefix_space", None if prefix else False)
+    extra = special.keys(files, tokenizer, vocab_size)
+    if not tokenizer or "tokenizer.ggml.add_bos_token" in extra:
+        pass  # llama.cpp adds a BOS where no key says otherwise, as SentencePiece's own tokenizers do
+    else:
+        extra["tokenizer.ggml.add_bos_token"] = Value.scalar(Kind.BOOL, False)
+    head = {} if prefix_key is None else {"add_space_prefix": Value.scalar(Kind.BOOL, bool(prefix_key))}
+    return {
+        **{f"tokenizer.ggml.{key}": value for key, value in head.items()},
+        "tokenizer.ggml.model": Value.scalar(Kind.STRING, "llama"),
+        "tokenizer.ggml.pre": Value.scalar(Kind.STRING, "default"),
+        "tokenizer.ggml.tokens": Value.array(Kind.STRING, rows.tokens),
+        "tokenizer.ggml.scores": Value.array(Kind.F32, rows.scores),
+        "tokenizer.ggml.token_type": Value.array(Kind.I32, rows.types),
+        **extra,
+    }
+
+
+class _Rows:
+    """Tokens, scores and types by id, all placeholders at first."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.tokens = [vocabulary.padding(i) for i in range(vocab_size)]
+        self.scores = [_PAD_SCORE] * vocab_size
+        self.types = [int(TokenType.UNUSED)] * vocab_size
+
+    def put(self, index: int, token: str, score: float, kind: int) -> None:
+        if not 0 <= index < len(self.tokens):
+            raise BrokenVocabularyError(f"the token {token!r} has the id {index}, the model {len(self.tokens)} tokens")
+        self.tokens[index], self.scores[index], self.types[index] = token, score, int(kind)
+
+
+def _from_pieces(files: Mapping[str, bytes], pieces: list[tuple[str, float, int]], vocab_size: int) -> _Rows:
+    rows = _Rows(vocab_size)
+    for index, (text, score, kind) in enumerate(pieces):
+        rows.put(index, text, score, TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind)
+    for text, index in vocabulary.from_json(files, "added_tokens.json").items():
+        rows.put(index, text, _ADDED_SCORE, TokenType.USER_DEFINED)
+    config = vocabulary.from_json(files, "tokenizer_config.json")
+    for key, entry in (config.get("added_tokens_decoder") or {}).items():
+        control = bool(entry.get("special")) or vocabulary.looks_special(entry["content"])
+        text = entry["content"] if control else entry["content"].replace(_SPACE, " ")
+        rows.put(int(key), text, _ADDED_SCORE, TokenType.CONTROL if control else TokenType.USER_DEFINED)
+    return rows
+
+
+def _from_json(tokenizer: Json, vocab_size: int) -> _Rows:
+    """convert_hf_to_gguf gives every token the score -1000 here, which loses the order of merges; this keeps it."""
+    rows, model = _Rows(vocab_size), tokenizer["model"]
+    vocab, pairs = model["vocab"], model.get("merges") or []
+    made = dict.fromkeys("".join(p.split(" ") if isinstance(p, str) else p) for p in pairs)
+    rank = {token: -float(i) for i, token in enumerate(made)}
+    rest = -float(len(rank))
+    for token, index in sorted(vocab.items(), key=lambda item: item[1]):
+        byte = _BYTE.fullmatch(token) is not None
+        score = 0.0 if byte else rank.get(token, rest)
+        rest -= token not in rank and not byte
+        rows.put(index, token, score, TokenType.BYTE if byte else TokenType.NORMAL)
+    for entry in tokenizer.get("added_tokens") or []:
+        token, index = entry["content"], entry["id"]
+        control = bool(entry.get("special")) or vocabulary.looks_special(token)
+        kind = TokenType.CONTROL if control else TokenType.USER_DEFINED
+        score = rank.get(token, 0.0 if control else _ADDED_SCORE)
+        rows.put(index, token, score, TokenType.UNKNOWN if token == model.get("unk_token") else kind)
+    return rows
+
+
+def _adds_prefix(tokenizer: Json) -> bool:
+    """Whether a text begins with a ▁ that it did not have: a normalizer does it, or a Metaspace pre-tokenizer."""
+    normalizer, pre = tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer")
+    steps = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
+    for step in steps:
+        if step.get("type") not in ("Prepend", "Replace"):
+            raise UnknownNormalizerError(f"the normalizer {step.get('type')}", file="tokenizer.json")
+    if pre is not None and pre.get("type") != "Metaspace":
+        raise UnknownPreTokenizerError(
+            f"the pre-tokenizer {pre.get('type')} before SentencePiece BPE", file="tokenizer.json"
+        )
+    spaced: Any = pre is not None and pre.get("prepend_scheme", "always") != "never"
+    return bool(spaced) or any(step.get("type") == "Prepend" for step in steps)
+
+
+def is_sentencepiece(tokenizer: Json) -> bool:
+    """Whether a tokenizer.json is of this kind: BPE that falls back to bytes, with a decoder of several steps."""
+    model = tokenizer.get("model") or {}
+    decoder = tokenizer.get("decoder") or {}
+    return bool(model.get("byte_fallback")) and decoder.get("type") == "Sequence"
