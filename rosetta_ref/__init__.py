@@ -4,7 +4,8 @@ Read it from the ground up: `quant` (blocks to numbers), `archive` (what a file 
 `architectures` (what names and numbers mean), `convert` (the six pairs), `cli`.
 """
 
+from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
 
-__all__ = ["RosettaError", "__version__"]
+__all__ = ["RosettaError", "__version__", "convert"]
 __version__ = "0.1.0"

@@ -107,7 +107,9 @@ def architecture_of_config(config: Mapping[str, Any]) -> Architecture:
         if config.get(key):
             raise ExpertsError(f"config.json: {key} is {config[key]}", hint=KEEP_HINT)
     for known in ARCHITECTURES.values():
-        if any(name in known.classes for name in classes) or (not classes and config.get("model_type") in known.model_types):
+        if any(name in known.classes for name in classes) or (
+            not classes and config.get("model_type") in known.model_types
+        ):
             return known
     raise UnknownArchitectureError(f"config.json: {classes or config.get('model_type')}", hint=KEEP_HINT)
 

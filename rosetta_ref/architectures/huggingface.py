@@ -1,0 +1,228 @@
+"""Between a Hugging Face directory and the canonical, GGUF-shaped model, as llama.cpp's convert_hf_to_gguf has it.
+
+On the way to GGUF: names, q/k row order, norms and other 1-D tensors in F32, the rest in its type; a tied head that is stored
+twice is left out, rotary buffers are too; llama3 rope scaling becomes a tensor. The way back undoes each of these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref.architectures.config import (
+    Keys,
+    config_of_metadata,
+    head_dim_of,
+    metadata_of_config,
+    parse_config,
+    rope_of,
+)
+from rosetta_ref.architectures.heads import permuted
+from rosetta_ref.architectures.names import (
+    ROPE_FREQS,
+    Architecture,
+    architecture_of_config,
+    architecture_of_metadata,
+)
+from rosetta_ref.architectures.rope import llama3_factors, parameters_of
+from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metadata
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.quant import TYPES
+from rosetta_ref.recode import decoded
+
+_BUFFERS = (".rotary_emb.inv_freq",)
+_EMBEDDING = "token_embd.weight"
+#: general.file_type of a model whose matrices are of that type.
+FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9}
+_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+class EmbeddingShapeError(RosettaError):
+    """The embedding has one row of hidden_size elements for each token of the vocabulary."""
+
+
+class MissingEmbeddingError(RosettaError):
+    """A model has an embedding."""
+
+
+class NameClashError(RosettaError):
+    """Two tensors do not become one."""
+
+
+def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str | None = None) -> Archive:
+    """The canonical model of a Hugging Face directory; `files` are its companions by name.
+
+    Raises UnknownArchitectureError, ExpertsError, UnmappedTensorError, ConfigError, and what the tokenizer refuses.
+    """
+    config = parse_config(files)
+    architecture = architecture_of_config(config)
+    try:
+        numbers = metadata_of_config(config, architecture)
+        tensors = _tensors_to_gguf(archive, config, architecture, numbers)
+    except RosettaError as error:
+        raise error.at(file=archive.path) from error.__cause__
+    embedding = tensors.get(_EMBEDDING)
+    if embedding is None:
+        raise MissingEmbeddingError("model.embed_tokens.weight is missing", file=archive.path)
+    vocabulary = int(config.get("vocab_size") or embedding.shape[0])
+    if embedding.shape != (vocabulary, config["hidden_size"]):
+        raise EmbeddingShapeError(
+            f"{list(embedding.shape)}, expected {[vocabulary, config['hidden_size']]}",
+            file=archive.path,
+            tensor=_EMBEDDING,
+        )
+    arch = architecture.name
+    metadata = {
+        "general.architecture": Value.scalar(Kind.STRING, arch),
+        "general.type": Value.scalar(Kind.STRING, "model"),
+        "general.name": Value.scalar(Kind.STRING, _title(name or (archive.path.name if archive.path else "model"))),
+        "general.size_label": Value.scalar(Kind.STRING, size_label(sum(tensor.count for tensor in tensors.values()))),
+        **numbers,
+        "general.file_type": Value.scalar(Kind.U32, FILE_TYPES.get(embedding.type.name, 0)),
+    }
+    if architecture.permutes_heads:
+        metadata[f"{arch}.vocab_size"] = Value.scalar(Kind.U32, vocabulary)
+        metadata[f"{arch}.rope.dimension_count"] = Value.scalar(Kind.U32, head_dim_of(config))
+    metadata["general.quantization_version"] = Value.scalar(Kind.U32, 2)
+    metadata |= tokenizer_metadata(files, vocabulary)
+    return Archive("gguf", metadata, tensors, archive.path, archive.parts)
+
+
+def _tensors_to_gguf(
+    archive: Archive, config: Mapping[str, Any], architecture: Architecture, metadata: Mapping[str, Value]
+) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    rope = rope_of(config)
+    if rope["rope_type"] == "llama3":
+        factors = llama3_factors(
+            rope["rope_theta"], head_dim_of(config), rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"],
+            rope["original_max_position_embeddings"],
+        )  # fmt: skip
+        tensors[ROPE_FREQS] = Tensor.of(ROPE_FREQS, TYPES["F32"], factors.shape, factors)
+    for name, tensor in archive.tensors.items():
+        if name.endswith(_BUFFERS) or _is_tied_copy(name, archive, config):
+            continue
+        made = tensor_from_huggingface(tensor, None, metadata, architecture)
+        if made.name in tensors:
+            raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
+        tensors[made.name] = made
+    return tensors
+
+
+def _is_tied_copy(name: str, archive: Archive, config: Mapping[str, Any]) -> bool:
+    embedding = archive.tensors.get("model.embed_tokens.weight")
+    if name != "lm_head.weight" or not config.get("tie_word_embeddings") or embedding is None:
+        return False
+    head = archive.tensors[name]
+    if (head.type, head.shape) != (embedding.type, embedding.shape):
+        return False
+    return all(np.array_equal(a, b) for a, b in zip(head.chunks(), embedding.chunks(), strict=True))
+
+
+def tensor_from_huggingface(
+    tensor: Tensor, name: str | None, metadata: Mapping[str, Value], architecture: Architecture | None = None
+) -> Tensor:
+    """One tensor under its GGUF name, in GGUF's row order; 1-D ones in F32. `name` is that name where it is known."""
+    if architecture is None:
+        architecture = architecture_of_metadata(metadata)
+    made = replace(tensor, name=name or architecture.to_gguf(tensor.name))
+    heads = _heads_of(made.name, metadata, architecture)
+    if heads:
+        made = permuted(made, heads)
+    if len(made.shape) <= 1 and made.type.name in ("F16", "BF16"):
+        made = decoded(made, "F32")
+    return made
+
+
+def _heads_of(name: str, metadata: Mapping[str, Value], architecture: Architecture) -> int:
+    """The head count by which a tensor's rows are reordered between the two sides; 0 for most tensors."""
+    if not architecture.permutes_heads:
+        return 0
+    part = name.rsplit(".", 2)[-2] if name.count(".") >= 2 else ""
+    if part not in ("attn_q", "attn_k"):
+        return 0
+    queries, keys = Keys(metadata, architecture.name).heads
+    return queries if part == "attn_q" else keys
+
+
+def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
+    """The tensors under Hugging Face names and in its row order, types unchanged, and the companion files.
+
+    Raises UnknownArchitectureError, ExpertsError, UnmappedTensorError, MissingKeyError, RopeFactorsError, and what the
+    tokenizer refuses.
+    """
+    try:
+        architecture = architecture_of_metadata(model.metadata)
+        tensors = {}
+        for name, tensor in model.tensors.items():
+            if name == ROPE_FREQS:
+                continue
+            made = replace(tensor, name=architecture.to_hf(name))
+            heads = _heads_of(name, model.metadata, architecture)
+            tensors[made.name] = permuted(made, heads, inverse=True) if heads else made
+        files = _files(model, architecture)
+    except RosettaError as error:
+        raise error.at(file=model.path) from error.__cause__
+    return Archive("safetensors", {}, tensors, model.path, model.parts), files
+
+
+def hf_names(model: Archive) -> dict[str, str]:
+    """For each tensor of the model that a Hugging Face directory has: its name there."""
+    architecture = architecture_of_metadata(model.metadata)
+    return {name: architecture.to_hf(name) for name in model.tensors if name != ROPE_FREQS}
+
+
+def _files(model: Archive, architecture: Architecture) -> dict[str, bytes]:
+    keys = Keys(model.metadata, architecture.name)
+    factors = model.tensors.get(ROPE_FREQS)
+    scaling = None
+    if factors is not None:
+        theta = keys.get("rope.freq_base", 10000.0)
+        scaling = parameters_of(factors.values(), theta, keys.head_dim, keys.need("context_length"))
+    config = config_of_metadata(model.metadata, architecture, scaling)
+    embedding = model.tensors.get(_EMBEDDING)
+    if embedding is None:
+        raise MissingEmbeddingError(f"{_EMBEDDING} is missing")
+    ids = {
+        f"{ours}_token_id": value.plain()
+        for ours, theirs in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))
+        if (value := model.metadata.get(f"tokenizer.ggml.{theirs}_token_id")) is not None
+    }
+    config |= ids
+    config |= {
+        "vocab_size": embedding.shape[0],
+        "tie_word_embeddings": "output.weight" not in model.tensors,
+        "torch_dtype": _DTYPES.get(embedding.type.name, "float32"),
+    }
+    if architecture.permutes_heads:
+        config["attention_bias"] = any(name.endswith("attn_q.bias") for name in model.tensors)
+        config["mlp_bias"] = any(name.endswith("ffn_up.bias") for name in model.tensors)
+    generation = {"_from_model_config": True, **ids}
+    files = {"config.json": _dump(config), "generation_config.json": _dump(generation)}
+    return files | tokenizer_files(model.metadata)
+
+
+def _dump(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _title(name: str) -> str:
+    return " ".join(word[:1].upper() + word[1:] for word in name.replace("_", " ").replace("-", " ").split()) or "Model"
+
+
+def size_label(count: int) -> str:
+    """The number of parameters as GGUF's naming convention writes it.
+
+    >>> size_label(134_515_008), size_label(78_000)
+    ('135M', '78K')
+    """
+    for limit, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if count >= limit:
+            scaled = count / limit
+            return f"{scaled:.1f}{letter}" if scaled < 10 else f"{scaled:.0f}{letter}"
+    return f"{count / 1000:.0f}K"
