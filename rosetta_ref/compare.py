@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.archive import Archive, Tensor, Value
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.streaming import byte_of, index_of, value_chunks
 
@@ -93,8 +93,12 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs; metadata that only one of two formats has room for does not count."""
-        one_sided = (self.metadata_only_a or self.metadata_only_b) and self.same_format
+        """Whether nothing differs. Between formats a `general.*` key (names, authors) may be on one side only."""
+        one_sided = [
+            key
+            for key in self.metadata_only_a + self.metadata_only_b
+            if self.same_format or not key.startswith("general.")
+        ]
         return not (self.only_a or self.only_b or self.differences or self.metadata_differ or one_sided)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,8 +121,8 @@ def compare(
 ) -> Comparison:
     """Compare two archives, tensor by tensor; `names` maps names in `a` to names in `b` where they are not the same.
 
-    Without `same_format` the archives are canonical models of files in different formats: keys that one has no place for
-    do not count, nor do those of the encoding. Raises NothingComparedError where no tensor is in both.
+    Without `same_format` the archives are canonical models of files in different formats: keys of the encoding are left
+    out, and `general.*` keys that only one side has do not count. Raises NothingComparedError where no tensor is in both.
     """
     result = Comparison(same_format=same_format, notes=a.notes + [note for note in b.notes if note not in a.notes])
     names = names or {}
@@ -169,7 +173,9 @@ def shown(value: Any, width: int = 60) -> str:
         kind = f"{value.kind.name}{f' of {value.item.name}' if value.item is not None else ''} "
         if not isinstance(value.data, str) and hasattr(value.data, "__len__") and len(value.data) > width:
             return f"{kind}[{len(value.data):,} values]"
-        value = value.plain()
+        value = (
+            str(value.data) if value.kind is Kind.F32 else value.plain()
+        )  # float32 has fewer digits than Python prints
     text = value if isinstance(value, str) else repr(value)
     text = text.replace("\n", "\\n")
     return kind + (text if len(text) <= width else text[: width - 3] + "...")

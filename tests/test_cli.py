@@ -124,6 +124,42 @@ def test_diff_of_files_with_nothing_in_common_is_an_error(model: Path, tmp_path:
     assert "NothingComparedError" in done.stderr
 
 
+APRENDER = Path(__file__).parents[1] / "fixtures/golden/apr-rosetta"
+
+
+def test_validate_says_which_types_would_fit_a_tensor_that_does_not() -> None:
+    done = run("validate", APRENDER / "aprender-0.25.0/llama-mix.apr")
+    assert done.returncode == 1
+    assert "tensor 'blk.0.ffn_down.weight'" in done.stderr
+    assert "Q5_0, Q5_K" in done.stderr
+
+
+def test_diff_with_the_source_finds_what_the_converter_did() -> None:
+    files = APRENDER / "aprender-0.25.0/llama-mix.apr", APRENDER / "source/llama-mix.gguf"
+    done = run("diff", *files, "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["compared"] == 12
+    wrong = {difference["tensor"]: difference for difference in found["differences"]}
+    assert wrong.keys() == {"blk.0.attn_v.weight", "blk.0.ffn_down.weight"}
+    lanes = wrong["blk.0.attn_v.weight"]
+    # The lanes of Q5_0 are interleaved: element 0 is right, element 1 is element 16.
+    assert (lanes["what"], lanes["index"]) == ("values", [0, 1])
+    assert lanes["first"][0]["file"] == str(files[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "tensors"), [("llama-f32", 12), ("llama-q4km", 11), ("qwen2-f32", 15), ("qwen2-q4km", 14)]
+)
+def test_diff_across_formats_finds_no_tensor_changed_and_the_tokenizer_cut(model: str, tensors: int) -> None:
+    files = APRENDER / f"aprender-0.25.0/{model}.apr", APRENDER / f"source/{model}.gguf"
+    found = json.loads(run("diff", *files, "--json").stdout)
+    assert (found["compared"], found["equal"], found["differences"]) == (tensors, tensors, [])
+    assert "tokenizer.ggml.token_type" in found["metadata_only_b"]
+    assert not found["same"]
+    assert main(["diff", *map(str, files), "--no-metadata", "--quiet"]) == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -10,7 +10,7 @@ from rich.console import Console
 from rosetta_ref.archive import Archive
 from rosetta_ref.cli.terminal import print_json, progress_bar, say, table
 from rosetta_ref.compare import Comparison, compare
-from rosetta_ref.formats.detect import open_archive
+from rosetta_ref.formats.detect import open_archive, sniff
 
 HELP = "compare two models of any format, tensor by tensor; exit 1 where they differ"
 
@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Compare, and print what differs."""
     quiet = arguments.quiet or arguments.json
     with (
-        open_archive(arguments.a, lenient=arguments.lenient) as a,
-        open_archive(arguments.b, lenient=arguments.lenient) as b,
+        _open(arguments.a, arguments) as a,
+        _open(arguments.b, arguments) as b,
         progress_bar(err, quiet=quiet) as bar,
     ):
         if bar is not None:
@@ -49,6 +49,11 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return 0 if result.same else 1
 
 
+def _open(path: Path, arguments: argparse.Namespace) -> Archive:
+    """An APR file is always read leniently: one tensor of a wrong size is to be told, beside all others that differ."""
+    return open_archive(path, lenient=arguments.lenient or sniff(path) == "apr")
+
+
 def comparable(a: Archive, b: Archive) -> bool:
     """Whether stored names mean the same on both sides: one format, and a name in common."""
     return a.format == b.format and not a.tensors.keys().isdisjoint(b.tensors)
@@ -56,12 +61,14 @@ def comparable(a: Archive, b: Archive) -> bool:
 
 def canonical(archive: Archive) -> Archive:
     """The model that a file stands for, in GGUF's names, row order and metadata."""
-    from rosetta_ref.architectures import aprender, huggingface
-    from rosetta_ref.convert.source import companion_files
-
     if archive.format == "apr":
+        from rosetta_ref.architectures import aprender
+
         return aprender.from_apr(archive)
     if archive.format == "safetensors":
+        from rosetta_ref.architectures import huggingface
+        from rosetta_ref.convert.source import companion_files
+
         assert archive.path is not None
         folder = archive.path.parent if archive.path.name.endswith(".index.json") else archive.path
         return huggingface.from_huggingface(archive, companion_files(folder))

@@ -57,13 +57,16 @@ def format_of_target(path: str | Path) -> str:
 
 
 def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
-    """Read a file of any format, or a model directory. `lenient` is what the GGUF reader makes of it."""
+    """Read a file of any format, or a model directory.
+
+    `lenient` is what the GGUF and APR readers make of it: what ggml refuses is read, a tensor of the wrong size is bytes.
+    """
     path = Path(path)
     kind = sniff(path)
     if kind == "gguf":
         return gguf.read(path, lenient=lenient)
     if kind == "apr":
-        return apr.read(path)
+        return apr.read(path, lenient=lenient)
     return safetensors.read(whole(path))
 
 

@@ -201,10 +201,12 @@ def test_metadata_is_compared_with_its_types() -> None:
     assert (result.metadata_differ, result.same) == ({"kind": ("U32 1", "I32 1")}, False)
     assert (result.metadata_only_a, result.metadata_only_b) == (["gone"], ["general.name"])
     assert compare(a, b, metadata=False).same
-    del left["kind"], right["kind"]
+    del left["kind"], right["kind"], left["gone"]
     one_sided = archive(floats("t", 1), metadata=left), archive(floats("t", 1), metadata=right)
     assert not compare(*one_sided).same
     assert compare(*one_sided, same_format=False).same
+    dropped = archive(floats("t", 1), metadata=left | {"tokenizer.ggml.pre": Value.scalar(Kind.STRING, "smollm")})
+    assert not compare(dropped, one_sided[1], same_format=False).same
 
 
 def test_a_block_is_shown_field_by_field() -> None:
