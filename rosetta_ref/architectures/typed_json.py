@@ -58,7 +58,7 @@ def value_from_json(entry: Mapping[str, Any]) -> Value:
         return Value(kind, [value_from_json(one) for one in data], inner)
     if Kind.STRING in (kind, inner):
         return Value(kind, _strings(data, many=inner is not None), inner)
-    dtype = (inner or kind).dtype
+    dtype = (kind if inner is None else inner).dtype  # Kind.U8 is 0, and false
     if isinstance(data, dict):
         try:
             array = np.frombuffer(base64.b64decode(data["base64"], validate=True), dtype)
