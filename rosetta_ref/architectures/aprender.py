@@ -15,11 +15,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.architectures.aprender_json import from_entries, to_entries
 from rosetta_ref.architectures.aprender_keys import PLACES, apr_keys, gguf_metadata
 from rosetta_ref.architectures.heads import permuted
-from rosetta_ref.architectures.names import ARCHITECTURES
+from rosetta_ref.architectures.names import (
+    ARCHITECTURES,
+    KEEP_HINT,
+    ExpertsError,
+    UnknownArchitectureError,
+    architecture_of_metadata,
+)
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.metadata import lookup
 from rosetta_ref.formats.apr.tables import ALIASES, NOT_NULL
@@ -38,23 +44,12 @@ _FAMILIES = {
 }  # fmt: skip
 
 
-class UnknownArchitectureError(RosettaError):
-    """Only of a known architecture can names and numbers be translated."""
-
-
-class ExpertsError(RosettaError):
-    """A mixture of experts has tensors that the mapping of its dense namesake does not know."""
-
-
 class RopeTypeError(RosettaError):
     """rope_type is 0 (adjacent pairs) or 2 (split halves), and a row order that the architecture is known to use."""
 
 
 class NameClashError(RosettaError):
     """Two tensors do not become one."""
-
-
-_KEEP_HINT = "With --keep-names the tensors are carried under their own names."
 
 
 def to_apr(model: Archive, *, keep_names: bool = False, extra: bool = True) -> Archive:
@@ -83,14 +78,13 @@ def apr_names(model: Archive, *, keep_names: bool = False) -> list[str]:
     """The names that the model's tensors get in APR, in the model's order."""
     if keep_names:
         return list(model.tensors)
-    architecture = _plain(model.metadata, "general.architecture")
-    if architecture not in _HF_NAMES:
-        raise UnknownArchitectureError(f"architecture {architecture!r}", file=model.path, hint=_KEEP_HINT)
-    if _plain(model.metadata, f"{architecture}.expert_count"):
-        raise ExpertsError(f"{architecture}.expert_count is not 0", file=model.path, hint=_KEEP_HINT)
-    if not _HF_NAMES[architecture]:
+    try:
+        architecture = architecture_of_metadata(model.metadata)
+    except RosettaError as error:
+        raise error.at(file=model.path) from None
+    if not _HF_NAMES[architecture.name]:
         return list(model.tensors)
-    return [ARCHITECTURES[architecture].to_hf(name) for name in model.tensors]
+    return [architecture.to_hf(name) for name in model.tensors]
 
 
 def from_apr(archive: Archive, *, keep_names: bool = False) -> Archive:
@@ -104,7 +98,7 @@ def from_apr(archive: Archive, *, keep_names: bool = False) -> Archive:
         architecture = _architecture(archive.metadata)
         metadata = _metadata(archive, architecture)
         if lookup(archive.metadata, "num_experts") or _plain(metadata, f"{architecture}.expert_count"):
-            raise ExpertsError("num_experts is not 0", hint=_KEEP_HINT)
+            raise ExpertsError("num_experts is not 0", hint=KEEP_HINT)
         tensors = _tensors(archive, architecture)
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
@@ -129,7 +123,7 @@ def _architecture(metadata: Mapping[str, Any]) -> str:
             break
     named = next((word for word in stated if word), None)
     problem = f"architecture {named!r}" if named else "the metadata names no architecture"
-    raise UnknownArchitectureError(problem, hint=_KEEP_HINT)
+    raise UnknownArchitectureError(problem, hint=KEEP_HINT)
 
 
 # --- metadata
@@ -243,7 +237,7 @@ def _rope_type(metadata: Mapping[str, Any], architecture: str, hf: bool) -> int:
     if stated is None:
         return 2 if hf else _ROPE_TYPE[architecture]
     if stated not in (0, 2) or (architecture == "qwen2" and stated == 0):
-        raise RopeTypeError(f"rope_type {stated!r} in a file of architecture {architecture!r}", hint=_KEEP_HINT)
+        raise RopeTypeError(f"rope_type {stated!r} in a file of architecture {architecture!r}", hint=KEEP_HINT)
     return int(stated)
 
 

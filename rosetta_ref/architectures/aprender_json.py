@@ -11,8 +11,10 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from rosetta_ref.archive import Kind, Value
+import numpy as np
+
 from rosetta_ref.architectures.typed_json import value_from_json, value_to_json
+from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 
 
@@ -36,7 +38,7 @@ def _entry(key: str, value: Value, standing: Mapping[str, Any], place: str | Non
 
 def _same(entry: Mapping[str, Any], value: Value) -> bool:
     try:
-        return value_from_json(entry) == value
+        return _value(entry["type"], entry["value"]) == value
     except (ValueError, TypeError, OverflowError):
         return False
 
@@ -50,8 +52,7 @@ def from_entries(entries: Any, standing: Mapping[str, Any]) -> dict[str, Value]:
         try:
             key = str(_unsafe(entry["key"]))
             value = standing[entry["apr"]] if "apr" in entry else entry["value"]
-            textual = any(word in entry["type"] for word in ("string", "array:array"))
-            metadata[key] = value_from_json({"type": entry["type"], "value": _unsafe(value) if textual else value})
+            metadata[key] = _value(entry["type"], value)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise GgufMetadataError(f"the entry {str(entry)[:80]} cannot be read: {error}") from error
     if len(metadata) != len(entries):
@@ -74,17 +75,25 @@ def _safe(value: Any) -> Any:
     return value
 
 
-def _unsafe(value: Any, kind: str = "string") -> Any:
+def _value(kind: str, data: Any) -> Value:
+    """One typed value of its JSON spelling."""
+    if kind == "array:array":
+        return Value.array(Kind.ARRAY, [_value(inner["type"], inner["value"]) for inner in data])
+    if kind == "array:u8":
+        raw = base64.b64decode(data["base64"], validate=True) if isinstance(data, dict) else bytes(list(data))
+        return Value(Kind.ARRAY, np.frombuffer(raw, np.uint8), Kind.U8)
+    return value_from_json({"type": kind, "value": _unsafe(data) if kind.endswith("string") else data})
+
+
+def _unsafe(value: Any) -> Any:
+    """The way back of `_safe`, for a string or a list of strings."""
     if isinstance(value, list):
-        return [_unsafe(item, kind) for item in value]
+        return [_unsafe(item) for item in value]
     if isinstance(value, dict):
-        if "type" in value:  # an entry of a nested array
-            return {"type": value["type"], "value": _unsafe(value["value"], value["type"])}
-        if "string" in kind and "base64" in value:
-            return base64.b64decode(value["base64"], validate=True).decode("utf-8", "surrogateescape")
+        return base64.b64decode(value["base64"], validate=True).decode("utf-8", "surrogateescape")
     return value
 
 
 def strings_are_unicode(value: Value) -> bool:
     """Whether every string of the value is UTF-8, so that any JSON reader takes it."""
-    return value.item is not Kind.STRING and value.kind is not Kind.STRING or _safe(value.data) == value.data
+    return (value.item is not Kind.STRING and value.kind is not Kind.STRING) or _safe(value.data) == value.data

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.archive import Kind, Value
 from rosetta_ref.architectures.aprender_json import strings_are_unicode
+from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.metadata import lookup
 

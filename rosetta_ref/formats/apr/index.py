@@ -16,6 +16,7 @@ from rosetta_ref.formats.apr.tables import (
     MAX_DIMENSIONS,
     MAX_NAME,
     TYPES_BY_CODE,
+    size_of,
 )
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import RaggedRowError
@@ -109,7 +110,7 @@ def fitting_types(shape: Sequence[int], nbytes: int) -> str:
     fits = []
     for kind in TYPES.values():
         try:
-            if (kind.id is not None or kind.name in CODES) and kind.nbytes(shape) == nbytes:
+            if (kind.id is not None or kind.name in CODES) and size_of(kind, shape) == nbytes:
                 fits.append(kind.name)
         except RaggedRowError:
             continue
@@ -120,7 +121,7 @@ def check_size(entry: Entry) -> None:
     """Raises SizeMismatchError where the bytes are not those of type and shape, with the types that would fit."""
     kind = entry.type
     try:
-        wanted: int | None = kind.nbytes(entry.shape)
+        wanted: int | None = size_of(kind, entry.shape)
         problem = f"{kind.name} of shape {list(entry.shape)} takes {wanted} bytes, the index says {entry.nbytes}"
     except RaggedRowError as error:
         wanted, problem = None, error.problem

@@ -127,7 +127,7 @@ def _metadata(source: FileMap, header: Header) -> dict[str, Any]:
 
 
 def _index(source: FileMap, header: Header) -> tuple[list[Entry], int]:
-    section = memoryview(source.bytes[header.index_offset : header.data_offset])
+    section = source.bytes[header.index_offset : header.data_offset].data
     entries, length = index.parse(section, header.tensor_count, header.index_offset)
     return entries, header.index_offset + length
 
@@ -194,7 +194,7 @@ def _check_footer(source: FileMap, end: int) -> None:
     found = 0
     for start in range(0, end, CHUNK):
         stop = min(start + CHUNK, end)
-        found = zlib.crc32(source.bytes[start:stop], found)
+        found = zlib.crc32(source.bytes[start:stop].data, found)
         source.release(start, stop)
     stored = int.from_bytes(source.bytes[end : end + 4].tobytes(), "little")
     if found != stored:

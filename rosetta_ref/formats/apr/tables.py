@@ -9,7 +9,9 @@ Everything is little-endian. Source of every rule: the crate `apr-format` 0.72.
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rosetta_ref.quant import TYPES, BlockType
@@ -124,6 +126,14 @@ def aligned(size: int) -> int:
     128
     """
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def size_of(kind: BlockType, shape: Sequence[int]) -> int:
+    """Bytes of a tensor of that type and shape, however large. Raises RaggedRowError.
+
+    A type of one block a tensor has no NumPy type beyond 2 GiB, so its size is the fixed part and a byte an element.
+    """
+    return kind.nbytes(shape) if kind.elements else kind.dtype.itemsize + math.prod(shape)
 
 
 def flag_names(flags: int) -> list[str]:

@@ -31,6 +31,7 @@ from rosetta_ref.formats.apr.tables import (
     ROW_MAJOR,
     Header,
     aligned,
+    size_of,
 )
 from rosetta_ref.formats.output import Piece, Progress, write_file
 
@@ -104,7 +105,7 @@ def _entry(tensor: Tensor, offset: int) -> bytes:
     shape = _row_bytes(tensor) if carried_as_bytes(tensor) else tensor.shape
     if len(shape) > MAX_DIMENSIONS:
         raise errors.LimitError(f"a shape of {len(shape)} dimensions", tensor=tensor.name)
-    if tensor.nbytes != tensor.type.nbytes(tensor.shape):
+    if tensor.nbytes != size_of(tensor.type, tensor.shape):
         raise errors.SizeMismatchError(f"{tensor.nbytes} bytes for {tensor.type} {list(shape)}", tensor=tensor.name)
     code = CODES.get(tensor.type.name, CODES["U8"])
     return struct.pack(f"<BB{len(shape)}QQQ", code, len(shape), *shape, offset, tensor.nbytes)
