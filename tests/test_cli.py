@@ -160,6 +160,50 @@ def test_diff_across_formats_finds_no_tensor_changed_and_the_tokenizer_cut(model
     assert main(["diff", *map(str, files), "--no-metadata", "--quiet"]) == 0
 
 
+HUGGING_FACE = Path(__file__).parents[1] / "fixtures/golden/convert-hf"
+
+
+@pytest.mark.parametrize("model", ["llama-spm", "llama3-rope-bias", "qwen2-tied-sharded"])
+def test_diff_pairs_hugging_face_names_with_those_of_gguf(model: str) -> None:
+    files = HUGGING_FACE / model / "hf", HUGGING_FACE / model / "auto.gguf"
+    assert main(["diff", *map(str, files), "--quiet"]) == 0
+
+
+def test_diff_sees_heads_in_the_wrong_order(tmp_path: Path) -> None:
+    """The rows of q as Hugging Face orders them, where GGUF's order belongs."""
+    folder = shutil.copytree(HUGGING_FACE / "llama-yarn/hf", tmp_path / "hf")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    with safetensors.read(folder) as archive:
+        tensors = {n: Tensor.of(n, t.type, t.shape, t.data.copy()) for n, t in archive.tensors.items()}
+        rows = tensors[name].data.reshape(tensors[name].shape[0], -1)
+        heads = json.loads((folder / "config.json").read_bytes())["num_attention_heads"]
+        moved = rows.reshape(heads, 2, -1, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+        tensors[name] = Tensor.of(name, tensors[name].type, tensors[name].shape, moved)
+    safetensors.write(Archive("safetensors", {"format": "pt"}, tensors), folder / "model.safetensors")
+    found = json.loads(run("diff", folder, HUGGING_FACE / "llama-yarn/auto.gguf", "--json").stdout)
+    assert [difference["tensor"] for difference in found["differences"]] == ["blk.0.attn_q.weight"]
+
+
+def test_convert_reports_and_respects_what_is_there(tmp_path: Path) -> None:
+    source, target = HUGGING_FACE / "llama-smollm-tied/hf", tmp_path / "m.gguf"
+    done = run("convert", source, target, "--json", "--checksums", tmp_path / "sums.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert (report["tensors"], report["compared"]) == (20, 20)
+    assert len(json.loads((tmp_path / "sums.json").read_text())) == 20
+    before = target.read_bytes()
+    again = run("convert", source, target)
+    assert again.returncode == 1
+    assert "--force" in again.stderr
+    assert target.read_bytes() == before
+    forced = run("convert", source, target, "--force", "--type", "q8_0", "--quiet")
+    assert (forced.returncode, forced.stdout, forced.stderr) == (0, "", "")
+    assert target.read_bytes() != before
+    assert (
+        main(["diff", str(target), str(HUGGING_FACE / "llama-smollm-tied/q8_0.gguf"), "--no-metadata", "--quiet"]) == 0
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

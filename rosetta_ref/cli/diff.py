@@ -66,13 +66,24 @@ def canonical(archive: Archive) -> Archive:
 
         return aprender.from_apr(archive)
     if archive.format == "safetensors":
-        from rosetta_ref.architectures import huggingface
-        from rosetta_ref.convert.source import companion_files
-
-        assert archive.path is not None
-        folder = archive.path.parent if archive.path.name.endswith(".index.json") else archive.path
-        return huggingface.from_huggingface(archive, companion_files(folder))
+        return _canonical_of_directory(archive)
     return archive
+
+
+def _canonical_of_directory(archive: Archive) -> Archive:
+    """The weights as they are; the metadata that was kept beside them, where it still speaks for the files there."""
+    from rosetta_ref.architectures import huggingface
+    from rosetta_ref.convert.kept import read_kept
+    from rosetta_ref.convert.source import companion_files
+
+    assert archive.path is not None
+    folder = archive.path.parent if archive.path.is_file() else archive.path
+    files = companion_files(folder)
+    model = huggingface.from_huggingface(archive, files)
+    known = read_kept(archive, folder, files, model.notes)
+    if known is not None and not known.companions_changed:
+        model.metadata = known.metadata
+    return model
 
 
 def _print(result: Comparison, arguments: argparse.Namespace, out: Console) -> None:
