@@ -44,7 +44,8 @@ def encode_as(scalar: str) -> Encoder:
             if dtype.kind == "f":
                 return floats.astype(dtype).view(block)
             limits = np.iinfo(dtype)
-            return _to_integers(floats, limits.min, limits.max, dtype).view(block)
+            whole: Blocks = _to_integers(floats, limits.min, limits.max, dtype).view(block)
+            return whole
 
     return encode
 

@@ -35,15 +35,19 @@ def hard_floats(size: int) -> Any:
 
 def _index(kind: BlockType, count: int) -> Any:
     """Bytes that name their position; in float types, numbers that do (exact: the index, modulo what the type counts to)."""
-    if kind.is_scalar and kind.encode is not None and kind.name not in ("BF16", "F16", "I8", "U8"):
+    if kind.dtype.names == ("x",) and kind.encode is not None and kind.name not in ("BF16", "F16", "I8", "U8"):
         numbers = np.arange(count) % 32768
         return numbers.astype(kind.dtype["x"]).view(np.uint8)
     if kind.name in ("F16", "BF16") and kind.encode is not None:
         exact = 2048 if kind.name == "F16" else 256
         return kind.encode((np.arange(count) % exact).astype(np.float32)).view(np.uint8)
     places = np.arange(count * kind.block_bytes, dtype=np.uint64)
-    # 251 is prime, so no block size and no row lines up with it.
-    return ((places % 251 + places // 251 * 7) % 256).astype(np.uint8)
+    if kind.block_bytes == 1:
+        return (places % 251).astype(np.uint8)  # a prime: no row lines up with it
+    # Mixed twice: counting, and one multiplication too, repeat where blocks line up.
+    mixed = places * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ mixed >> np.uint64(29)) * np.uint64(0xBF58476D1CE4E5B9)
+    return (mixed >> np.uint64(40)).astype(np.uint8)
 
 
 def _special(kind: BlockType, count: int, rng: np.random.Generator) -> Any:

@@ -20,7 +20,8 @@ COUNT = 2000
 def assert_same_floats(got: np.ndarray, expected: np.ndarray) -> None:
     """Bit for bit; of NaN only the place (C and NumPy choose other payloads)."""
     __tracebackhide__ = True
-    assert expected.size > 0 and got.shape == expected.shape
+    assert expected.size > 0
+    assert got.shape == expected.shape
     assert np.count_nonzero(~np.isnan(expected)) > 0, "nothing but NaN: nothing was compared"
     same = (got.view(np.uint32) == expected.view(np.uint32)) | (np.isnan(got) & np.isnan(expected))
     places = np.flatnonzero(~same)

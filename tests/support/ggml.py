@@ -26,7 +26,8 @@ class _TypeTraits(ctypes.Structure):
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
     spec = importlib.util.find_spec("llama_cpp")
-    assert spec is not None and spec.origin, "llama-cpp-python is part of the test extra"
+    assert spec is not None, "llama-cpp-python is part of the test extra"
+    assert spec.origin is not None
     found = sorted((Path(spec.origin).parent / "lib").glob("libggml-base.*"), key=lambda path: len(path.name))
     assert found, "llama_cpp/lib holds no libggml-base"
     ggml = ctypes.CDLL(str(found[0]))
@@ -46,9 +47,8 @@ def sizes(number: int) -> tuple[str, int, int]:
 def decode(number: int, data: bytes, count: int) -> np.ndarray:
     """`count` float32 out of blocks of that ggml type id."""
     name, elements, size = sizes(number)
-    assert count % elements == 0 and len(data) == count // elements * size, (
-        f"{name}: {count} elements, {len(data)} bytes"
-    )
+    assert count % elements == 0, name
+    assert len(data) == count // elements * size, name
     traits = library().ggml_get_type_traits(number).contents
     row = traits.to_float if traits.to_float else getattr(library(), f"dequantize_row_{name}")
     source = np.frombuffer(data, np.uint8).copy()

@@ -1,0 +1,97 @@
+"""Decoding against gguf-py and ggml, one thread: `python benchmarks/decode.py [--elements 16] [--types Q4_K Q6_K]`.
+
+The sides take turns in one process, after a turn that does not count; the figure is the median. Scales are ordinary numbers: NaN
+and subnormals slow NumPy down, and no model has many. gguf-py allocates its result, since it has no way to be given
+one; this package is timed both ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+from rosetta_ref.quant import TYPES, BlockType
+
+NAMES = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+SIDES = ("into out=", "allocating", "gguf-py", "ggml")
+
+
+def ordinary(kind: BlockType, elements: int) -> Any:
+    """Random blocks with scales around 0.01."""
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, elements // kind.elements * kind.block_bytes, dtype=np.uint8)
+    fields = data.view(kind.dtype)
+    for name in ("d", "m", "dmin"):
+        if name in (kind.dtype.names or ()):
+            fields[name] = rng.uniform(0.005, 0.02, fields.size)
+    if kind.name == "F16":
+        fields["x"] = rng.standard_normal(fields.size)
+    if kind.name == "BF16":
+        fields["x"] = rng.standard_normal(fields.size).astype(np.float32).view(np.uint32) >> 16
+    return data
+
+
+def ggml_rows() -> Callable[[str], Any] | None:
+    """`dequantize_row_*` of the library inside llama-cpp-python, where that is installed."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        return None
+    found = sorted((Path(spec.origin).parent / "lib").glob("libggml-base.*"), key=lambda path: len(path.name))
+    library = ctypes.CDLL(str(found[0]))
+    names = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}
+    return lambda name: getattr(library, names.get(name) or f"dequantize_row_{name.lower().replace('_k', '_K')}")
+
+
+def seconds(sides: list[Callable[[], Any]], turns: int) -> list[float]:
+    """The median time of each side over the turns after the first."""
+    times: list[list[float]] = [[] for _ in sides]
+    for _ in range(turns + 1):
+        for side, taken in zip(sides, times, strict=True):
+            start = time.perf_counter()
+            side()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken[1:]) for taken in times]
+
+
+def measure(kind: BlockType, elements: int, turns: int, rows: Callable[[str], Any] | None) -> list[float]:
+    data = ordinary(kind, elements)
+    blocks, out = kind.blocks(data), np.zeros(elements, np.float32)
+    raw, number = data.reshape(-1, kind.block_bytes * 8), gguf.GGMLQuantizationType[kind.name]
+    sides: list[Callable[[], Any]] = [
+        lambda: kind.decode(blocks, out=out),
+        lambda: kind.decode(blocks),
+        lambda: gguf.dequantize(raw, number),
+    ]
+    if rows is not None:
+        row, where = rows(kind.name), (ctypes.c_void_p(data.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+        sides.append(lambda: row(*where, ctypes.c_int64(elements)))
+    return seconds(sides, turns)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--elements", type=int, default=64, help="millions (2^20) of elements")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--types", nargs="+", default=NAMES, metavar="TYPE")
+    options = parser.parse_args()
+    elements, rows = options.elements << 20, ggml_rows()
+    print(f"{options.elements} x 2^20 elements, median of {options.turns} turns; GB of float32 a second")
+    print(f"{'type':6}" + "".join(f"{side:>12}" for side in SIDES) + f"{'x gguf-py':>12}{'x ggml':>9}")
+    for name in options.types:
+        taken = measure(TYPES[name], elements, options.turns, rows)
+        speeds = "".join(f"{elements * 4 / t / 1e9:12.2f}" for t in taken) + " " * 12 * (4 - len(taken))
+        beside = f"{taken[3] / taken[0]:9.2f}" if len(taken) > 3 else ""
+        print(f"{name:6}{speeds}{taken[2] / taken[0]:12.2f}{beside}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
