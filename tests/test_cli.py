@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -18,11 +20,20 @@ from rosetta_ref.formats import safetensors
 from rosetta_ref.quant import TYPES
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run_program(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command as a program of its own."""
     command = [sys.executable, "-m", "rosetta_ref.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command within this process: starting a program for every test would take longer than all of them."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
 
 
 def save(path: Path, metadata: dict[str, str] | None = None, **tensors: list[float]) -> Path:
@@ -37,7 +48,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_inspect_prints_and_gives_json(model: Path) -> None:
-    shown = run("inspect", model)
+    shown = run_program("inspect", model)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "2 tensors (2 F32), 3 parameters, 12 bytes" in shown.stdout
     assert "\x1b" not in shown.stdout
@@ -71,7 +82,7 @@ def test_inspect_says_what_is_not_there(model: Path, arguments: tuple[str, ...],
 def test_validate_is_quiet_about_good_files_and_exits_1_for_bad_ones(model: Path, tmp_path: Path) -> None:
     bad = save(tmp_path / "bad.safetensors", w=[1, float("nan"), float("inf")])
     assert run("validate", model).returncode == 0
-    done = run("validate", bad, model, tmp_path / "none.safetensors")
+    done = run_program("validate", bad, model, tmp_path / "none.safetensors")
     assert done.returncode == 1
     assert "tensor 'w': NaN: 1 of 3 elements, first at (1,), byte 0x" in done.stderr
     assert "Inf: 1 of 3" in done.stderr
@@ -96,7 +107,7 @@ def test_validate_refuses_a_file_without_numbers(tmp_path: Path) -> None:
 
 
 def test_diff_says_where(model: Path, tmp_path: Path) -> None:
-    same = run("diff", model, shutil.copy(model, tmp_path / "copy.safetensors"))
+    same = run_program("diff", model, shutil.copy(model, tmp_path / "copy.safetensors"))
     assert (same.returncode, same.stderr) == (0, "")
     assert "same: 2 of 2 tensors equal" in same.stdout
     other = save(tmp_path / "other.safetensors", {"format": "np"}, a=[1, 2.5], c=[3])
@@ -226,7 +237,7 @@ def test_a_command_that_cannot_be_understood_exits_2(arguments: tuple[str, ...])
 @pytest.mark.parametrize("command", ["inspect", "validate", "diff", "convert"])
 def test_a_missing_file_is_one_line(tmp_path: Path, command: str) -> None:
     second = {"diff": [tmp_path / "b.gguf"], "convert": [tmp_path / "b.apr"]}.get(command, [])
-    done = run(command, tmp_path / "a.gguf", *second)
+    done = run_program(command, tmp_path / "a.gguf", *second)
     assert (done.returncode, done.stdout) == (1, "")
     assert "a.gguf" in done.stderr
     assert len(done.stderr.splitlines()) == 1

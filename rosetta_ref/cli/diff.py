@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rosetta_ref.archive import Archive
-from rosetta_ref.cli.terminal import print_json, progress_bar, say, table
+from rosetta_ref.cli.terminal import print_json, print_table, progress_bar, say
 from rosetta_ref.compare import Comparison, compare
 from rosetta_ref.formats.detect import open_archive, sniff
 
@@ -96,7 +96,7 @@ def _print(result: Comparison, arguments: argparse.Namespace, out: Console) -> N
     rows += [(key, "only here", "") for key in result.metadata_only_a]
     rows += [(key, "", "only here") for key in result.metadata_only_b]
     if rows:
-        out.print(table("metadata", ("key", str(arguments.a), str(arguments.b)), rows))
+        print_table(out, "metadata", ("key", str(arguments.a), str(arguments.b)), rows)
     for note in result.notes:
         say(out, f"note: {note}")
     retyped = f", {len(result.types)} of them of another type" if result.types else ""

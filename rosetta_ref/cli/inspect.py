@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rosetta_ref.archive import Archive
-from rosetta_ref.cli.terminal import print_json, say, table
+from rosetta_ref.cli.terminal import print_json, print_table, say
 from rosetta_ref.compare import shown
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inspect import Block, block_of, describe
@@ -63,7 +63,7 @@ def _print_archive(archive: Archive, out: Console) -> None:
         say(out, f"note: {note}")
     if archive.metadata:
         rows = [(key, shown(value, 100)) for key, value in archive.metadata.items()]
-        out.print(table(f"{len(rows)} metadata keys", ("key", "value"), rows))
+        print_table(out, f"{len(rows)} metadata keys", ("key", "value"), rows)
     tensors = [
         (
             t.name,
@@ -75,14 +75,14 @@ def _print_archive(archive: Archive, out: Console) -> None:
         for t in archive.tensors.values()
     ]
     headings = ("name", "type", "shape", "bytes", "offset")
-    out.print(table(f"{len(tensors)} tensors", headings, tensors, right=("bytes", "offset")))
+    print_table(out, f"{len(tensors)} tensors", headings, tensors, right=("bytes", "offset"))
 
 
 def _print_block(block: Block, out: Console) -> None:
     place = "" if block.offset is None else f", byte {block.offset:#x}"
     say(out, f"{block.tensor} [{block.type}], block {block.number} of {block.of}{place}, first element {block.first}")
     rows = [(f.name, f.type, f.offset, _grouped(f.hex), _listed(f.values)) for f in block.fields]
-    out.print(table("fields", ("field", "type", "byte", "hex", "value"), rows, right=("byte",)))
+    print_table(out, "fields", ("field", "type", "byte", "hex", "value"), rows, right=("byte",))
     if block.decoded is None:
         say(out, f"type {block.type} has no decoder: it is carried as bytes")
         return

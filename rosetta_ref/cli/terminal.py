@@ -15,17 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-#: A table in a pipe or a file is as wide as it needs to be.
-_WIDE = 240
 
 
 def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
-    """Consoles for standard output and standard error; output that is not a terminal's is not cut to a width."""
+    """Consoles for standard output and standard error."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names from a file may be anything
-    out = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-    return out, Console(stderr=True, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else 140
+    return Console(quiet=quiet, highlight=False, width=width), Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def safe(text: str) -> str:
@@ -49,13 +47,31 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Table:
-    """A table of plain text; the columns named in `right` are aligned to the right."""
+def print_table(
+    console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()
+) -> None:
+    """Print a table: framed on a terminal, else aligned columns of plain text, one line a row. `right` names numbers."""
+    cells = [[safe(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+    if console.is_terminal:
+        console.print(_framed(title, headings, cells, right))
+    elif not console.quiet:
+        lines = [list(headings), *cells]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+        sys.stdout.write(safe(title) + "\n")
+        for line in lines:
+            padded = (
+                cell.rjust(width) if heading in right else cell.ljust(width)
+                for cell, width, heading in zip(line, widths, headings, strict=True)
+            )
+            sys.stdout.write("  " + "  ".join(padded).rstrip() + "\n")
+
+
+def _framed(title: str, headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> Table:
     made = Table(title=Text(safe(title)), title_justify="left")
     for heading in headings:
-        made.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(safe(str(cell))) for cell in row))
+        made.add_column(Text(safe(heading)), justify="right" if heading in right else "left", overflow="fold")
+    for row in cells:
+        made.add_row(*map(Text, row))
     return made
 
 
