@@ -44,7 +44,7 @@ def vocab(name: str) -> Path:
 def published(name: str) -> list[tuple[str, list[int]]]:
     """The published cases of a vocabulary: a text and its ids, without BOS and EOS."""
     base = folder() / f"ggml-vocab-{name}.gguf"
-    texts = Path(f"{base}.inp").read_text(encoding="utf-8").split(SEPARATOR)
+    texts = Path(f"{base}.inp").read_bytes().decode().split(SEPARATOR)[:-1]  # each text is followed by one
     rows = Path(f"{base}.out").read_text(encoding="utf-8").splitlines()
     ids = [[int(word) for word in row.split()] for row in rows]
     return list(zip(texts, ids, strict=True))

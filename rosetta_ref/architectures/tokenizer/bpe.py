@@ -60,15 +60,14 @@ def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
     }
 
 
-def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[tuple[str, str]]:
+def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[list[str]]:
     """Merges as pairs. The space that parts them is the first one that is not at the very start."""
-    pairs = []
-    for merge in dict.fromkeys(merges):
-        at = merge.find(" ", 1)
-        left, right = merge[:at], merge[at + 1 :]
-        if at < 0 or left + right not in ids or left not in ids or right not in ids:
-            raise BrokenMergeError(f"merge {merges.index(merge)} is {merge!r}")
-        pairs.append((left, right))
+    pairs = [merge.split(" ") for merge in dict.fromkeys(merges)]
+    if any(len(pair) != 2 or not pair[0] for pair in pairs):
+        pairs = [[merge[: merge.find(" ", 1)], merge[merge.find(" ", 1) + 1 :]] for merge in dict.fromkeys(merges)]
+    if not all(left + right in ids and left in ids and right in ids for left, right in pairs):
+        bad = next((left, right) for left, right in pairs if not {left + right, left, right} <= ids.keys())
+        raise BrokenMergeError(f"the merge {' '.join(bad)!r} is not of tokens")
     return pairs
 
 

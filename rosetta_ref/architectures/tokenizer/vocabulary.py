@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 from rosetta_ref.archive import Value
@@ -46,16 +47,42 @@ class TokenType(IntEnum):
 
 
 #: Types that are found in a text before anything else is done to it.
-ADDED = frozenset({TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED})
+ADDED = frozenset({int(TokenType.CONTROL), int(TokenType.UNKNOWN), int(TokenType.USER_DEFINED)})
+
+#: Texts that llama.cpp takes for control tokens whatever type the file gives them: ends of generation, then fill-in-the-middle.
+_CONTROL_BY_NAME = frozenset({
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
+    "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>",
+    "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
+    "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>", "<|code_prefix|>", "<|prefix|>",
+    "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>", "<|suffix|>",
+    "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>", "<|middle|>",
+    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]",
+    "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
+})  # fmt: skip
+#: Texts that it always takes for user-defined tokens.
+_USER_DEFINED_BY_NAME = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"})
+#: Where all of the second texts are there, the first is of that type after all.
+_EXCEPTIONS = (
+    ("</s>", {"<|tool_response>"}, TokenType.NORMAL),
+    ("<|end|>", {"<|return|>", "<|call|>"}, TokenType.USER_DEFINED),
+    ("<|end|>", {"<|return|>", "<|calls|>"}, TokenType.USER_DEFINED),
+    ("<|end|>", {"<|flush|>", "<|call|>"}, TokenType.USER_DEFINED),
+    ("<|end|>", {"<|flush|>", "<|calls|>"}, TokenType.USER_DEFINED),
+)
+#: In models of these names a token takes the whitespace after it, except for the ones below.
+_STRIPPING_MODELS = ("phi-3", "phi3")
+_NEVER_STRIPPING = frozenset({"<unk>", "<s>", "<|endoftext|>"})
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Tokens by id, their types, and their scores where the model has any."""
+    """Tokens by id, their types, and their scores where the model has any; `stripping` as llama.cpp has it for phi-3."""
 
     tokens: list[str]
     types: list[int]
     scores: list[float] | None = None
+    stripping: bool = False
 
     @classmethod
     def of(cls, metadata: Mapping[str, Value]) -> Vocabulary:
@@ -70,27 +97,48 @@ class Vocabulary:
         if len(set(tokens)) != len(tokens):
             twice = next(t for i, t in enumerate(tokens) if tokens.index(t) != i)
             raise BrokenVocabularyError(f"the token {twice!r} is there twice")
-        return cls(tokens, types, _column(metadata, "scores", len(tokens)))
+        name = str(metadata["general.name"].data).lower() if "general.name" in metadata else ""
+        stripping = any(part in name for part in _STRIPPING_MODELS)
+        return cls(tokens, types, _column(metadata, "scores", len(tokens)), stripping)
 
     @property
     def ids(self) -> dict[str, int]:
         """Token -> id, without the placeholders that fill a vocabulary up to its size."""
-        unused = [i for i, kind in enumerate(self.types) if kind == TokenType.UNUSED]
-        ids = {token: i for i, token in enumerate(self.tokens)}
-        for i in unused:
-            if self.tokens[i] == padding(i):
-                del ids[self.tokens[i]]
+        ids = dict(zip(self.tokens, range(len(self.tokens)), strict=True))
+        if TokenType.UNUSED in self.types:
+            for i, kind in enumerate(self.types):
+                if kind == TokenType.UNUSED and self.tokens[i] == padding(i):
+                    del ids[self.tokens[i]]
         return ids
 
-    @property
+    @cached_property
     def added(self) -> list[Json]:
         """The entries of tokenizer.json's `added_tokens`."""
         plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        kinds = {i: kind for i, kind in enumerate(self.types) if kind in ADDED} | self._types_by_name()
         return [
-            {"id": i, "content": self.tokens[i], **plain, "special": kind != TokenType.USER_DEFINED}
-            for i, kind in enumerate(self.types)
+            {
+                "id": i,
+                "content": token,
+                **plain,
+                "rstrip": self._strips(token),
+                "special": kind != TokenType.USER_DEFINED,
+            }
+            for i, kind in sorted(kinds.items())
             if kind in ADDED
+            for token in (self.tokens[i],)
         ]
+
+    def _strips(self, token: str) -> bool:
+        return self.stripping and token not in _NEVER_STRIPPING
+
+    def _types_by_name(self) -> dict[int, int]:
+        """Id -> type, of the tokens whose type llama.cpp takes from their text."""
+        here = set(self.tokens)
+        types = dict.fromkeys(_CONTROL_BY_NAME & here, TokenType.CONTROL)
+        types |= dict.fromkeys(_USER_DEFINED_BY_NAME & here, TokenType.USER_DEFINED)
+        types |= {text: kind for text, others, kind in _EXCEPTIONS if text in types and others <= here}
+        return {self.tokens.index(text): int(kind) for text, kind in types.items()}
 
     def text(self, index: int) -> str:
         """The token of an id; raises BrokenVocabularyError for an id that has none."""
