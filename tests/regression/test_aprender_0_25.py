@@ -11,6 +11,7 @@ import gguf
 import numpy as np
 import pytest
 
+from rosetta_ref.architectures.aprender import from_apr
 from rosetta_ref.formats import apr
 from rosetta_ref.formats.apr import errors
 
@@ -122,3 +123,17 @@ def test_issue_177_on_every_quantised_tensor(name):
     assert all(shares.values())
     assert 0.002 < np.mean(shares["Q4_K"]) < 0.012
     assert 0.0005 < np.mean(shares["Q6_K"]) < 0.006
+
+
+#: What that release did not carry over, or named after the architecture.
+LOST = {"general.name", "tokenizer.ggml.pre", "tokenizer.ggml.token_type"}
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_the_model_is_described_as_in_the_source(name):
+    fields = gguf.GGUFReader(GOLDEN / "source" / f"{name}.gguf").fields
+    expected = {key: field.contents() for key, field in fields.items() if not key.startswith("GGUF.")}
+    with apr.read(GOLDEN / "aprender-0.25.0" / f"{name}.apr") as archive:
+        found = {key: value.plain() for key, value in from_apr(archive).metadata.items()}
+        assert {key for key, value in expected.items() if found.get(key) != value} == LOST
+        assert any("tokenizer.pre_type" in note for note in archive.notes)
