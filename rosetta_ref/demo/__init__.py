@@ -25,7 +25,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf
 
 #: What each step writes, in order, below a temporary directory.
-STEPS = (("GGUF -> APR", "model.apr"), ("APR -> SafeTensors", "hf"), ("SafeTensors -> GGUF", "back.gguf"))
+STEPS = (("GGUF > APR", "model.apr"), ("APR > SafeTensors", "hf"), ("SafeTensors > GGUF", "back.gguf"))
 
 
 class EmptyProofError(RosettaError):
@@ -71,8 +71,8 @@ def circle(model: Path, folder: Path) -> tuple[list[dict[str, Any]], Verdict]:
     source = model
     for title, name in STEPS:
         target = folder / name
-        report = convert(source, target, checksums=folder / f"{name}.sums.json").to_json()
-        reports.append({"step": title} | report)
+        report = convert(source, target, checksums=folder / f"{name}.sums.json")
+        reports.append({"step": title, "sums": len(report.checksums)} | report.to_json())
         source = target
     with gguf.read(model) as first, gguf.read(source) as last:
         return reports, judge(first, last)
@@ -125,10 +125,10 @@ def _print_json(model: Path, reports: list[dict[str, Any]], verdict: Verdict) ->
 
 
 def _print_table(model: Path, reports: list[dict[str, Any]], verdict: Verdict, console: Console) -> None:
-    table = Table(title=f"{model.name}, {model.stat().st_size:,} bytes, once around")
-    table.add_column("step")
-    for heading in ("time", "size", "carried", "decoded", "restored", "checked", "metadata keys"):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"{model.name}, {model.stat().st_size:,} bytes, once around", box=None, padding=(0, 1, 0, 0))
+    table.add_column("step", no_wrap=True)
+    for heading in ("time", "MB", "carried", "decoded", "restored", "checked", "SHA-256", "keys"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
         table.add_row(*_row(report))
     console.print(table)
@@ -148,11 +148,12 @@ def _row(report: dict[str, Any]) -> list[str]:
     keys = report.get("metadata_restored") or report["metadata_keys"]
     return [
         report["step"],
-        f"{report['seconds']:.2f} s",
-        f"{report['nbytes']:,}",
+        f"{report['seconds']:.2f}s",
+        f"{report['nbytes'] / 1e6:.1f}",
         str(actions.get("carried", 0) + actions.get("repacked", 0)),
         str(actions.get("decoded", 0)),
         str(actions.get("restored", 0)),
-        f"{report['compared']} of {report['tensors']}",
-        f"{keys} of {report['metadata_keys']}",
+        f"{report['compared']}/{report['tensors']}",
+        str(report["sums"]),
+        f"{keys}/{report['metadata_keys']}",
     ]

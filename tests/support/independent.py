@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,20 @@ def assert_same_directory(*, found: Path, expected: Path) -> tuple[int, int]:
     assert tensors, "no tensors: nothing was compared"
     assert others, "no other files: nothing was compared"
     return tensors, others
+
+
+def save_safetensors(
+    path: Path, tensors: Mapping[str, tuple[str, Sequence[int], bytes]], metadata: dict[str, str] | None = None
+) -> None:
+    """Write a file with the safetensors library itself: tensors as (type, shape, bytes), BF16 included."""
+    names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    spec = getattr(safetensors, "TensorSpec", None)  # since 0.8; dictionaries before
+    buffers = {name: np.frombuffer(data, np.uint8) for name, (_, _, data) in tensors.items()}
+    described: dict[str, Any] = {}
+    for name, (kind, shape, data) in tensors.items():
+        head = {"dtype": names[kind], "shape": list(shape)}
+        buffer = buffers[name]
+        described[name] = (
+            spec(**head, data_ptr=buffer.ctypes.data, data_len=buffer.nbytes) if spec else head | {"data": data}
+        )
+    safetensors.serialize_file(described, path, metadata)
