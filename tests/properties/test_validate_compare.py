@@ -140,6 +140,15 @@ def test_compare_finds_every_changed_element_and_the_first(count: int, data: st.
         assert [int(place.hex, 16) for place in difference.first] == [left.view("<u4")[first], right.view("<u4")[first]]
 
 
+def test_a_difference_behind_the_first_chunk_is_in_its_place() -> None:
+    left = np.zeros(streaming.STEP + 5, "<f4")
+    right = left.copy()
+    right[-2:] = 1
+    pair = (of("t", "F32", values.shape, values) for values in (left, right))
+    (difference,) = compare(*map(archive, pair)).differences
+    assert (difference.index, difference.count) == ((streaming.STEP + 3,), 2)
+
+
 def test_tensors_are_paired_by_name_and_by_the_mapping() -> None:
     a, b = archive(floats("x", 1), floats("y", 2)), archive(floats("y", 2), floats("z", 1))
     result = compare(a, b)
