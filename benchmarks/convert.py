@@ -135,11 +135,12 @@ def variant(name: str) -> Path:
 def conversions(pairs: int, folder: Path) -> None:
     """SmolLM2: to a Hugging Face directory and back, to APR and back."""
     print(
-        "| conversion | time | peak | gguf-py + safetensors | `cp` of the output | times `cp`
-        |\n|---|---|---|---|---|---|" ) step("SmolLM2 Q4_1 GGUF -> Hugging Face, F32", pairs, variant("Q4_1"), folder
-        / "hf", "{'dtype': 'f32'}", peer=True) step("Hugging Face, F32 -> GGUF Q4_1", pairs, folder / "hf", folder /
-        "back.gguf") step("SmolLM2 F32 GGUF -> APR", pairs, variant("F32"), folder / "model.apr") step("APR -> GGUF
-        F32", pairs, folder / "model.apr", folder / "back32.gguf")
+        "| conversion | time | peak | gguf-py + safetensors | `cp` of the output | times `cp` |\n|---|---|---|---|---|---|"
+    )
+    step("SmolLM2 Q4_1 GGUF -> Hugging Face, F32", pairs, variant("Q4_1"), folder / "hf", "{'dtype': 'f32'}", peer=True)
+    step("Hugging Face, F32 -> GGUF Q4_1", pairs, folder / "hf", folder / "back.gguf")
+    step("SmolLM2 F32 GGUF -> APR", pairs, variant("F32"), folder / "model.apr")
+    step("APR -> GGUF F32", pairs, folder / "model.apr", folder / "back32.gguf")
 
 
 def decoding(pairs: int, folder: Path) -> None:

@@ -98,12 +98,9 @@ def plan_safetensors(
     """Blocks are decoded; a remembered directory comes back as it was."""
     notes: list[str] = []
     remembered = extras.recall(model, notes)
+    files: dict[str, bytes] = {}
     if keep_names:
-        shaped, files, names = (
-            replace(model, format="safetensors", metadata={}),
-            {},
-            {name: name for name in model.tensors},
-        )
+        shaped, names = replace(model, format="safetensors", metadata={}), {name: name for name in model.tensors}
     else:
         shaped, files = huggingface.to_huggingface(model)
         names = huggingface.hf_names(model)
