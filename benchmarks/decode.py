@@ -65,7 +65,8 @@ def seconds(sides: list[Callable[[], Any]], turns: int) -> list[float]:
 def measure(kind: BlockType, elements: int, turns: int, rows: Callable[[str], Any] | None) -> list[float]:
     data = ordinary(kind, elements)
     blocks, out = kind.blocks(data), np.zeros(elements, np.float32)
-    raw, number = data.reshape(-1, kind.block_bytes * 8), gguf.GGMLQuantizationType[kind.name]
+    # gguf-py works on 16 rows at a time: rows as long as a model has them, or it is slowed down by the measurement.
+    raw, number = data.reshape(-1, 4096 // kind.elements * kind.block_bytes), gguf.GGMLQuantizationType[kind.name]
     sides: list[Callable[[], Any]] = [
         lambda: kind.decode(blocks, out=out),
         lambda: kind.decode(blocks),
