@@ -103,7 +103,7 @@ def source_json(
         "metadata": metadata_to_json(model.metadata),
         "tensors": tensors,
     }
-    return json.dumps(record, ensure_ascii=True, allow_nan=False, indent=1).encode()
+    return json.dumps(record, allow_nan=False).encode()  # without indent: the C encoder, ten times as fast
 
 
 def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes: list[str]) -> Kept | None:
