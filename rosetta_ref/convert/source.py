@@ -10,6 +10,7 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import extras, kept
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats.detect import whole
 from rosetta_ref.recode import decoded
 
 #: What loaders look for beside the weights.
@@ -65,7 +66,8 @@ def companion_files(path: Path) -> dict[str, bytes]:
     """Configuration and tokenizer files of a directory, or beside a file, by name."""
     folder = path if path.is_dir() else path.parent
     names = [name for name in COMPANIONS if (folder / name).is_file()]
-    names += sorted(file.name for file in folder.glob("*.safetensors.index.json")) if path.is_dir() else []
+    indexed = path.is_dir() or path.name.endswith(".index.json")
+    names += sorted(file.name for file in folder.glob("*.safetensors.index.json")) if indexed else []
     for name in names:
         if (folder / name).stat().st_size > _LARGEST_COMPANION:
             raise CompanionTooLargeError(f"{(folder / name).stat().st_size} bytes", file=folder / name)
@@ -73,6 +75,7 @@ def companion_files(path: Path) -> dict[str, bytes]:
 
 
 def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
+    path = whole(path)  # a shard is not the model: its index is
     archive = safetensors.read(path)
     files = companion_files(path)
     notes: list[str] = []

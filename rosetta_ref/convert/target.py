@@ -84,10 +84,8 @@ def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, 
             plan.actions[rule.action] += 1
             if rule.action is Action.CARRIED:
                 made = tensor
-            elif rule.action is Action.REPACKED:
-                made = repacked(tensor, rule.type)
             else:
-                made = decoded(tensor, rule.type)
+                made = (repacked if rule.action is Action.REPACKED else decoded)(tensor, rule.type)
                 plan.origins[name] = tensor
         plan.archive.tensors[name] = made
 

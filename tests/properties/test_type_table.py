@@ -10,7 +10,7 @@ import pytest
 
 import rosetta_ref
 from rosetta_ref.archive import Archive, Tensor
-from rosetta_ref.convert.policy import RefusedTypeError, rule_for
+from rosetta_ref.convert.policy import RefusedTypeError, document, rule_for
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.quant import TYPES
 
@@ -51,6 +51,10 @@ def payload(name: str) -> Tensor:
 
 def source_format(name: str) -> str:
     return "gguf" if TYPES[name].id is not None else "apr" if name.startswith("Apr") else "safetensors"
+
+
+def test_the_document_is_current() -> None:
+    assert (Path(__file__).parents[2] / "docs" / "conversions.md").read_text("utf-8") == document()
 
 
 def test_no_type_is_forgotten() -> None:
