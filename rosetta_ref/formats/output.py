@@ -18,9 +18,11 @@ import numpy as np
 
 from rosetta_ref.archive import CHUNK, Bytes, Tensor
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.crc import joined
 
 Progress = Callable[[int], None]
 Piece = bytes | Tensor | int
+_Waiting = tuple[Future[tuple[Bytes, int]], Piece, int, int]
 
 
 class WriteError(RosettaError):
@@ -44,14 +46,14 @@ def write_file(
     partial = temporary_name(target)
     try:
         with partial.open("wb", buffering=0) as file:
-            crc = 0
-            for chunk in _ahead(pieces):
+            sums: list[tuple[int, int]] = []
+            for chunk, crc in _ahead(pieces, crc_footer):
                 _write_all(file.fileno(), chunk)
-                crc = zlib.crc32(chunk, crc) if crc_footer else 0
+                sums.append((crc, len(chunk)))
                 if progress is not None:
                     progress(len(chunk))
             if crc_footer:
-                _write_all(file.fileno(), np.frombuffer(crc.to_bytes(4, "little"), np.uint8))
+                _write_all(file.fileno(), np.frombuffer(joined(sums).to_bytes(4, "little"), np.uint8))
         partial.replace(target)
     except OSError as error:
         _discard(partial)
@@ -72,15 +74,13 @@ def _write_all(descriptor: int, data: Bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _ahead(pieces: Sequence[Piece], threads: int = 2, depth: int = 4) -> Iterator[Bytes]:
-    """The bytes of the pieces in order, computed up to `depth` chunks ahead."""
+def _ahead(pieces: Sequence[Piece], crc: bool, threads: int = 2, depth: int = 4) -> Iterator[tuple[Bytes, int]]:
+    """The bytes of the pieces in order, each with its CRC-32 where that is wanted, computed up to `depth` chunks ahead."""
     pool = ThreadPoolExecutor(threads)
-    waiting: deque[tuple[Future[Bytes], Tensor | None, int, int]] = deque()
+    waiting: deque[_Waiting] = deque()
     try:
         for piece, start, stop in _steps(pieces):
-            waiting.append(
-                (pool.submit(_produce, piece, start, stop), piece if isinstance(piece, Tensor) else None, start, stop)
-            )
+            waiting.append((pool.submit(_produce, piece, start, stop, crc), piece, start, stop))
             if len(waiting) > depth:
                 yield from _finish(waiting)
         while waiting:
@@ -98,16 +98,18 @@ def _steps(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
             yield from ((piece, start, min(start + CHUNK, size)) for start in range(0, size, CHUNK))
 
 
-def _produce(piece: Piece, start: int, stop: int) -> Bytes:
+def _produce(piece: Piece, start: int, stop: int, crc: bool) -> tuple[Bytes, int]:
     if isinstance(piece, Tensor):
-        return piece.source.read(start, stop)
-    if isinstance(piece, int):
-        return np.zeros(stop - start, np.uint8)
-    return np.frombuffer(piece, np.uint8)[start:stop]
+        data = piece.source.read(start, stop)
+    elif isinstance(piece, int):
+        data = np.zeros(stop - start, np.uint8)
+    else:
+        data = np.frombuffer(piece, np.uint8)[start:stop]
+    return data, zlib.crc32(data) if crc else 0
 
 
-def _finish(waiting: deque[tuple[Future[Bytes], Tensor | None, int, int]]) -> Iterator[Bytes]:
-    future, tensor, start, stop = waiting.popleft()
+def _finish(waiting: deque[_Waiting]) -> Iterator[tuple[Bytes, int]]:
+    future, piece, start, stop = waiting.popleft()
     yield future.result()
-    if tensor is not None:
-        tensor.source.release(start, stop)
+    if isinstance(piece, Tensor):
+        piece.source.release(start, stop)

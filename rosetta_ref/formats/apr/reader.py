@@ -29,6 +29,7 @@ from rosetta_ref.formats.apr.tables import (
     aligned,
     flag_names,
 )
+from rosetta_ref.formats.crc import crc_of
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import RaggedRowError
 
@@ -191,11 +192,7 @@ def _note_padding(
 
 
 def _check_footer(source: FileMap, end: int) -> None:
-    found = 0
-    for start in range(0, end, CHUNK):
-        stop = min(start + CHUNK, end)
-        found = zlib.crc32(source.bytes[start:stop].data, found)
-        source.release(start, stop)
+    found = crc_of(source, end)
     stored = int.from_bytes(source.bytes[end : end + 4].tobytes(), "little")
     if found != stored:
         raise errors.FooterChecksumError(f"the footer says {stored:#010x}, the bytes give {found:#010x}", offset=end)
