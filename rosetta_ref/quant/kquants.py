@@ -30,47 +30,53 @@ def six_bit_pairs(packed: Any) -> tuple[Any, Any]:
     return scales, minima
 
 
-def _affine(blocks: Any, codes: Any, out: Floats) -> None:
-    """Fill in d s q - dmin m over 8 groups of 32; codes of shape (n, 8, 32)."""
-    scales, minima = six_bit_pairs(blocks["scales"])
-    values = out.reshape(-1, 8, 32)
-    np.copyto(values, codes)  # converting first, then arithmetic of one type, is faster than both at once
-    values *= (_f32(blocks["d"]) * scales)[:, :, None]
-    values -= (_f32(blocks["dmin"]) * minima)[:, :, None]
-
-
-def _nibble_groups(qs: Any) -> Any:
-    """128 bytes to (n, 8, 32): each run of 32 bytes holds one group in its low nibbles and the next in the high ones."""
-    runs = qs.reshape(-1, 4, 32)
-    codes = np.empty((runs.shape[0], 4, 2, 32), np.uint8)
-    np.bitwise_and(runs, 15, out=codes[:, :, 0])
-    np.right_shift(runs, 4, out=codes[:, :, 1])
-    return codes.reshape(-1, 8, 32)
+def _contiguous(field: Any) -> Any:
+    """A field of many blocks back to back: flat arrays are where NumPy is fast, a row at a time is where it is not."""
+    return np.ascontiguousarray(field)
 
 
 def _decode_q4_k(blocks: Any, out: Floats) -> None:
-    _affine(blocks, _nibble_groups(blocks["qs"]), out)
+    """Each run of 32 bytes holds one group in its low nibbles and the next one in its high nibbles."""
+    qs = _contiguous(blocks["qs"])
+    _affine(blocks, qs & 15, qs >> 4, out)
+
+
+def _affine(blocks: Any, even: Any, odd: Any, out: Floats) -> None:
+    """Fill in d s q - dmin m; codes of the even groups and of the odd ones, each of shape (n, 128)."""
+    scales, minima = six_bit_pairs(blocks["scales"])
+    scale, minimum = _f32(blocks["d"]) * scales, _f32(blocks["dmin"]) * minima
+    groups = out.reshape(-1, 4, 2, 32)
+    for parity, codes in enumerate((even, odd)):
+        # Converting first, then arithmetic of one type, is faster than both at once.
+        values = codes.astype(np.float32).reshape(-1, 4, 32)
+        values *= scale[:, parity::2, None]
+        np.subtract(values, minimum[:, parity::2, None], out=groups[:, :, parity])
 
 
 def _decode_q5_k(blocks: Any, out: Floats) -> None:
-    codes = _nibble_groups(blocks["qs"])
-    # Bit g of byte i is the fifth bit of element i in group g.
-    for group in range(8):
-        codes[:, group] |= ((blocks["qh"] >> group) & 1) << 4
-    _affine(blocks, codes, out)
+    """As Q4_K; bit g of byte i of `qh` is the fifth bit of element i in group g."""
+    qs, qh = _contiguous(blocks["qs"]), _contiguous(blocks["qh"])
+    even, odd = qs & 15, qs >> 4
+    for pair in range(4):
+        even[:, 32 * pair : 32 * pair + 32] |= ((qh >> (2 * pair)) & 1) << 4
+        odd[:, 32 * pair : 32 * pair + 32] |= ((qh >> (2 * pair + 1)) & 1) << 4
+    _affine(blocks, even, odd, out)
 
 
 def _decode_q6_k(blocks: Any, out: Floats) -> None:
-    low, high = blocks["ql"].reshape(-1, 2, 2, 32), blocks["qh"].reshape(-1, 2, 32)
-    # Each half of 128 elements: 64 bytes of low nibbles (groups 0, 1, then 2, 3 in the high nibbles), 32 bytes of top bits.
-    codes = np.empty((blocks.size, 2, 4, 32), np.uint8)
-    for group in range(4):
-        nibbles = (low[:, :, group % 2] & 15) if group < 2 else (low[:, :, group % 2] >> 4)
-        np.bitwise_or(nibbles, ((high >> (2 * group)) & 3) << 4, out=codes[:, :, group])
-    signed = codes.view(np.int8)
-    signed -= np.int8(32)
+    """Two halves of four groups of 32: groups 0, 1 in the low nibbles of `ql`, 2, 3 in the high ones, top bits in `qh`."""
+    ql, qh = _contiguous(blocks["ql"]), _contiguous(blocks["qh"])
+    codes = np.empty((blocks.size, 2, 2, 2, 32), np.uint8)  # block, half, low or high nibble, group of the two, element
+    tops = (qh << 4, qh << 2, qh, qh >> 2)
+    for group, top in enumerate(tops):
+        np.bitwise_and(top.reshape(-1, 2, 32), 0x30, out=codes[:, :, group // 2, group % 2])
+    nibbles = ql.reshape(-1, 2, 64)
+    codes[:, :, 0] |= (nibbles & 15).reshape(-1, 2, 2, 32)
+    codes[:, :, 1] |= (nibbles >> 4).reshape(-1, 2, 2, 32)
+    values = codes.reshape(-1).astype(np.float32)
+    values -= 32
     scales = _f32(blocks["d"]) * blocks["scales"]
-    np.multiply(signed.reshape(-1, 16, 16), scales[:, :, None], out=out.reshape(-1, 16, 16))
+    np.multiply(values.reshape(-1, 16, 16), scales[:, :, None], out=out.reshape(-1, 16, 16))
 
 
 def _two_bit_planes(qs: Any) -> Any:
