@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from rosetta_ref.errors import RosettaError
 
+#: Relative difference between two ways of rounding the same formula.
+_ROUNDING = 1e-5
+
 
 class RopeFactorsError(RosettaError):
     """The factors in rope_freqs.weight are those of some llama3 rope scaling."""
@@ -36,18 +39,29 @@ def llama3_factors(
 
 
 def parameters_of(factors: NDArray[np.float32], theta: float, head_dim: int, context: int) -> dict[str, Any]:
-    """Parameters (in the words of config.json) that make exactly these factors. Raises RopeFactorsError."""
+    """Parameters (in the words of config.json) that make these factors, to the last bits of float32.
+
+    Those that make the very same bits are preferred: writers differ in how they round on the way. Raises RopeFactorsError.
+    """
     factor = float(np.max(factors))
+    close = None
     for original, low, high in _candidates(context, factor):
-        if np.array_equal(llama3_factors(theta, head_dim, factor, low, high, original), factors):
-            return {
-                "rope_type": "llama3",
-                "factor": factor,
-                "low_freq_factor": low,
-                "high_freq_factor": high,
-                "original_max_position_embeddings": original,
-            }
-    raise RopeFactorsError("no known parameters make these factors", tensor="rope_freqs.weight")
+        made = llama3_factors(theta, head_dim, factor, low, high, original)
+        if made.shape != factors.shape or not np.allclose(made, factors, rtol=_ROUNDING, atol=0):
+            continue
+        found = {
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low,
+            "high_freq_factor": high,
+            "original_max_position_embeddings": original,
+        }
+        if np.array_equal(made, factors):
+            return found
+        close = close or found
+    if close is None:
+        raise RopeFactorsError("no known parameters make these factors", tensor="rope_freqs.weight")
+    return close
 
 
 def _candidates(context: int, factor: float) -> Iterator[tuple[int, float, float]]:
