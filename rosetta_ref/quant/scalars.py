@@ -60,12 +60,17 @@ def _to_integers(floats: Floats, low: int, high: int, dtype: np.dtype[Any]) -> A
 
 
 def encode_bf16(values: Any, importance: Any = None) -> Blocks:
-    """The upper half of each float32, rounded to nearest even; a NaN keeps its upper payload and is made quiet."""
+    """The upper half of each float32, rounded to nearest even; a NaN keeps its upper payload.
+
+    Only where that is zero, which would make it Inf, is the quiet bit set. (ggml sets it always: a BF16 NaN that went
+    through float32 would not come back.)
+    """
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
-    quiet = (bits >> 16) | 0x40
+    upper = bits >> 16
+    nan = np.where(upper & 0x7F, upper, upper | 0x40)
     is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
-    return np.where(is_nan, quiet, rounded).astype(np.uint16).view([("x", "<u2")])
+    return np.where(is_nan, nan, rounded).astype(np.uint16).view([("x", "<u2")])
 
 
 #: name: (decode, encode)

@@ -1,0 +1,57 @@
+"""Whole models: small, of a known architecture, with every shape of head, and each tensor of a type of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.quant import TYPES
+from rosetta_ref.strategies.blocks import payload
+
+#: Types of the matrices of a GGUF model that this package can decode. Rows are 256 elements, so all of them fit.
+MATRIX_TYPES = (
+    "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
+)  # fmt: skip
+_WIDTH = 256
+
+
+@st.composite
+def models(draw: st.DrawFn) -> Archive:
+    """A GGUF-shaped llama or qwen2 model without a vocabulary, as an archive in memory.
+
+    Head counts include those that tell a wrong head permutation from a right one ((8, 2), (4, 1)). Payloads say of
+    each block where it belongs. Shrinks to one layer of a llama model in F32.
+    """
+    architecture = draw(st.sampled_from(["llama", "qwen2"]))
+    heads, kv_heads = draw(st.sampled_from([(2, 1), (4, 1), (8, 2), (4, 4)]))
+    layers, tied = draw(st.integers(1, 2)), draw(st.booleans())
+    head = _WIDTH // heads
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (5, _WIDTH), "output_norm.weight": (_WIDTH,)}
+    shapes |= {} if tied else {"output.weight": (5, _WIDTH)}
+    for layer in range(layers):
+        block = f"blk.{layer}."
+        rows = {"attn_q": _WIDTH, "attn_k": head * kv_heads, "attn_v": head * kv_heads, "attn_output": _WIDTH}
+        shapes |= {f"{block}{name}.weight": (count, _WIDTH) for name, count in rows.items()}
+        shapes |= {f"{block}{name}.weight": (_WIDTH, _WIDTH) for name in ("ffn_gate", "ffn_up", "ffn_down")}
+        shapes |= {f"{block}{name}.weight": (_WIDTH,) for name in ("attn_norm", "ffn_norm")}
+        if architecture == "qwen2":
+            shapes |= {f"{block}{name}.bias": (rows[name],) for name in ("attn_q", "attn_k", "attn_v")}
+    tensors = {}
+    for name, shape in shapes.items():
+        kind = draw(st.sampled_from(MATRIX_TYPES)) if len(shape) > 1 else "F32"
+        tensors[name] = Tensor.of(name, TYPES[kind], shape, draw(payload(kind, shape)))
+    return Archive("gguf", _metadata(architecture, heads, kv_heads, layers), tensors)
+
+
+def _metadata(architecture: str, heads: int, kv_heads: int, layers: int) -> dict[str, Value]:
+    numbers: dict[str, Any] = {
+        "block_count": layers, "context_length": 64, "embedding_length": _WIDTH, "feed_forward_length": _WIDTH,
+        "attention.head_count": heads, "attention.head_count_kv": kv_heads, "vocab_size": 5,
+    }  # fmt: skip
+    made = {"general.architecture": Value.scalar(Kind.STRING, architecture)}
+    made |= {f"{architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in numbers.items()}
+    made[f"{architecture}.attention.layer_norm_rms_epsilon"] = Value.scalar(Kind.F32, 1e-5)
+    made["tokenizer.ggml.model"] = Value.scalar(Kind.STRING, "no_vocab")
+    return made
