@@ -148,7 +148,8 @@ def _nothing_invented(tensor: Tensor, origin: Tensor) -> None:
                 file=tensor.file,
                 tensor=tensor.name,
             )
-        total += float(np.sum(values, dtype=np.float64))
-        total_origin += float(np.sum(before, dtype=np.float64))
+        with np.errstate(invalid="ignore"):  # Inf and NaN that the source has too
+            total += float(np.sum(values, dtype=np.float64))
+            total_origin += float(np.sum(before, dtype=np.float64))
     if tensor.count and abs(total / tensor.count) > 100 >= abs(total_origin / tensor.count):
         raise InventedValueError(f"the mean is {total / tensor.count:g}", file=tensor.file, tensor=tensor.name)

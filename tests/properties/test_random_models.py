@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import gguf as gguf_py
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rosetta_ref
@@ -17,7 +17,6 @@ from rosetta_ref.strategies.models import models
 CHAINS = (("m.apr",), ("hf",), ("m.safetensors",), ("m.apr", "hf"), ("hf", "m.apr"))
 
 
-@settings(max_examples=15)
 @given(model=models(), chain=st.sampled_from(CHAINS))
 def test_there_and_back(model: Archive, chain: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory() as name:
