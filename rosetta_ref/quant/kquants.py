@@ -11,11 +11,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.quant.block import Decoder, Floats
-from rosetta_ref.quant.kernel import decoder
-
-
-def _f32(field: Any) -> Floats:
-    return np.asarray(field, np.float32)[:, None]
+from rosetta_ref.quant.kernel import Words, column, decoder, each, nibbles, scaled, shifted, words
 
 
 def six_bit_pairs(packed: Any) -> tuple[Any, Any]:
@@ -30,71 +26,58 @@ def six_bit_pairs(packed: Any) -> tuple[Any, Any]:
     return scales, minima
 
 
-def _contiguous(field: Any) -> Any:
-    """A field of many blocks back to back: flat arrays are where NumPy is fast, a row at a time is where it is not."""
-    return np.ascontiguousarray(field)
+def _nibble_groups(blocks: Any) -> Words:
+    """Words of shape (n, 8 groups, 4): each run of 32 bytes holds one group in its low nibbles, the next in its high ones."""
+    codes = np.empty((blocks.size, 4, 2, 4), np.uint64)
+    nibbles(words(blocks["qs"]).reshape(-1, 4, 4), low=codes[:, :, 0], high=codes[:, :, 1])
+    return codes.reshape(-1, 8, 4)
+
+
+def _affine(blocks: Any, codes: Words, out: Floats) -> None:
+    """Fill in d s q - dmin m from the codes of 8 groups of 32."""
+    scales, minima = six_bit_pairs(blocks["scales"])
+    scale, minimum = column(blocks["d"]) * scales, column(blocks["dmin"]) * minima
+    scaled(codes.view(np.uint8), scale[:, :, None], out.reshape(-1, 8, 32), minimum[:, :, None])
 
 
 def _decode_q4_k(blocks: Any, out: Floats) -> None:
-    """Each run of 32 bytes holds one group in its low nibbles and the next one in its high nibbles."""
-    qs = _contiguous(blocks["qs"])
-    _affine(blocks, qs & 15, qs >> 4, out)
-
-
-def _affine(blocks: Any, even: Any, odd: Any, out: Floats) -> None:
-    """Fill in d s q - dmin m; codes of the even groups and of the odd ones, each of shape (n, 128)."""
-    scales, minima = six_bit_pairs(blocks["scales"])
-    scale, minimum = _f32(blocks["d"]) * scales, _f32(blocks["dmin"]) * minima
-    groups = out.reshape(-1, 4, 2, 32)
-    for parity, codes in enumerate((even, odd)):
-        # Converting first, then arithmetic of one type, is faster than both at once.
-        values = codes.astype(np.float32).reshape(-1, 4, 32)
-        values *= scale[:, parity::2, None]
-        np.subtract(values, minimum[:, parity::2, None], out=groups[:, :, parity])
+    _affine(blocks, _nibble_groups(blocks), out)
 
 
 def _decode_q5_k(blocks: Any, out: Floats) -> None:
     """As Q4_K; bit g of byte i of `qh` is the fifth bit of element i in group g."""
-    qs, qh = _contiguous(blocks["qs"]), _contiguous(blocks["qh"])
-    even, odd = qs & 15, qs >> 4
-    for pair in range(4):
-        even[:, 32 * pair : 32 * pair + 32] |= ((qh >> (2 * pair)) & 1) << 4
-        odd[:, 32 * pair : 32 * pair + 32] |= ((qh >> (2 * pair + 1)) & 1) << 4
-    _affine(blocks, even, odd, out)
+    codes, fifth = _nibble_groups(blocks), words(blocks["qh"]).reshape(-1, 4)
+    for group in range(8):
+        codes[:, group] |= shifted(fifth, 4 - group) & each(0x10)
+    _affine(blocks, codes, out)
 
 
 def _decode_q6_k(blocks: Any, out: Floats) -> None:
     """Two halves of four groups of 32: groups 0, 1 in the low nibbles of `ql`, 2, 3 in the high ones, top bits in `qh`."""
-    ql, qh = _contiguous(blocks["ql"]), _contiguous(blocks["qh"])
-    codes = np.empty((blocks.size, 2, 2, 2, 32), np.uint8)  # block, half, low or high nibble, group of the two, element
-    tops = (qh << 4, qh << 2, qh, qh >> 2)
-    for group, top in enumerate(tops):
-        np.bitwise_and(top.reshape(-1, 2, 32), 0x30, out=codes[:, :, group // 2, group % 2])
-    nibbles = ql.reshape(-1, 2, 64)
-    codes[:, :, 0] |= (nibbles & 15).reshape(-1, 2, 2, 32)
-    codes[:, :, 1] |= (nibbles >> 4).reshape(-1, 2, 2, 32)
-    values = codes.reshape(-1).astype(np.float32)
-    values -= 32
-    scales = _f32(blocks["d"]) * blocks["scales"]
-    np.multiply(values.reshape(-1, 16, 16), scales[:, :, None], out=out.reshape(-1, 16, 16))
+    codes = np.empty((blocks.size, 2, 2, 2, 4), np.uint64)  # block, half, low or high nibble, group of the two, word
+    nibbles(words(blocks["ql"]).reshape(-1, 2, 2, 4), low=codes[:, :, 0], high=codes[:, :, 1])
+    groups, tops = codes.reshape(-1, 2, 4, 4), words(blocks["qh"]).reshape(-1, 2, 4)
+    for group in range(4):  # bits 2g and 2g + 1 of byte i are bits 4 and 5 of element i of group g
+        groups[:, :, group] |= shifted(tops, 4 - 2 * group) & each(0x30)
+    signed = codes.view(np.int8).reshape(-1)
+    signed -= np.int8(32)
+    scales = column(blocks["d"]) * blocks["scales"]
+    scaled(signed.reshape(-1, 16, 16), scales[:, :, None], out.reshape(-1, 16, 16))
 
 
-def _two_bit_planes(qs: Any) -> Any:
-    """64 bytes to (n, 2, 4, 32): in each half of 32 bytes, bits 2k and 2k+1 belong to group k of 32 elements."""
-    halves = qs.reshape(-1, 2, 32)
-    planes = np.empty((halves.shape[0], 2, 4, 32), np.uint8)
+def _two_bit_planes(qs: Any) -> Words:
+    """Words of shape (n, 8 groups, 4): in each half of 32 bytes, bits 2k and 2k+1 belong to group k of 32 elements."""
+    halves = words(qs).reshape(-1, 2, 4)
+    planes = np.empty((halves.shape[0], 2, 4, 4), np.uint64)
     for plane in range(4):
-        np.right_shift(halves, 2 * plane, out=planes[:, :, plane])
-    planes &= 3
-    return planes
+        np.bitwise_and(shifted(halves, -2 * plane), each(0x03), out=planes[:, :, plane])
+    return planes.reshape(-1, 8, 4)
 
 
 def _decode_q2_k(blocks: Any, out: Floats) -> None:
-    packed = blocks["scales"]
-    values = out.reshape(-1, 16, 16)
-    scales, minima = _f32(blocks["d"]) * (packed & 15), _f32(blocks["dmin"]) * (packed >> 4)
-    np.multiply(_two_bit_planes(blocks["qs"]).reshape(-1, 16, 16), scales[:, :, None], out=values)
-    values -= minima[:, :, None]
+    packed, codes = blocks["scales"], _two_bit_planes(blocks["qs"]).view(np.uint8)
+    scale, minimum = column(blocks["d"]) * (packed & 15), column(blocks["dmin"]) * (packed >> 4)
+    scaled(codes.reshape(-1, 16, 16), scale[:, :, None], out.reshape(-1, 16, 16), minimum[:, :, None])
 
 
 def six_bit_scales(packed: Any) -> Any:
@@ -109,17 +92,17 @@ def six_bit_scales(packed: Any) -> Any:
 
 
 def _decode_q3_k(blocks: Any, out: Floats) -> None:
-    codes = _two_bit_planes(blocks["qs"]).reshape(-1, 8, 32)
+    codes, mask = _two_bit_planes(blocks["qs"]), words(blocks["hmask"]).reshape(-1, 4)
     for group in range(8):  # bit g of byte i of hmask: clear means 4 less, for element i of group g
-        codes[:, group] |= ((blocks["hmask"] >> group) & 1) << 2
-    signed = codes.view(np.int8)
+        codes[:, group] |= shifted(mask, 2 - group) & each(0x04)
+    signed = codes.view(np.int8).reshape(-1)
     signed -= np.int8(4)
-    scales = _f32(blocks["d"]) * six_bit_scales(blocks["scales"])
-    np.multiply(signed.reshape(-1, 16, 16), scales[:, :, None], out=out.reshape(-1, 16, 16))
+    scales = column(blocks["d"]) * six_bit_scales(blocks["scales"])
+    scaled(signed.reshape(-1, 16, 16), scales[:, :, None], out.reshape(-1, 16, 16))
 
 
 def _decode_q8_k(blocks: Any, out: Floats) -> None:
-    np.multiply(blocks["qs"], _f32(blocks["d"]), out=out)
+    scaled(blocks["qs"], column(blocks["d"]), out)
 
 
 #: name: (decode, encode)

@@ -11,51 +11,50 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.quant.block import Blocks, Decoder, Encoder, Floats, layout_dtype
-from rosetta_ref.quant.kernel import decoder
-
-
-def _f32(field: Any) -> Floats:
-    return np.asarray(field, np.float32)[:, None]
-
-
-def _nibbles(qs: Any, out: Any) -> None:
-    """Low nibbles to elements 0..15, high ones to 16..31; `out` may be of any numeric type."""
-    np.bitwise_and(qs, 0x0F, out=out[:, :16])
-    np.right_shift(qs, 4, out=out[:, 16:])
+from rosetta_ref.quant.kernel import column, decoder, nibbles, scaled, words
 
 
 def _codes(blocks: Any) -> Any:
-    codes = np.empty((blocks.size, 32), np.uint8)
-    _nibbles(blocks["qs"], codes)
-    return codes
+    """Low nibbles to elements 0..15, high ones to 16..31."""
+    codes = np.empty((blocks.size, 2, 2), np.uint64)
+    nibbles(words(blocks["qs"]).reshape(-1, 2), low=codes[:, 0], high=codes[:, 1])
+    return codes.view(np.uint8).reshape(-1, 32)
 
 
-def _fifth(blocks: Any) -> Any:
+def _five_bit_codes(blocks: Any) -> Any:
     bits = np.ascontiguousarray(blocks["qh"]).view(np.uint8).reshape(-1, 4)
-    return np.unpackbits(bits, axis=1, bitorder="little") << 4
+    fifth = np.unpackbits(bits, axis=1, bitorder="little")
+    fifth <<= 4
+    fifth |= _codes(blocks)
+    return fifth
+
+
+def _signed(codes: Any, half: int) -> Any:
+    signed = codes.view(np.int8)
+    signed -= np.int8(half)
+    return signed
 
 
 def _decode_q4_0(blocks: Any, out: Floats) -> None:
-    np.multiply(_codes(blocks).view(np.int8) - np.int8(8), _f32(blocks["d"]), out=out)
+    scaled(_signed(_codes(blocks), 8), column(blocks["d"]), out)
 
 
 def _decode_q4_1(blocks: Any, out: Floats) -> None:
-    np.multiply(_codes(blocks), _f32(blocks["d"]), out=out)
-    out += _f32(blocks["m"])
+    scaled(_codes(blocks), column(blocks["d"]), out)
+    out += column(blocks["m"])
 
 
 def _decode_q5_0(blocks: Any, out: Floats) -> None:
-    codes = (_codes(blocks) | _fifth(blocks)).view(np.int8) - np.int8(16)
-    np.multiply(codes, _f32(blocks["d"]), out=out)
+    scaled(_signed(_five_bit_codes(blocks), 16), column(blocks["d"]), out)
 
 
 def _decode_q5_1(blocks: Any, out: Floats) -> None:
-    np.multiply(_codes(blocks) | _fifth(blocks), _f32(blocks["d"]), out=out)
-    out += _f32(blocks["m"])
+    scaled(_five_bit_codes(blocks), column(blocks["d"]), out)
+    out += column(blocks["m"])
 
 
 def _decode_q8(blocks: Any, out: Floats) -> None:
-    np.multiply(blocks["qs"], _f32(blocks["d"]), out=out)
+    scaled(blocks["qs"], column(blocks["d"]), out)
 
 
 def _rows(values: Any) -> Floats:
