@@ -129,7 +129,7 @@ def step(what: str, pairs: int, source: Path, target: Path, options: str = "{}",
 def variant(name: str) -> Path:
     """A file of the real model, made on first use by the tests' own helper."""
     command = [sys.executable, "-c", VARIANT, name]
-    return Path(subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True).stdout.strip())
+    return Path(subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
 
 def conversions(pairs: int, folder: Path) -> None:

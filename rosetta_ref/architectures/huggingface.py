@@ -139,6 +139,17 @@ def tensor_from_huggingface(
     return made
 
 
+def tensor_to_huggingface(
+    tensor: Tensor, metadata: Mapping[str, Value], architecture: Architecture | None = None
+) -> Tensor:
+    """One tensor of a model under its Hugging Face name, in Hugging Face's row order, type unchanged."""
+    if architecture is None:
+        architecture = architecture_of_metadata(metadata)
+    heads = _heads_of(tensor.name, metadata, architecture)
+    made = replace(tensor, name=architecture.to_hf(tensor.name))
+    return permuted(made, heads, inverse=True) if heads else made
+
+
 def _heads_of(name: str, metadata: Mapping[str, Value], architecture: Architecture) -> int:
     """The head count by which a tensor's rows are reordered between the two sides; 0 for most tensors."""
     if not architecture.permutes_heads:
@@ -162,9 +173,8 @@ def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
         for name, tensor in model.tensors.items():
             if name == ROPE_FREQS:
                 continue
-            made = replace(tensor, name=architecture.to_hf(name))
-            heads = _heads_of(name, model.metadata, architecture)
-            tensors[made.name] = permuted(made, heads, inverse=True) if heads else made
+            made = tensor_to_huggingface(tensor, model.metadata, architecture)
+            tensors[made.name] = made
         files = _files(model, architecture)
     except RosettaError as error:
         raise error.at(file=model.path) from error.__cause__

@@ -145,9 +145,8 @@ def _write_and_check(
     if progress is not None:
         progress.total(total, "checking")
     want_sums = options.checksums is not None
-    hashed = plan.archive.tensors if want_sums or plan.keep else ()
     with _reopen(kind, folder, target, options.lenient) as written:
-        sums = check(written, plan.archive, plan.origins, hashed=hashed, hash_origins=want_sums, progress=progress)
+        sums = check(written, plan.archive, plan.origins, sums=plan.keep, sha256=want_sums, progress=progress)
         if kind != "safetensors":
             _check_metadata(written, plan.archive)
         report.nbytes = sum(part.map.size for part in written.parts)
@@ -189,7 +188,7 @@ def _write_kept(model: Archive, plan: Plan, folder: Path, sums: Mapping[str, Sum
     text = kept.source_json(
         model,
         plan.hf_names,
-        {name: one.written for name, one in sums.items()},
+        {name: one.crc32 for name, one in sums.items()},
         names,
         weights=[shard.file_name for shard in plan.layout],
         companions=plan.files,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -32,9 +33,10 @@ class InventedValueError(RosettaError):
 
 @dataclass(frozen=True)
 class Sums:
-    """SHA-256 of a tensor's bytes: as stored in the source, and as written."""
+    """Checksums of a tensor: the CRC-32 of its bytes as written; where asked for, their SHA-256 and that of the source's."""
 
-    written: str
+    crc32: int
+    written: str | None = None
     source: str | None = None
 
 
@@ -43,17 +45,16 @@ def check(
     expected: Archive,
     origins: Mapping[str, Tensor],
     *,
-    hashed: Iterable[str] = (),
-    hash_origins: bool = False,
+    sums: bool = False,
+    sha256: bool = False,
     progress: ProgressLike | None = None,
 ) -> dict[str, Sums]:
-    """Compare every tensor; give the SHA-256 sums of those named in `hashed`.
+    """Compare every tensor; give the checksums of each where `sums` or `sha256` asks for them.
 
     `origins` maps the names of tensors whose numbers were converted to the tensors they come from: those are also searched
     for values that the source does not have. Raises MismatchError or InventedValueError, naming tensor and index.
     """
     _same_names(written, expected)
-    wanted = set(hashed)
     lock = threading.Lock()
 
     def advance(count: int) -> None:
@@ -61,46 +62,41 @@ def check(
             with lock:
                 progress.advance(count)
 
-    def one(name: str) -> tuple[str, Sums | None]:
+    def one(name: str) -> tuple[str, Sums]:
         tensor, right = written.tensors[name], expected.tensors[name]
         if (tensor.type.name, tensor.shape) != (right.type.name, right.shape):
             raise MismatchError(
                 f"is {tensor.type.name} {list(tensor.shape)}, expected {right.type.name} {list(right.shape)}",
                 file=tensor.file, tensor=name,
             )  # fmt: skip
-        digest = hashlib.sha256() if name in wanted else None
+        crc, digest = 0, hashlib.sha256()
         for start, stop in right.spans():
             found, needed = tensor.source.read(start, stop), right.source.read(start, stop)
             _same_bytes(tensor, start, found, needed)
-            if digest is not None:
+            if sums:
+                crc = zlib.crc32(found, crc)
+            if sha256:
                 digest.update(found)
             tensor.source.release(start, stop)
             right.source.release(start, stop)
             advance(stop - start)
         if name in origins:
             _nothing_invented(tensor, origins[name])
-        if digest is None:
-            return name, None
-        return name, Sums(digest.hexdigest(), sha256(origins.get(name, right)) if hash_origins else None)
+        if not sha256:
+            return name, Sums(crc)
+        return name, Sums(crc, digest.hexdigest(), _sha256(origins.get(name, right)))
 
     names = sorted(expected.tensors, key=lambda name: -expected.tensors[name].nbytes)
     with ThreadPoolExecutor(_THREADS) as pool:
-        return {name: sums for name, sums in pool.map(one, names) if sums is not None}
+        found = dict(pool.map(one, names))
+    return found if sums or sha256 else {}
 
 
-def sha256(tensor: Tensor) -> str:
-    """The SHA-256 of a tensor's stored bytes, in hex; streams."""
+def _sha256(tensor: Tensor) -> str:
     digest = hashlib.sha256()
     for chunk in tensor.chunks():
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def sha256_all(tensors: Iterable[Tensor]) -> dict[str, str]:
-    """The SHA-256 of each tensor by name, on all cores."""
-    ordered = sorted(tensors, key=lambda tensor: -tensor.nbytes)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return dict(zip([t.name for t in ordered], pool.map(sha256, ordered), strict=True))
 
 
 def _same_names(written: Archive, expected: Archive) -> None:

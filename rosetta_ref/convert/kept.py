@@ -1,4 +1,4 @@
-"""The folder `rosetta/` beside Hugging Face weights: the original blocks and the exact metadata, and how they come back.
+"""The folder `rosetta/` beside Hugging Face weights: the original blocks and the exact metadata.
 
 `rosetta/blocks.safetensors` holds, as U8 and under their GGUF names, the bytes of each tensor that the weights alone cannot
 give back. `rosetta/source.json` holds:
@@ -9,9 +9,9 @@ give back. `rosetta/source.json` holds:
 | `weights` | the file names of the weights it belongs to |
 | `companions` | SHA-256 of each companion file as written |
 | `metadata` | the GGUF metadata, typed and in order (`architectures.typed_json`) |
-| `tensors` | by GGUF name, in order: `type`, `shape`, `name` in the weights or null, `sha256` of its bytes there, `kept` |
+| `tensors` | by GGUF name, in order: `type`, `shape`, `name` in the weights or null, `crc32` of its bytes there, `kept` |
 
-A tensor of the weights whose digest still matches gets its original bytes; one that was changed is taken from the weights.
+How they come back is the business of `restore`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.architectures.typed_json import metadata_from_json, metadata_to_json
 from rosetta_ref.archive import Archive, Tensor
-from rosetta_ref.convert.check import sha256_all
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
-from rosetta_ref.quant import TYPES
+from rosetta_ref.quant import TYPES, BlockType
 
 FOLDER = "rosetta"
 BLOCKS = "blocks.safetensors"
@@ -39,8 +38,15 @@ class BadKeptError(RosettaError):
     """`rosetta/source.json` and `rosetta/blocks.safetensors` are as this tool writes them, and belong together."""
 
 
-class MissingWeightError(RosettaError):
-    """Every tensor that `rosetta/source.json` names is in the weights."""
+@dataclass(frozen=True)
+class Record:
+    """What `source.json` says of a tensor: as it was, its name in the weights (None: it is not there), and its digest there."""
+
+    type: BlockType
+    shape: tuple[int, ...]
+    name: str | None
+    crc32: int | None
+    kept: bool
 
 
 @dataclass
@@ -48,10 +54,9 @@ class Kept:
     """What comes back: metadata, and for each GGUF name its record and, where it was kept, its original tensor."""
 
     metadata: dict[str, Any]
-    records: dict[str, dict[str, Any]]
+    records: dict[str, Record]
     blocks: dict[str, Tensor]
-    changed: list[str] = field(default_factory=list)
-    companions_changed: list[str] = field(default_factory=list)
+    companions_changed: list[str]
 
 
 def needs_keeping(original: Tensor, written: Tensor | None, *, exact: bool) -> bool:
@@ -78,20 +83,20 @@ def blocks_archive(model: Archive, names: list[str]) -> Archive:
 def source_json(
     model: Archive,
     hf_names: Mapping[str, str],
-    sums: Mapping[str, str],
+    sums: Mapping[str, int],
     kept: list[str],
     *,
     weights: list[str],
     companions: Mapping[str, bytes],
 ) -> bytes:
-    """The text of `rosetta/source.json`; `sums` gives the SHA-256 of each tensor of the weights by its name there."""
+    """The text of `rosetta/source.json`; `sums` gives the CRC-32 of each tensor of the weights by its name there."""
     wanted = set(kept)
     tensors = {
         name: {
             "type": tensor.type.name,
             "shape": list(tensor.shape),
             "name": hf_names.get(name),
-            "sha256": sums[hf_names[name]] if name in hf_names else None,
+            "crc32": f"{sums[hf_names[name]]:08x}" if name in hf_names else None,
             "kept": name in wanted,
         }
         for name, tensor in model.tensors.items()
@@ -99,7 +104,7 @@ def source_json(
     record = {
         "version": 1,
         "weights": weights,
-        "companions": {name: hashlib.sha256(data).hexdigest() for name, data in companions.items()},
+        "companions": {name: _sha256(data) for name, data in companions.items()},
         "metadata": metadata_to_json(model.metadata),
         "tensors": tensors,
     }
@@ -109,17 +114,17 @@ def source_json(
 def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes: list[str]) -> Kept | None:
     """What is kept for these weights; None where nothing is, or where it belongs to other weights (a note says so).
 
-    Raises BadKeptError for a folder that cannot be read, MissingWeightError where a recorded tensor is gone.
+    Raises BadKeptError for a folder that cannot be read.
     """
     path = folder / FOLDER / SOURCE
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_bytes())
-        weights, records = set(record["weights"]), dict(record["tensors"])
-        companions = record["companions"]
-        metadata = metadata_from_json(record["metadata"])
-    except (ValueError, KeyError, TypeError) as error:
+        stored = json.loads(path.read_bytes())
+        weights, companions = set(stored["weights"]), dict(stored["companions"])
+        records = {name: _record(said) for name, said in stored["tensors"].items()}
+        metadata = metadata_from_json(stored["metadata"])
+    except (ValueError, KeyError, TypeError, AttributeError, RosettaError) as error:
         raise BadKeptError(
             f"cannot be read: {error!r}", file=path, hint="Remove the folder to go on without it."
         ) from error
@@ -127,35 +132,32 @@ def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes:
     if weights != here:
         notes.append(f"{path} belongs to {', '.join(sorted(weights))}, not to {', '.join(sorted(here))}: left aside")
         return None
-    kept = Kept(metadata, records, _blocks(folder / FOLDER / BLOCKS, records))
-    _find_changes(kept, archive)
-    kept.companions_changed = [
-        name
-        for name, digest in companions.items()
-        if name in files and hashlib.sha256(files[name]).hexdigest() != digest
-    ]
-    return kept
+    changed = [name for name, digest in companions.items() if name in files and _sha256(files[name]) != digest]
+    return Kept(metadata, records, _blocks(folder / FOLDER / BLOCKS, records), changed)
 
 
-def _blocks(path: Path, records: Mapping[str, dict[str, Any]]) -> dict[str, Tensor]:
-    names = [name for name, record in records.items() if record["kept"]]
-    if not names:
+def _record(said: Mapping[str, Any]) -> Record:
+    name, shape, crc = said["name"], said["shape"], said["crc32"]
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"shape {shape!r}")
+    if not (isinstance(name, str) or (name is None and said["kept"] is True)):
+        raise ValueError(f"name {name!r}, kept {said['kept']!r}")
+    return Record(TYPES[said["type"]], tuple(shape), name, None if crc is None else int(crc, 16), said["kept"] is True)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _blocks(path: Path, records: Mapping[str, Record]) -> dict[str, Tensor]:
+    kept = {name: record for name, record in records.items() if record.kept}
+    if not kept:
         return {}
     blocks = safetensors.read(path)
     found = {}
-    for name in names:
-        kind, shape = TYPES[records[name]["type"]], tuple(records[name]["shape"])
+    for name, record in kept.items():
         raw = blocks.tensors.get(name)
-        if raw is None or raw.nbytes != kind.nbytes(shape):
+        if raw is None or raw.nbytes != record.type.nbytes(record.shape):
             raise BadKeptError("its original blocks are missing or of another size", file=path, tensor=name)
-        found[name] = Tensor(name, kind, shape, raw.source, raw.file, raw.offset)
+        found[name] = Tensor(name, record.type, record.shape, raw.source, raw.file, raw.offset)
     return found
-
-
-def _find_changes(kept: Kept, archive: Archive) -> None:
-    named = {name: record["name"] for name, record in kept.records.items() if record["name"] is not None}
-    for name, weight in named.items():
-        if weight not in archive.tensors:
-            raise MissingWeightError(f"{name} came from it", file=archive.path, tensor=weight)
-    sums = sha256_all(archive.tensors[weight] for weight in named.values())
-    kept.changed = [name for name, weight in named.items() if sums[weight] != kept.records[name]["sha256"]]

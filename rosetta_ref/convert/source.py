@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.architectures import aprender, huggingface
-from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.archive import Archive
 from rosetta_ref.convert import extras, kept
+from rosetta_ref.convert.restore import restored
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import whole
-from rosetta_ref.recode import decoded
 
 #: What loaders look for beside the weights.
 COMPANIONS = (
@@ -102,23 +102,7 @@ def _with_kept(archive: Archive, known: kept.Kept, files: dict[str, bytes], note
     if changed_config:
         notes.append(f"{', '.join(changed_config)} changed since: the metadata is taken from the files")
         metadata = huggingface.from_huggingface(archive, files).metadata
-    changed, tensors = set(known.changed), {}
-    for name, record in known.records.items():
-        if record["kept"] and name not in changed:
-            tensors[name] = known.blocks[name]
-            continue
-        weight = huggingface.tensor_from_huggingface(archive.tensors[record["name"]], name, metadata)
-        tensors[name] = weight if name in changed else decoded_back(weight, record["type"])
-    stray = archive.tensors.keys() - {record["name"] for record in known.records.values()}
-    for hf_name in sorted(stray):
-        tensor = huggingface.tensor_from_huggingface(archive.tensors[hf_name], None, metadata)
-        tensors[tensor.name] = tensor
-        changed.add(tensor.name)
-    notes += [f"{name} was changed: taken from the weights" for name in sorted(changed)]
+    tensors, changed = restored(archive, known, metadata)
+    notes += [f"{name} was changed: taken from the weights" for name in changed]
     model = Archive("gguf", metadata, tensors, archive.path, archive.parts)
-    return Source(archive, model, set(tensors) - changed, sorted(changed), notes)
-
-
-def decoded_back(weight: Tensor, original: str) -> Tensor:
-    """A stored float in the type it had; the digest said that this gives the original bits."""
-    return weight if weight.type.name == original else decoded(weight, original)
+    return Source(archive, model, set(tensors) - set(changed), changed, notes)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rosetta_ref.archive import CHUNK, Bytes, Tensor
+from rosetta_ref.archive import CHUNK, Bytes, Span, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.crc import joined
 
@@ -101,6 +101,8 @@ def _steps(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
 def _produce(piece: Piece, start: int, stop: int, crc: bool) -> tuple[Bytes, int]:
     if isinstance(piece, Tensor):
         data = piece.source.read(start, stop)
+        if isinstance(piece.source, Span) and not crc:
+            data = data.copy()  # here the pages are read beside the writing, not by the system call that writes
     elif isinstance(piece, int):
         data = np.zeros(stop - start, np.uint8)
     else:

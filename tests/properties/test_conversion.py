@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gguf as gguf_py
 import numpy as np
@@ -54,6 +56,81 @@ def test_a_changed_tensor_is_taken_from_the_weights(tmp_path: Path) -> None:
     assert (kind, data) == ("F32", values.tobytes())
     del before["blk.0.ffn_down.weight"]
     assert after == before
+
+
+def test_a_changed_tensor_of_a_directory_with_names_as_stored_keeps_its_row_order(tmp_path: Path) -> None:
+    rosetta_ref.convert(DEMO, tmp_path / "hf", dtype="f32", keep_names=True)
+    values = edit_weight(tmp_path / "hf" / "model.safetensors", "blk.0.attn_q.weight")
+    report = rosetta_ref.convert(tmp_path / "hf", tmp_path / "back.gguf", keep_names=True)
+    assert report.changed == ["blk.0.attn_q.weight"]
+    before, after = raw(DEMO), raw(tmp_path / "back.gguf")
+    assert after.pop("blk.0.attn_q.weight") == ("F32", values.tobytes())
+    del before["blk.0.attn_q.weight"]
+    assert after == before
+
+
+@pytest.mark.parametrize("name", ["blk.0.attn_q.weight", "blk.1.ffn_down.weight"])
+def test_damaged_blocks_are_never_taken_for_the_original(tmp_path: Path, name: str) -> None:
+    rosetta_ref.convert(DEMO, tmp_path / "hf", dtype="f32")
+    path = tmp_path / "hf" / "rosetta" / "blocks.safetensors"
+    with safetensors.read(path) as archive:
+        offset = archive.tensors[name].offset
+    assert offset is not None
+    data = bytearray(path.read_bytes())
+    data[offset + 40] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RosettaError, match="damaged") as raised:
+        rosetta_ref.convert(tmp_path / "hf", tmp_path / "back.gguf")
+    assert raised.value.tensor is not None
+    assert not (tmp_path / "back.gguf").exists()
+
+
+@pytest.mark.parametrize("value", [0.5, 0.123])
+def test_a_changed_tensor_that_was_not_kept_is_noticed(tmp_path: Path, value: float) -> None:
+    """BF16 within F32 is not kept. A new value may fit BF16 or not: neither is to be lost."""
+    rosetta_ref.convert(DEMO, tmp_path / "f32", dtype="f32", keep_blocks=False)
+    rosetta_ref.convert(tmp_path / "f32", tmp_path / "m.gguf", extra_keys=False)
+    rosetta_ref.convert(tmp_path / "m.gguf", tmp_path / "bf16", dtype="bf16", keep_blocks=False)
+    rosetta_ref.convert(tmp_path / "bf16", tmp_path / "bf16.gguf", extra_keys=False)
+    rosetta_ref.convert(tmp_path / "bf16.gguf", tmp_path / "hf", dtype="f32")
+    path = tmp_path / "hf" / "model.safetensors"
+    with safetensors.read(path) as archive:
+        tensor = archive.tensors["model.layers.0.mlp.down_proj.weight"]
+        values, offset = tensor.values().copy(), tensor.offset
+    values.flat[0] = value
+    assert offset is not None
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(values.tobytes())
+    report = rosetta_ref.convert(tmp_path / "hf", tmp_path / "back.gguf")
+    assert report.changed == ["blk.0.ffn_down.weight"]
+    assert raw(tmp_path / "back.gguf")["blk.0.ffn_down.weight"] == ("F32", values.tobytes())
+    assert raw(tmp_path / "back.gguf")["blk.0.ffn_up.weight"] == raw(tmp_path / "bf16.gguf")["blk.0.ffn_up.weight"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.pop("weights"),
+        lambda record: record["tensors"].update(x=3),
+        lambda record: record["tensors"]["output_norm.weight"].update(type="Q9"),
+        lambda record: record["tensors"]["output_norm.weight"].update(shape=[-1]),
+        lambda record: record["tensors"]["output_norm.weight"].update(shape=None),
+        lambda record: record["tensors"]["output_norm.weight"].update(crc32=[1]),
+        lambda record: record["tensors"]["output_norm.weight"].update(name=None),
+        lambda record: record.update(companions=3),
+        lambda record: record.update(metadata=[3]),
+        lambda record: record.update(tensors=None),
+    ],
+)
+def test_a_damaged_record_is_refused(tmp_path: Path, damage: Callable[[dict[str, Any]], None]) -> None:
+    rosetta_ref.convert(DEMO, tmp_path / "hf")
+    path = tmp_path / "hf" / "rosetta" / "source.json"
+    record = json.loads(path.read_text())
+    damage(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(RosettaError, match=r"source\.json"):
+        rosetta_ref.convert(tmp_path / "hf", tmp_path / "back.gguf")
 
 
 def test_without_kept_blocks_the_weights_are_all_there_is(tmp_path: Path) -> None:
