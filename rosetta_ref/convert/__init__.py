@@ -7,9 +7,10 @@ one format has no place for while a model lives in another.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,12 +85,24 @@ def convert(src: str | Path, dst: str | Path, *, progress: ProgressLike | None =
         extra_keys=chosen.extra_keys,
     ) as source:
         plan = _plan(source, report, chosen)
-        with staging.staged(target) as folder:
+        with staging.staged(target) as folder, _named_by_target(folder, target):
             sums = _write_and_check(source, plan, folder, report, chosen, progress)
             _publish(plan, folder, target, chosen.force)
         _fill(report, source, plan, sums, chosen.checksums)
     report.seconds = time.perf_counter() - began
     return report
+
+
+@contextlib.contextmanager
+def _named_by_target(folder: Path, target: Path) -> Iterator[None]:
+    """Errors about a file in the staging folder speak of the target: the folder is gone when they are read."""
+    try:
+        yield
+    except RosettaError as error:
+        if error.file is not None and Path(error.file).is_relative_to(folder):
+            inside = Path(error.file).relative_to(folder)
+            error.file = target.parent / inside if inside.name == target.name else target / inside
+        raise
 
 
 def _refuse_early(report: Report, options: Options) -> None:

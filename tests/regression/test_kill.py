@@ -84,6 +84,27 @@ def test_killed_conversion(name: str, tmp_path: Path) -> None:
     assert content(folder) == wanted
 
 
+@pytest.mark.parametrize("name", ["model.apr", "hf"])
+def test_interrupted_conversion(name: str, tmp_path: Path) -> None:
+    """Ctrl-C, while it writes and while it checks: one line, exit code 130, and nothing is left."""
+    source = smollm.variant("Q4_1")
+    command = [sys.executable, "-m", "rosetta_ref.cli", "convert", str(source), str(tmp_path / name), "--dtype", "f32"]
+    interrupted = 0
+    for delay in (0.0, 0.03, 0.1, 0.2, 0.3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_for_work(process, tmp_path)
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[1]
+        if not (tmp_path / name).exists():
+            interrupted += 1
+            assert (process.returncode, said) == (130, "error: interrupted\n")
+            assert list(tmp_path.iterdir()) == []
+        else:  # it was done before the signal came
+            remove(tmp_path)
+    assert interrupted, "no run was interrupted in time: nothing was tested"
+
+
 def content(folder: Path) -> dict[str, str]:
     """Every file below a folder, with its sum: a `.partial` that stays behind shows here."""
     return {
