@@ -2,7 +2,7 @@
 
 Hugging Face rotates the two halves of a head against each other, llama.cpp adjacent pairs. So for the llama family each head's rows
 go from (2, hd/2) to (hd/2, 2) on the way to GGUF, with the head count of q for q and that of k for k. Whole rows
-move, so quantised rows move without being decoded.
+move, so quantised rows move without being decoded; but for APR's own types, whose blocks run from one row into the next.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.archive import Bytes, Source, Tensor
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.recode import decoded
 
 
 class HeadShapeError(RosettaError):
@@ -34,15 +35,27 @@ def row_order(rows: int, heads: int, *, inverse: bool = False) -> NDArray[np.int
 
 
 def permuted(tensor: Tensor, n_head: int, *, inverse: bool = False) -> Tensor:
-    """The tensor with its rows in GGUF's order (or Hugging Face's, with `inverse`), lazily; weights and biases."""
+    """The tensor with its rows in GGUF's order (or Hugging Face's, with `inverse`), lazily; weights and biases.
+
+    In its own type where each row is bytes of its own, as F32 where it is not (AprQ8, AprQ4 of ragged rows). Raises
+    HeadShapeError, and NoDecoderError for a type of such rows.
+    """
     rows = tensor.shape[0] if tensor.shape else 0
     try:
         order = row_order(rows, n_head, inverse=inverse)
     except HeadShapeError as error:
         raise error.at(file=tensor.file, tensor=tensor.name) from None
-    if not tensor.nbytes:
+    if not tensor.count:
         return tensor
+    if not _rows_are_blocks(tensor):
+        tensor = decoded(tensor)
     return replace(tensor, source=_Rows(tensor.source, order, tensor.nbytes // rows), offset=None)
+
+
+def _rows_are_blocks(tensor: Tensor) -> bool:
+    """Whether a row is whole blocks: no block holds elements of two rows, no scale stands for all of them."""
+    elements = tensor.type.elements
+    return bool(elements) and tensor.count // tensor.shape[0] % elements == 0
 
 
 @dataclass(frozen=True)

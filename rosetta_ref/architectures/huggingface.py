@@ -13,23 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures.config import (
-    Keys,
-    config_of_metadata,
-    head_dim_of,
-    metadata_of_config,
-    parse_config,
-    rope_of,
-)
+from rosetta_ref.architectures.checked import Keys, flag, whole
+from rosetta_ref.architectures.config import config_of_metadata, head_dim_of, metadata_of_config, parse_config
 from rosetta_ref.architectures.heads import permuted
 from rosetta_ref.architectures.names import (
+    KEEP_HINT,
     ROPE_FREQS,
     Architecture,
+    UnmappedTensorError,
     architecture_of_config,
     architecture_of_metadata,
 )
 from rosetta_ref.architectures.rope import llama3_factors, parameters_of
-from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metadata
+from rosetta_ref.architectures.rotary import Rope, rope_of, theta_of
+from rosetta_ref.architectures.tokenizer import token_id, tokenizer_files, tokenizer_metadata
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import TYPES
@@ -37,6 +34,8 @@ from rosetta_ref.recode import decoded
 
 _BUFFERS = (".rotary_emb.inv_freq",)
 _EMBEDDING = "token_embd.weight"
+#: The tokens that config.json names by id, and GGUF's words for them.
+_CONFIG_IDS = {"bos": "bos", "eos": "eos", "pad": "padding"}
 #: general.file_type of a model whose matrices are of that type.
 FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9}
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -54,6 +53,10 @@ class NameClashError(RosettaError):
     """Two tensors do not become one."""
 
 
+class HeadRowsError(RosettaError):
+    """q and k have the rows of the heads that the model says it has."""
+
+
 def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str | None = None) -> Archive:
     """The canonical model of a Hugging Face directory; `files` are its companions by name.
 
@@ -62,20 +65,13 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
     config = parse_config(files)
     architecture = architecture_of_config(config)
     try:
-        numbers = metadata_of_config(config, architecture)
-        tensors = _tensors_to_gguf(archive, config, architecture, numbers)
+        rope = rope_of(config)
+        numbers = metadata_of_config(config, architecture, rope)
+        tensors = _tensors_to_gguf(archive, config, architecture, numbers, rope)
+        vocabulary = _vocabulary(config, tensors)
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
-    embedding = tensors.get(_EMBEDDING)
-    if embedding is None:
-        raise MissingEmbeddingError("model.embed_tokens.weight is missing", file=archive.path)
-    vocabulary = int(config.get("vocab_size") or embedding.shape[0])
-    if embedding.shape != (vocabulary, config["hidden_size"]):
-        raise EmbeddingShapeError(
-            f"{list(embedding.shape)}, expected {[vocabulary, config['hidden_size']]}",
-            file=archive.path,
-            tensor=_EMBEDDING,
-        )
+    embedding = tensors[_EMBEDDING]
     arch = architecture.name
     metadata = {
         "general.architecture": Value.scalar(Kind.STRING, arch),
@@ -93,17 +89,29 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
     return Archive("gguf", metadata, tensors, archive.path, archive.parts)
 
 
+def _vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+    """The number of tokens, which is that of the embedding's rows."""
+    embedding = tensors.get(_EMBEDDING)
+    if embedding is None:
+        raise MissingEmbeddingError("model.embed_tokens.weight is missing")
+    stated, rows = config.get("vocab_size"), embedding.shape[0] if embedding.shape else 0
+    vocabulary = rows if stated is None else whole(stated, "vocab_size", file="config.json")
+    if embedding.shape != (vocabulary, config["hidden_size"]):
+        raise EmbeddingShapeError(
+            f"{list(embedding.shape)}, expected {[vocabulary, config['hidden_size']]}", tensor=_EMBEDDING
+        )
+    return vocabulary
+
+
 def _tensors_to_gguf(
-    archive: Archive, config: Mapping[str, Any], architecture: Architecture, metadata: Mapping[str, Value]
+    archive: Archive,
+    config: Mapping[str, Any],
+    architecture: Architecture,
+    metadata: Mapping[str, Value],
+    rope: Rope,
 ) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    rope = rope_of(config)
-    if rope["rope_type"] == "llama3":
-        factors = llama3_factors(
-            rope["rope_theta"], head_dim_of(config), rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"],
-            rope["original_max_position_embeddings"],
-        )  # fmt: skip
-        tensors[ROPE_FREQS] = Tensor.of(ROPE_FREQS, TYPES["F32"], factors.shape, factors)
+    flag(config.get("tie_word_embeddings"), "tie_word_embeddings", file="config.json")
     for name, tensor in archive.tensors.items():
         if name.endswith(_BUFFERS) or _is_tied_copy(name, archive, config):
             continue
@@ -111,7 +119,15 @@ def _tensors_to_gguf(
         if made.name in tensors:
             raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
         tensors[made.name] = made
-    return tensors
+    if rope.kind != "llama3":
+        return tensors
+    # Only now: q has been found to have heads of that size, so the factors fit into memory.
+    told = rope.parameters
+    factors = llama3_factors(
+        rope.theta, head_dim_of(config), told["factor"], told["low_freq_factor"], told["high_freq_factor"],
+        told["original_max_position_embeddings"],
+    )  # fmt: skip
+    return {ROPE_FREQS: Tensor.of(ROPE_FREQS, TYPES["F32"], factors.shape, factors), **tensors}
 
 
 def _is_tied_copy(name: str, archive: Archive, config: Mapping[str, Any]) -> bool:
@@ -131,9 +147,7 @@ def tensor_from_huggingface(
     if architecture is None:
         architecture = architecture_of_metadata(metadata)
     made = replace(tensor, name=name or architecture.to_gguf(tensor.name))
-    heads = _heads_of(made.name, metadata, architecture)
-    if heads:
-        made = permuted(made, heads)
+    made = _reordered(made, made.name, metadata, architecture)
     if len(made.shape) <= 1 and made.type.name in ("F16", "BF16"):
         made = decoded(made, "F32")
     return made
@@ -145,20 +159,27 @@ def tensor_to_huggingface(
     """One tensor of a model under its Hugging Face name, in Hugging Face's row order, type unchanged."""
     if architecture is None:
         architecture = architecture_of_metadata(metadata)
-    heads = _heads_of(tensor.name, metadata, architecture)
     made = replace(tensor, name=architecture.to_hf(tensor.name))
-    return permuted(made, heads, inverse=True) if heads else made
+    return _reordered(made, tensor.name, metadata, architecture, inverse=True)
 
 
-def _heads_of(name: str, metadata: Mapping[str, Value], architecture: Architecture) -> int:
-    """The head count by which a tensor's rows are reordered between the two sides; 0 for most tensors."""
-    if not architecture.permutes_heads:
-        return 0
+def _reordered(
+    tensor: Tensor, name: str, metadata: Mapping[str, Value], architecture: Architecture, *, inverse: bool = False
+) -> Tensor:
+    """The tensor of that GGUF name with its rows in the other side's order, which differs for q and k of some architectures.
+
+    Raises HeadRowsError: a wrong head count that happens to divide the rows would shuffle them into nonsense.
+    """
     part = name.rsplit(".", 2)[-2] if name.count(".") >= 2 else ""
     if part not in ("attn_q", "attn_k"):
-        return 0
-    queries, keys = Keys(metadata, architecture.name).heads
-    return queries if part == "attn_q" else keys
+        return tensor
+    keys = Keys(metadata, architecture.name)
+    heads, size = keys.heads[part == "attn_k"], keys.head_dim
+    if not tensor.shape or tensor.shape[0] != heads * size:
+        raise HeadRowsError(
+            f"{list(tensor.shape)}, expected {heads} heads of {size} rows", file=tensor.file, tensor=tensor.name
+        )
+    return permuted(tensor, heads, inverse=inverse) if architecture.permutes_heads else tensor
 
 
 def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
@@ -174,6 +195,8 @@ def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
             if name == ROPE_FREQS:
                 continue
             made = tensor_to_huggingface(tensor, model.metadata, architecture)
+            if made.name in tensors:
+                raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
             tensors[made.name] = made
         files = _files(model, architecture)
     except RosettaError as error:
@@ -192,17 +215,15 @@ def _files(model: Archive, architecture: Architecture) -> dict[str, bytes]:
     factors = model.tensors.get(ROPE_FREQS)
     scaling = None
     if factors is not None:
-        theta = keys.get("rope.freq_base", 10000.0)
-        scaling = parameters_of(factors.values(), theta, keys.head_dim, keys.need("context_length"))
+        if not architecture.has_rope_freqs:
+            raise UnmappedTensorError(f"{architecture.name} has no such tensor", tensor=ROPE_FREQS, hint=KEEP_HINT)
+        scaling = parameters_of(factors.values(), theta_of(keys), keys.head_dim, keys.need("context_length"))
     config = config_of_metadata(model.metadata, architecture, scaling)
     embedding = model.tensors.get(_EMBEDDING)
-    if embedding is None:
+    if embedding is None or not embedding.shape:
         raise MissingEmbeddingError(f"{_EMBEDDING} is missing")
-    ids = {
-        f"{ours}_token_id": value.plain()
-        for ours, theirs in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))
-        if (value := model.metadata.get(f"tokenizer.ggml.{theirs}_token_id")) is not None
-    }
+    found = {name: token_id(model.metadata, f"{key}_token_id") for name, key in _CONFIG_IDS.items()}
+    ids = {f"{name}_token_id": number for name, number in found.items() if number is not None}
     config |= ids
     config |= {
         "vocab_size": embedding.shape[0],

@@ -30,8 +30,10 @@ _PER_LAYER = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-_HF = re.compile(r"^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$")
-_GGUF = re.compile(r"^(?:blk\.(\d+)\.)?(.+)\.(weight|bias)$")
+#: The one spelling of a layer's number: 00, +0 or ٠ would be another tensor's name on the other side.
+_LAYER = "(0|[1-9][0-9]*)"
+_HF = re.compile(rf"(?:model\.layers\.{_LAYER}\.)?(.+)\.(weight|bias)")
+_GGUF = re.compile(rf"(?:blk\.{_LAYER}\.)?(.+)\.(weight|bias)")
 
 #: Made from the configuration on the way to GGUF; a Hugging Face directory has no such tensor.
 ROPE_FREQS = "rope_freqs.weight"
@@ -60,6 +62,7 @@ class Architecture:
     model_types: tuple[str, ...]
     classes: tuple[str, ...]
     permutes_heads: bool
+    has_rope_freqs: bool
     once: Mapping[str, str] = field(default_factory=lambda: _ONCE)
     per_layer: Mapping[str, str] = field(default_factory=lambda: _PER_LAYER)
 
@@ -69,12 +72,12 @@ class Architecture:
         >>> ARCHITECTURES["llama"].to_gguf("model.layers.3.mlp.up_proj.weight")
         'blk.3.ffn_up.weight'
         """
-        match = _HF.match(name)
+        match = _HF.fullmatch(name)
         if match is not None:
             layer, part, kind = match.groups()
             table = self.once if layer is None else self.per_layer
             if part in table and not (layer is None and name.startswith("model.layers.")):
-                return f"{table[part]}.{kind}" if layer is None else f"blk.{int(layer)}.{table[part]}.{kind}"
+                return f"{table[part]}.{kind}" if layer is None else f"blk.{layer}.{table[part]}.{kind}"
         raise UnmappedTensorError(f"{self.name} has no such tensor", tensor=name, hint=KEEP_HINT)
 
     def to_hf(self, name: str) -> str:
@@ -83,26 +86,28 @@ class Architecture:
         >>> ARCHITECTURES["qwen2"].to_hf("blk.0.attn_k.bias")
         'model.layers.0.self_attn.k_proj.bias'
         """
-        match = _GGUF.match(name)
+        match = _GGUF.fullmatch(name)
         if match is not None:
             layer, part, kind = match.groups()
             table = self.once if layer is None else self.per_layer
             for theirs, ours in table.items():
                 if ours == part:
-                    return f"{theirs}.{kind}" if layer is None else f"model.layers.{int(layer)}.{theirs}.{kind}"
+                    return f"{theirs}.{kind}" if layer is None else f"model.layers.{layer}.{theirs}.{kind}"
         raise UnmappedTensorError(f"{self.name} has no such tensor", tensor=name, hint=KEEP_HINT)
 
 
 #: Every architecture that is known, by GGUF's name.
 ARCHITECTURES = {
-    "llama": Architecture("llama", ("llama", "mistral"), ("LlamaForCausalLM", "MistralForCausalLM"), True),
-    "qwen2": Architecture("qwen2", ("qwen2",), ("Qwen2ForCausalLM",), False),
+    "llama": Architecture("llama", ("llama", "mistral"), ("LlamaForCausalLM", "MistralForCausalLM"), True, True),
+    "qwen2": Architecture("qwen2", ("qwen2",), ("Qwen2ForCausalLM",), False, False),
 }
 
 
 def architecture_of_config(config: Mapping[str, Any]) -> Architecture:
     """The architecture of a config.json. Raises UnknownArchitectureError or ExpertsError."""
     classes = config.get("architectures") or []
+    if not isinstance(classes, list):
+        raise UnknownArchitectureError(f"config.json: architectures is {classes!r}", hint=KEEP_HINT)
     for key in ("num_local_experts", "num_experts", "n_routed_experts"):
         if config.get(key):
             raise ExpertsError(f"config.json: {key} is {config[key]}", hint=KEEP_HINT)
@@ -118,7 +123,7 @@ def architecture_of_metadata(metadata: Mapping[str, Any]) -> Architecture:
     """The architecture of GGUF metadata. Raises UnknownArchitectureError or ExpertsError."""
     value = metadata.get("general.architecture")
     name = value.plain() if value is not None else None
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise UnknownArchitectureError(f"general.architecture is {name!r}", hint=KEEP_HINT)
     experts = metadata.get(f"{name}.expert_count")
     if experts is not None and experts.plain():

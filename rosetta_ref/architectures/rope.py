@@ -25,6 +25,10 @@ class RopeFactorsError(RosettaError):
     """The factors in rope_freqs.weight are those of some llama3 rope scaling."""
 
 
+class RopeFactorValuesError(RosettaError):
+    """rope_freqs.weight holds a finite, positive factor for each pair of elements of a head."""
+
+
 def llama3_factors(
     theta: float, head_dim: int, factor: float, low: float, high: float, original: int
 ) -> NDArray[np.float32]:
@@ -41,13 +45,19 @@ def llama3_factors(
 def parameters_of(factors: NDArray[np.float32], theta: float, head_dim: int, context: int) -> dict[str, Any]:
     """Parameters (in the words of config.json) that make these factors, to the last bits of float32.
 
-    Those that make the very same bits are preferred: writers differ in how they round on the way. Raises RopeFactorsError.
+    Those that make the very same bits are preferred: writers differ in how they round on the way. Raises RopeFactorsError
+    or RopeFactorValuesError.
     """
+    if factors.shape != (head_dim // 2,):
+        raise RopeFactorValuesError(f"{list(factors.shape)}, expected {[head_dim // 2]}", tensor="rope_freqs.weight")
+    odd = factors[~(np.isfinite(factors) & (factors > 0))]
+    if odd.size:
+        raise RopeFactorValuesError(f"a factor is {odd[0]}", tensor="rope_freqs.weight")
     factor = float(np.max(factors))
     close = None
     for original, low, high in _candidates(context, factor):
         made = llama3_factors(theta, head_dim, factor, low, high, original)
-        if made.shape != factors.shape or not np.allclose(made, factors, rtol=_ROUNDING, atol=0):
+        if not np.allclose(made, factors, rtol=_ROUNDING, atol=0):
             continue
         found = {
             "rope_type": "llama3",

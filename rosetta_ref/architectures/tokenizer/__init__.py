@@ -15,6 +15,7 @@ from rosetta_ref.architectures.tokenizer.vocabulary import (
     BrokenVocabularyError,
     UnknownTokenizerModelError,
     Vocabulary,
+    token_id,
 )
 from rosetta_ref.archive import Kind, Value
 
@@ -23,6 +24,7 @@ __all__ = [
     "BrokenVocabularyError",
     "UnknownPreTokenizerError",
     "UnknownTokenizerModelError",
+    "token_id",
     "tokenizer_files",
     "tokenizer_metadata",
 ]
@@ -63,5 +65,5 @@ def tokenizer_metadata(files: Mapping[str, bytes], vocab_size: int) -> dict[str,
         if kind != "BPE":
             raise UnknownTokenizerModelError(f"the model is {kind!r}", file="tokenizer.json")
         return bpe.metadata_of(files, tokenizer, vocab_size)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BrokenTokenizerFileError(f"{type(error).__name__}: {error}", file="tokenizer.json") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.tokenizer import pretokenizers, special, vocabulary
 from rosetta_ref.architectures.tokenizer.vocabulary import (
     BrokenTokenizerFileError,
@@ -32,10 +33,10 @@ class BrokenMergeError(BrokenVocabularyError):
 
 def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
     """The content of tokenizer.json that encodes like llama.cpp."""
-    pre = vocabulary.plain(metadata, "pre") or "default"
+    pre = vocabulary.text(metadata, "tokenizer.ggml.pre") or "default"
     known = pretokenizers.lookup(pre)
     ids = words.ids
-    merges = metadata.get("tokenizer.ggml.merges")
+    merges = vocabulary.texts(metadata, "tokenizer.ggml.merges")
     return {
         "version": "1.0",
         "truncation": None,
@@ -55,7 +56,7 @@ def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
             "byte_fallback": False,
             "ignore_merges": known.ignore_merges,
             "vocab": ids,
-            "merges": _pairs(merges.data if merges is not None else [], ids),
+            "merges": _pairs(merges or [], ids),
         },
     }
 
@@ -107,6 +108,8 @@ def _check_normalizer(normalizer: Json | None) -> None:
 def _merge(pair: Any) -> str:
     if isinstance(pair, str):
         return pair
+    if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
+        raise BrokenTokenizerFileError(f"a merge is {shown(pair)}", file="tokenizer.json")
     left, right = pair
     return f"{left.replace(' ', _SPACE)} {right.replace(' ', _SPACE)}"
 
@@ -115,17 +118,12 @@ def _tokens(tokenizer: Json, vocab_size: int) -> tuple[list[str], list[int]]:
     tokens = [vocabulary.padding(i) for i in range(vocab_size)]
     types = [int(TokenType.UNUSED)] * vocab_size
     for token, index in tokenizer["model"]["vocab"].items():
-        _check_id(token, index, vocab_size)
+        vocabulary.check_entry(token, index, vocab_size)
         tokens[index], types[index] = token, int(TokenType.NORMAL)
     for entry in tokenizer.get("added_tokens") or []:
         token, index = entry["content"], entry["id"]
-        _check_id(token, index, vocab_size)
+        vocabulary.check_entry(token, index, vocab_size)
         control = bool(entry.get("special")) or vocabulary.looks_special(token)
         types[index] = int(TokenType.CONTROL if control else TokenType.USER_DEFINED)
         tokens[index] = token if control else token.replace("▁", " ")
     return tokens, types
-
-
-def _check_id(token: str, index: int, vocab_size: int) -> None:
-    if not 0 <= index < vocab_size:
-        raise BrokenVocabularyError(f"the token {token!r} has the id {index}, the model {vocab_size} tokens")

@@ -41,10 +41,10 @@ def post_processor(metadata: Mapping[str, Value], words: Vocabulary, *, add_bos:
 def _added(
     metadata: Mapping[str, Value], words: Vocabulary, model: str, name: str, *, default: bool
 ) -> list[tuple[str, int]]:
-    wanted = vocabulary.plain(metadata, ADD_KEYS[name])
+    wanted = vocabulary.flag(metadata, ADD_KEYS[name])
     if not (default if wanted is None else wanted):
         return []
-    index = vocabulary.plain(metadata, ID_KEYS[name])
+    index = vocabulary.token_id(metadata, ID_KEYS[name])
     index = _DEFAULT_IDS[model][name] if index is None else index
     return [(words.text(index), index)]
 
@@ -61,27 +61,28 @@ def config_files(metadata: Mapping[str, Value], words: Vocabulary) -> dict[str, 
     """tokenizer_config.json, and chat_template.jinja where there is a template."""
     config: Json = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     for name, key in ID_KEYS.items():
-        index = vocabulary.plain(metadata, key)
+        index = vocabulary.token_id(metadata, key)
         if index is not None:
             config[f"{name}_token"] = words.text(index)
     for key in (*ADD_KEYS.values(), "add_space_prefix"):
-        flag = vocabulary.plain(metadata, key)
+        flag = vocabulary.flag(metadata, key)
         if flag is not None:
-            config["add_prefix_space" if key == "add_space_prefix" else key] = bool(flag)
+            config["add_prefix_space" if key == "add_space_prefix" else key] = flag
     added = words.added
     config["added_tokens_decoder"] = {str(e["id"]): {k: v for k, v in e.items() if k != "id"} for e in added}
-    template, named = metadata.get(_TEMPLATE), metadata.get(_TEMPLATES)
+    template, named = vocabulary.text(metadata, _TEMPLATE), vocabulary.texts(metadata, _TEMPLATES)
     files = {}
     if named is not None:
-        config["chat_template"] = _named_templates(metadata, named.data)
+        config["chat_template"] = _named_templates(metadata, named)
     elif template is not None:
-        files["chat_template.jinja"] = str(template.data).encode("utf-8", "surrogateescape")
+        files["chat_template.jinja"] = template.encode("utf-8", "surrogateescape")
     return {"tokenizer_config.json": vocabulary.to_json("tokenizer_config.json", config, indent=2), **files}
 
 
 def _named_templates(metadata: Mapping[str, Value], names: list[str]) -> list[Json]:
     keys = {"default": _TEMPLATE, **{name: f"{_TEMPLATE}.{name}" for name in names}}
-    return [{"name": n, "template": metadata[key].data} for n, key in keys.items() if key in metadata]
+    found = {name: vocabulary.text(metadata, key) for name, key in keys.items()}
+    return [{"name": name, "template": template} for name, template in found.items() if template is not None]
 
 
 def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
@@ -91,7 +92,7 @@ def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[s
     out: dict[str, Value] = {}
     for source in (_ids_by_text(config, tokenizer), {n: model.get(f"{n}_token_id") for n in ID_KEYS}):
         for name, index in source.items():
-            if isinstance(index, int) and 0 <= index < vocab_size:
+            if type(index) is int and 0 <= index < vocab_size:
                 out.setdefault(f"tokenizer.ggml.{ID_KEYS[name]}", Value.scalar(Kind.U32, index))
     ids = {n: out[f"tokenizer.ggml.{k}"].plain() for n, k in ID_KEYS.items() if f"tokenizer.ggml.{k}" in out}
     flags = _flags(tokenizer, ids)

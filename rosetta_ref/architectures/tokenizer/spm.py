@@ -25,9 +25,9 @@ def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
     """The content of tokenizer.json that encodes like llama.cpp."""
     if words.scores is None:
         raise BrokenVocabularyError("the llama tokenizer needs the key tokenizer.ggml.scores")
-    prefix = vocabulary.plain(metadata, "add_space_prefix") in (None, True)
+    prefix = vocabulary.flag(metadata, "add_space_prefix") in (None, True)
     ids = words.ids
-    unknown = vocabulary.plain(metadata, "unknown_token_id")
+    unknown = vocabulary.token_id(metadata, "unknown_token_id")
     escape = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
     steps = [{"type": "Prepend", "prepend": _SPACE}, escape] if prefix else [escape]
     return {
@@ -111,8 +111,7 @@ class _Rows:
         self.types = [int(TokenType.UNUSED)] * vocab_size
 
     def put(self, index: int, token: str, score: float, kind: int) -> None:
-        if not 0 <= index < len(self.tokens):
-            raise BrokenVocabularyError(f"the token {token!r} has the id {index}, the model {len(self.tokens)} tokens")
+        vocabulary.check_entry(token, index, len(self.tokens))
         self.tokens[index], self.scores[index], self.types[index] = token, score, int(kind)
 
 

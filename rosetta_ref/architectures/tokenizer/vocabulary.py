@@ -13,7 +13,8 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
-from rosetta_ref.archive import Value
+from rosetta_ref.architectures.checked import json_object, shown
+from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 
 Json = dict[str, Any]
@@ -32,6 +33,10 @@ class BrokenVocabularyError(RosettaError):
 
 class BrokenTokenizerFileError(RosettaError):
     """A tokenizer file is JSON (or a SentencePiece model) of the structure that its name promises."""
+
+
+class TokenizerValueError(BrokenVocabularyError):
+    """A tokenizer key has a value of its kind: texts, numbers, a flag, or the id of a token."""
 
 
 class TokenType(IntEnum):
@@ -87,10 +92,9 @@ class Vocabulary:
     @classmethod
     def of(cls, metadata: Mapping[str, Value]) -> Vocabulary:
         """The vocabulary in GGUF metadata; raises BrokenVocabularyError where it is not one."""
-        value = metadata.get(_PREFIX + "tokens")
-        if value is None:
+        tokens = texts(metadata, _PREFIX + "tokens")
+        if tokens is None:
             raise BrokenVocabularyError(f"the key {_PREFIX}tokens is missing")
-        tokens = list(value.data)
         if "" in tokens:  # llama.cpp names them like this
             tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(tokens)]
         types = _column(metadata, "token_type", len(tokens)) or [int(TokenType.NORMAL)] * len(tokens)
@@ -151,6 +155,8 @@ def _column(metadata: Mapping[str, Value], name: str, count: int) -> list[Any] |
     value = metadata.get(_PREFIX + name)
     if value is None:
         return None
+    if value.item is None or value.item.dtype is None:
+        raise TokenizerValueError(f"{_PREFIX}{name} is {shown(value.plain())}")
     if len(value.data) < count:
         raise BrokenVocabularyError(f"{_PREFIX}{name} has {len(value.data)} entries for {count} tokens")
     return list(value.plain()[:count])
@@ -174,10 +180,41 @@ def plain(metadata: Mapping[str, Value], name: str) -> Any:
     return None if value is None else value.plain()
 
 
+def texts(metadata: Mapping[str, Value], key: str) -> list[str] | None:
+    """A list of texts, or None where there is no such key. Raises TokenizerValueError."""
+    value = metadata.get(key)
+    if value is not None and value.item is not Kind.STRING:
+        raise TokenizerValueError(f"{key} is {shown(value.plain())}")
+    return None if value is None else list(value.data)
+
+
+def text(metadata: Mapping[str, Value], key: str) -> str | None:
+    """A text, or None where there is no such key. Raises TokenizerValueError."""
+    value = metadata.get(key)
+    if value is not None and value.kind is not Kind.STRING:
+        raise TokenizerValueError(f"{key} is {shown(value.plain())}")
+    return None if value is None else str(value.data)
+
+
+def token_id(metadata: Mapping[str, Value], name: str) -> int | None:
+    """The id under a `tokenizer.ggml.` key, or None. Raises TokenizerValueError."""
+    value = plain(metadata, name)
+    if value is not None and (type(value) is not int or value < 0):
+        raise TokenizerValueError(f"{_PREFIX}{name} is {shown(value)}")
+    return value
+
+
+def flag(metadata: Mapping[str, Value], name: str) -> bool | None:
+    """The flag under a `tokenizer.ggml.` key, or None. Raises TokenizerValueError."""
+    value = plain(metadata, name)
+    if value is not None and not isinstance(value, bool):
+        raise TokenizerValueError(f"{_PREFIX}{name} is {shown(value)}")
+    return value
+
+
 def model_of(metadata: Mapping[str, Value]) -> str:
     """The kind of tokenizer: gpt2, llama, no_vocab or one that is not known."""
-    value = metadata.get(_MODEL)
-    return "no_vocab" if value is None else str(value.data)
+    return text(metadata, _MODEL) or "no_vocab"
 
 
 def to_json(name: str, value: Json, *, indent: int | None = None) -> bytes:
@@ -193,9 +230,14 @@ def to_json(name: str, value: Json, *, indent: int | None = None) -> bytes:
 def from_json(files: Mapping[str, bytes], name: str) -> Json:
     """The content of a JSON file, {} where it is not there; raises BrokenTokenizerFileError where it is not an object."""
     try:
-        value = json.loads(files[name]) if name in files else {}
-    except (ValueError, RecursionError) as error:
-        raise BrokenTokenizerFileError(f"not JSON: {error}", file=name) from error
-    if not isinstance(value, dict):
-        raise BrokenTokenizerFileError(f"a JSON {type(value).__name__} where an object belongs", file=name)
-    return value
+        return json_object(files[name]) if name in files else {}
+    except ValueError as error:
+        raise BrokenTokenizerFileError(f"{error}", file=name) from error
+
+
+def check_entry(token: Any, index: Any, size: int) -> None:
+    """Raise BrokenVocabularyError where that is no token, or no id in a vocabulary of that size."""
+    if not isinstance(token, str) or type(index) is not int:
+        raise BrokenVocabularyError(f"a token is {shown(token)}, its id {shown(index)}")
+    if not 0 <= index < size:
+        raise BrokenVocabularyError(f"the token {token!r} has the id {index}, the model {size} tokens")
