@@ -7,6 +7,7 @@ model streams through whatever its size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from rosetta_ref.archive import Bytes, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import Floats, NoDecoderError
-from rosetta_ref.streaming import byte_of
+from rosetta_ref.streaming import byte_of, value_chunks
 
 
 class NoEncoderError(RosettaError):
@@ -41,7 +42,8 @@ def encoded(tensor: Tensor, name: str) -> Tensor:
 
 
 def _recoded(tensor: Tensor, kind: BlockType) -> Tensor:
-    return Tensor(tensor.name, kind, tensor.shape, _Recoded(tensor, kind, kind.nbytes(tensor.shape)), tensor.file)
+    make = _Recoded if kind.elements else _RecodedWhole
+    return Tensor(tensor.name, kind, tensor.shape, make(tensor, kind, kind.nbytes(tensor.shape)), tensor.file)
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,53 @@ class _Recoded:
     def release(self, start: int, stop: int) -> None:
         size, elements = self.kind.block_bytes, self.kind.elements
         first, last = start // size * elements, min(-(-stop // size) * elements, self.inner.count)
-        kind = self.inner.type
-        end = byte_of(self.inner, last - 1) + kind.block_bytes if last > first else 0
         if last > first:
-            self.inner.source.release(byte_of(self.inner, first), min(end, self.inner.nbytes))
+            self.inner.source.release(*_span(self.inner, first, last))
+
+
+@dataclass(frozen=True)
+class _RecodedWhole:
+    """A type of one block a tensor (AprQ8): one scale, of the largest of all values, then a code for each."""
+
+    inner: Tensor
+    kind: BlockType
+    nbytes: int
+
+    @cached_property
+    def largest(self) -> Floats:
+        """The element that the scale comes from, as an array of one; of NaN nothing comes."""
+        found = np.zeros(1, np.float32)
+        for _, values in value_chunks(self.inner):
+            magnitudes = np.abs(values)
+            found = np.fmax(found, np.fmax.reduce(magnitudes, initial=np.float32(0)))
+        return found
+
+    def read(self, start: int, stop: int) -> Bytes:
+        header = self.kind.block_bytes
+        first, last = max(start - header, 0), min(stop, self.nbytes) - header
+        values = _values(self.inner, first, last) if last > first else np.empty(0, np.float32)
+        assert self.kind.encode is not None
+        # With the largest element beside them, any few values get the scale and the codes they have among all.
+        block = self.kind.encode(np.append(values, self.largest))
+        made = np.concatenate([block["d"].view(np.uint8), block["qs"][0][:-1].view(np.uint8)])
+        return made[start if start < header else header :][: stop - start]
+
+    def release(self, start: int, stop: int) -> None:
+        header = self.kind.block_bytes
+        first, last = max(start - header, 0), min(stop - header, self.inner.count)
+        if last > first:
+            self.inner.source.release(*_span(self.inner, first, last))
+
+
+def _span(tensor: Tensor, first: int, last: int) -> tuple[int, int]:
+    """The bytes of the blocks of elements first..last, of which there is at least one."""
+    end = byte_of(tensor, last - 1) + (tensor.type.block_bytes if tensor.type.elements else 1)
+    return byte_of(tensor, first), min(end, tensor.nbytes)
 
 
 def _values(tensor: Tensor, first: int, last: int) -> Floats:
-    """Elements first..last as float32, from the blocks that cover them."""
-    kind = tensor.type
+    """Elements first..last as float32, from the blocks that cover them; fewer where the tensor ends before."""
+    kind, last = tensor.type, min(last, tensor.count)
     assert kind.decode is not None
     if not kind.elements:  # one block a tensor: its scale, then the codes asked for
         header = kind.block_bytes

@@ -17,6 +17,7 @@ from typing import Any
 
 from rosetta_ref.architectures.aprender_json import from_entries, to_entries
 from rosetta_ref.architectures.aprender_keys import PLACES, apr_keys, gguf_metadata
+from rosetta_ref.architectures.checked import whole
 from rosetta_ref.architectures.heads import permuted
 from rosetta_ref.architectures.names import (
     ARCHITECTURES,
@@ -248,4 +249,5 @@ def _to_pairs(tensor: Tensor, metadata: Mapping[str, Any]) -> Tensor:
     )
     if heads is None:
         return tensor
-    return permuted(tensor, int(lookup(metadata, heads) or lookup(metadata, "num_heads")))
+    stated = lookup(metadata, heads)
+    return permuted(tensor, whole(lookup(metadata, "num_heads") if stated is None else stated, heads))

@@ -7,7 +7,7 @@ twice is left out, rotary buffers are too; llama3 rope scaling becomes a tensor.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,11 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import TYPES
 from rosetta_ref.recode import decoded
 
+#: What the rows of a layer's tensors are.
+_ROWS = {
+    "attn_q": "queries", "attn_k": "groups", "attn_v": "groups", "attn_output": "wide", "ffn_gate": "inner",
+    "ffn_up": "inner", "ffn_down": "wide", "attn_norm": "wide", "ffn_norm": "wide",
+}  # fmt: skip
 _BUFFERS = (".rotary_emb.inv_freq",)
 _EMBEDDING = "token_embd.weight"
 #: The tokens that config.json names by id, and GGUF's words for them.
@@ -53,8 +58,12 @@ class NameClashError(RosettaError):
     """Two tensors do not become one."""
 
 
-class HeadRowsError(RosettaError):
-    """q and k have the rows of the heads that the model says it has."""
+class TensorRowsError(RosettaError):
+    """A tensor of a layer has the rows that the model's numbers say: heads, hidden size, feed-forward size."""
+
+
+class LayerCountError(RosettaError):
+    """Every layer that the model counts has tensors, and no other has."""
 
 
 def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str | None = None) -> Archive:
@@ -119,6 +128,7 @@ def _tensors_to_gguf(
         if made.name in tensors:
             raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
         tensors[made.name] = made
+    _require_layers(tensors, metadata, architecture)
     if rope.kind != "llama3":
         return tensors
     # Only now: q has been found to have heads of that size, so the factors fit into memory.
@@ -168,18 +178,28 @@ def _reordered(
 ) -> Tensor:
     """The tensor of that GGUF name with its rows in the other side's order, which differs for q and k of some architectures.
 
-    Raises HeadRowsError: a wrong head count that happens to divide the rows would shuffle them into nonsense.
+    Raises TensorRowsError: a wrong head count that happens to divide the rows would shuffle them into nonsense.
     """
-    part = name.rsplit(".", 2)[-2] if name.count(".") >= 2 else ""
-    if part not in ("attn_q", "attn_k"):
+    part = name.rsplit(".", 2)[-2] if name.startswith("blk.") else ""
+    if part not in _ROWS:
         return tensor
     keys = Keys(metadata, architecture.name)
-    heads, size = keys.heads[part == "attn_k"], keys.head_dim
-    if not tensor.shape or tensor.shape[0] != heads * size:
-        raise HeadRowsError(
-            f"{list(tensor.shape)}, expected {heads} heads of {size} rows", file=tensor.file, tensor=tensor.name
-        )
-    return permuted(tensor, heads, inverse=inverse) if architecture.permutes_heads else tensor
+    (queries, groups), size = keys.heads, keys.head_dim
+    wide, inner = keys.need("embedding_length"), keys.need("feed_forward_length")
+    rows = {"queries": queries * size, "groups": groups * size, "wide": wide, "inner": inner}[_ROWS[part]]
+    if tensor.shape[:1] != (rows,):
+        raise TensorRowsError(f"{list(tensor.shape)}, expected {rows} rows", file=tensor.file, tensor=tensor.name)
+    if part not in ("attn_q", "attn_k") or not architecture.permutes_heads:
+        return tensor
+    return permuted(tensor, queries if part == "attn_q" else groups, inverse=inverse)
+
+
+def _require_layers(names: Iterable[str], metadata: Mapping[str, Value], architecture: Architecture) -> None:
+    """Raise LayerCountError where tensors, by their GGUF names, belong to other layers than are counted."""
+    count = Keys(metadata, architecture.name).need("block_count")
+    layers = {int(name.split(".")[1]) for name in names if name.startswith("blk.")}
+    if layers and (len(layers), max(layers)) != (count, count - 1):
+        raise LayerCountError(f"{count} layers are counted; {len(layers)}, up to layer {max(layers)}, have tensors")
 
 
 def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
@@ -198,6 +218,7 @@ def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
             if made.name in tensors:
                 raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
             tensors[made.name] = made
+        _require_layers(model.tensors, model.metadata, architecture)
         files = _files(model, architecture)
     except RosettaError as error:
         raise error.at(file=model.path) from error.__cause__

@@ -20,7 +20,10 @@ def encoded_type(tensor: Tensor, wanted: str) -> str:
     keeps = tensor.type.name not in _FLOATS or len(tensor.shape) < 2 or tensor.name == ROPE_FREQS
     if keeps or tensor.name.endswith("_norm.weight"):
         return tensor.type.name
-    return wanted if tensor.shape[-1] % TYPES[wanted].elements == 0 else "F16"
+    kind = TYPES[wanted]
+    # APR's own types run over the flattened tensor: no row is too short for them.
+    ragged = kind.elements > 0 and not kind.padded and tensor.shape[-1] % kind.elements
+    return "F16" if ragged else wanted
 
 
 def metadata_for(wanted: str, metadata: Mapping[str, Value]) -> dict[str, Value]:

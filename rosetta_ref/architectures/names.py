@@ -105,8 +105,9 @@ ARCHITECTURES = {
 
 def architecture_of_config(config: Mapping[str, Any]) -> Architecture:
     """The architecture of a config.json. Raises UnknownArchitectureError or ExpertsError."""
-    classes = config.get("architectures") or []
-    if not isinstance(classes, list):
+    classes = config.get("architectures")
+    classes = [] if classes is None else classes
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise UnknownArchitectureError(f"config.json: architectures is {classes!r}", hint=KEEP_HINT)
     for key in ("num_local_experts", "num_experts", "n_routed_experts"):
         if config.get(key):

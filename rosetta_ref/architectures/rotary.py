@@ -177,8 +177,9 @@ def scaling_of(keys: Keys, llama3: Mapping[str, Any] | None = None) -> dict[str,
     RopeParameterError, RopeConflictError, WholeNumberError, RealNumberError.
     """
     for key, neutral in _NEUTRAL_KEYS.items():
-        if keys.get(key) not in (None, neutral):
-            raise RopeParameterError(f"{keys.name(key)} is {shown(keys.get(key))}, which config.json has no word for")
+        value = keys.real(key, zero=True)
+        if value not in (None, neutral):
+            raise RopeParameterError(f"{keys.name(key)} is {value}, which config.json has no word for")
     stated = keys.get("rope.scaling.type")
     kind = "linear" if stated is None else stated
     if kind not in ("none", "linear", "yarn"):

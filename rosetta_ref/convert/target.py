@@ -18,6 +18,7 @@ from rosetta_ref.recode import decoded, encoded
 from rosetta_ref.streaming import value_chunks
 
 _DTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
+_FLOATS = ("F32", "F16", "BF16", "F64")
 
 
 class OptionError(RosettaError):
@@ -71,9 +72,10 @@ def plan_apr(model: Archive, *, wanted: str | None, native: bool, keep_names: bo
 
 def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, native: bool = False) -> None:
     if wanted is not None:
-        plan.archive.metadata.update(mixes.metadata_for(wanted.upper(), plan.archive.metadata))
+        _require_place(wanted, target)
+        plan.archive.metadata.update(mixes.metadata_for(wanted, plan.archive.metadata))
     for name, tensor in model.tensors.items():
-        kind = mixes.encoded_type(tensor, wanted.upper()) if wanted is not None else tensor.type.name
+        kind = mixes.encoded_type(tensor, wanted) if wanted is not None else tensor.type.name
         if kind != tensor.type.name:
             made = encoded(tensor, kind)
             plan.actions[Action.ENCODED] += 1
@@ -88,6 +90,15 @@ def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, 
                 made = (repacked if rule.action is Action.REPACKED else decoded)(tensor, rule.type)
                 plan.origins[name] = tensor
         plan.archive.tensors[name] = made
+
+
+def _require_place(wanted: str, target: str) -> None:
+    """Raise OptionError where no tensor of a model may become that type, whatever the encoder makes of one."""
+    kind = TYPES[wanted]
+    integer = kind.is_scalar and wanted not in _FLOATS
+    if integer or rule_for(kind, target, kind.elements or 1).type != wanted:
+        why = "would round weights to integers" if integer else f"has no place in {target}"
+        raise OptionError(f"--type {wanted} {why}")
 
 
 def plan_safetensors(

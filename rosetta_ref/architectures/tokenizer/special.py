@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.tokenizer import vocabulary
 from rosetta_ref.architectures.tokenizer.vocabulary import Json, Vocabulary
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.errors import RosettaError
+
+
+class ConfigTokenIdError(RosettaError):
+    """The id of a special token in config.json is a whole number, null, or a list of whole numbers."""
+
 
 #: Hugging Face's name of a special token -> GGUF's key ("seperator" is how GGUF spells it).
 ID_KEYS = {
@@ -90,9 +97,9 @@ def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[s
     config = vocabulary.from_json(files, "tokenizer_config.json")
     model = vocabulary.from_json(files, "config.json")
     out: dict[str, Value] = {}
-    for source in (_ids_by_text(config, tokenizer), {n: model.get(f"{n}_token_id") for n in ID_KEYS}):
+    for source in (_ids_by_text(config, tokenizer), {n: _id_in(model, f"{n}_token_id") for n in ID_KEYS}):
         for name, index in source.items():
-            if type(index) is int and 0 <= index < vocab_size:
+            if isinstance(index, int) and 0 <= index < vocab_size:
                 out.setdefault(f"tokenizer.ggml.{ID_KEYS[name]}", Value.scalar(Kind.U32, index))
     ids = {n: out[f"tokenizer.ggml.{k}"].plain() for n, k in ID_KEYS.items() if f"tokenizer.ggml.{k}" in out}
     flags = _flags(tokenizer, ids)
@@ -101,6 +108,14 @@ def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[s
         flags["bos"] = False  # convert_hf_to_gguf's rule for the small granite models; SmolLM2 has the same size
     out |= {f"tokenizer.ggml.{ADD_KEYS[n]}": Value.scalar(Kind.BOOL, flag) for n, flag in flags.items()}
     return out | _templates(files, config)
+
+
+def _id_in(model: Json, key: str) -> int | None:
+    """An id in config.json; None where there are several, which GGUF has no place for."""
+    value = model.get(key)
+    if any(type(index) is not int for index in (value if isinstance(value, list) else [value]) if value is not None):
+        raise ConfigTokenIdError(f"{key} is {shown(value)}", file="config.json")
+    return value if isinstance(value, int) else None
 
 
 def _ids_by_text(config: Json, tokenizer: Json) -> dict[str, Any]:
