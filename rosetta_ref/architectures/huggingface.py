@@ -90,11 +90,13 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         **numbers,
         "general.file_type": Value.scalar(Kind.U32, FILE_TYPES.get(embedding.type.name, 0)),
     }
-    if architecture.permutes_heads:
+    tokenizer = tokenizer_metadata(files, vocabulary)
+    if architecture.permutes_heads or "tokenizer.ggml.tokens" not in tokenizer:  # llama.cpp counts tokens otherwise
         metadata[f"{arch}.vocab_size"] = Value.scalar(Kind.U32, vocabulary)
+    if architecture.permutes_heads:
         metadata[f"{arch}.rope.dimension_count"] = Value.scalar(Kind.U32, head_dim_of(config))
     metadata["general.quantization_version"] = Value.scalar(Kind.U32, 2)
-    metadata |= tokenizer_metadata(files, vocabulary)
+    metadata |= tokenizer
     return Archive("gguf", metadata, tensors, archive.path, archive.parts)
 
 
