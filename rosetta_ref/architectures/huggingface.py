@@ -72,8 +72,8 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
     Raises UnknownArchitectureError, ExpertsError, UnmappedTensorError, ConfigError, and what the tokenizer refuses.
     """
     config = parse_config(files)
-    architecture = architecture_of_config(config)
     try:
+        architecture = architecture_of_config(config)
         rope = rope_of(config)
         numbers = metadata_of_config(config, architecture, rope)
         tensors = _tensors_to_gguf(archive, config, architecture, numbers, rope)

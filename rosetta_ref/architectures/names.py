@@ -31,7 +31,7 @@ _PER_LAYER = {
     "mlp.down_proj": "ffn_down",
 }
 #: The one spelling of a layer's number: 00, +0 or ٠ would be another tensor's name on the other side.
-_LAYER = "(0|[1-9][0-9]*)"
+_LAYER = "(0|[1-9][0-9]{0,8})"
 _HF = re.compile(rf"(?:model\.layers\.{_LAYER}\.)?(.+)\.(weight|bias)")
 _GGUF = re.compile(rf"(?:blk\.{_LAYER}\.)?(.+)\.(weight|bias)")
 
