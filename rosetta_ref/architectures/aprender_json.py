@@ -77,6 +77,8 @@ def _safe(value: Any) -> Any:
 
 def _value(kind: str, data: Any) -> Value:
     """One typed value of its JSON spelling."""
+    if not isinstance(kind, str):
+        raise TypeError("the type is no text")
     if kind == "array:array":
         return Value.array(Kind.ARRAY, [_value(inner["type"], inner["value"]) for inner in data])
     if kind == "array:u8":

@@ -54,6 +54,8 @@ def value_from_json(entry: Mapping[str, Any]) -> Value:
     """The way back of `value_to_json`."""
     name, _, item = str(entry["type"]).partition(":")
     kind, inner, data = Kind[name.upper()], Kind[item.upper()] if item else None, entry["value"]
+    if (kind is Kind.ARRAY) != (inner is not None):
+        raise ValueError(f"the type {entry['type']}")
     if inner is Kind.ARRAY:
         return Value(kind, [value_from_json(one) for one in data], inner)
     if Kind.STRING in (kind, inner):
@@ -66,6 +68,8 @@ def value_from_json(entry: Mapping[str, Any]) -> Value:
             raise ValueError(f"not base64: {error}") from error
     else:
         array = np.asarray(data, dtype)
+    if inner is not None and array.ndim != 1:
+        raise ValueError(f"an array of {array.ndim} dimensions")
     return Value(kind, array if inner is not None else array.reshape(())[()], inner)
 
 

@@ -176,7 +176,7 @@ def _write_directory(plan: Plan, folder: Path, advance: Any) -> None:
         shard = plan.layout[0]
         tensors = {name: plan.archive.tensors[name] for name in shard.names}
         safetensors.write(
-            Archive("safetensors", dict(shard.metadata), tensors), folder / shard.file_name, progress=advance
+            Archive("safetensors", dict(shard.metadata or {}), tensors), folder / shard.file_name, progress=advance
         )
     else:
         index = safetensors.INDEX_NAME in plan.files

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.convert.structure import require, require_tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import TYPES
 
@@ -33,6 +35,10 @@ _SHARDS, _FILES, _FILE, _DIGEST = "rosetta.safetensors", "rosetta.files", "roset
 #: Keys that describe the encoding, not the model: requantising changes them and no file of the directory.
 _ENCODING = ("general.file_type", "general.quantization_version", "general.alignment")
 _LARGEST_INLINE = 1 << 20
+_RECORD = {
+    "shards": [{"file": str, "metadata": (None, {...: str}), "tensors": {...: str}}],
+    "left_out": {...: {"type": str, "shape": [int]}},
+}
 
 
 class BadExtraError(RosettaError):
@@ -90,20 +96,39 @@ def recall(model: Archive, notes: list[str]) -> Directory | None:
         names = model.metadata[_FILES].data
         files = {name: zlib.decompress(model.metadata[_FILE + name].data.tobytes()) for name in names}
         digest = model.metadata[_DIGEST].data
+        require(record, _RECORD)
         directory = Directory(record["shards"], record["left_out"], files)
-    except (KeyError, ValueError, zlib.error, TypeError, AttributeError) as error:
+        _require_left_out(directory)
+    except (KeyError, ValueError, zlib.error, TypeError, AttributeError, RecursionError) as error:
         raise BadExtraError(
             f"cannot be read: {error!r}", file=model.path, hint="--no-extra-keys leaves them out."
         ) from error
-    if any(
-        "/" in name or "\\" in name or name in ("", ".", "..")
-        for name in [*files, *(s["file"] for s in directory.shards)]
-    ):
+    if not all(_is_plain(name) for name in [*files, *(s["file"] for s in directory.shards)]):
         raise BadExtraError("a stored file name is not a plain name", file=model.path)
     if digest != fingerprint(model.metadata):
         notes.append("metadata changed since the Hugging Face files were stored: they are made anew")
         return None
     return directory
+
+
+def _require_left_out(directory: Directory) -> None:
+    """Raise ValueError where a tensor that was left out cannot be made again."""
+    for name, record in directory.left_out.items():
+        require_tensor(record, name)
+        if "copy_of" in record:
+            if record["copy_of"] not in directory.types.keys() - directory.left_out.keys():
+                raise ValueError(f"{name} is a copy of nothing")
+        elif len(base64.b64decode(record["base64"], validate=True)) != TYPES[record["type"]].nbytes(record["shape"]):
+            raise ValueError(f"{name} has another size")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file in the directory itself."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return name not in ("", ".", "..") and not any(letter in name for letter in "/\\\0")
 
 
 def strip(metadata: Mapping[str, Value]) -> dict[str, Value]:

@@ -25,6 +25,7 @@ from typing import Any
 
 from rosetta_ref.architectures.typed_json import metadata_from_json, metadata_to_json
 from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.convert.structure import require
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
 from rosetta_ref.quant import TYPES, BlockType
@@ -32,6 +33,12 @@ from rosetta_ref.quant import TYPES, BlockType
 FOLDER = "rosetta"
 BLOCKS = "blocks.safetensors"
 SOURCE = "source.json"
+_STORED = {
+    "weights": [str],
+    "companions": {...: str},
+    "metadata": [dict],
+    "tensors": {...: {"type": str, "shape": [int], "name": (None, str), "crc32": (None, str), "kept": bool}},
+}
 
 
 class BadKeptError(RosettaError):
@@ -121,10 +128,11 @@ def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes:
         return None
     try:
         stored = json.loads(path.read_bytes())
+        require(stored, _STORED)
         weights, companions = set(stored["weights"]), dict(stored["companions"])
         records = {name: _record(said) for name, said in stored["tensors"].items()}
         metadata = metadata_from_json(stored["metadata"])
-    except (ValueError, KeyError, TypeError, AttributeError, RosettaError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, RosettaError) as error:
         raise BadKeptError(
             f"cannot be read: {error!r}", file=path, hint="Remove the folder to go on without it."
         ) from error

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rosetta_ref.architectures.huggingface import tensor_from_huggingface, tensor_to_huggingface
+from rosetta_ref.architectures.huggingface import NameClashError, tensor_from_huggingface, tensor_to_huggingface
 from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.convert.kept import BadKeptError, Kept, Record
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.recode import decoded
 
 _THREADS = 2
+#: What a tensor may have been that is not kept as blocks.
+_FLOATS = ("F32", "F16", "BF16")
 
 
 class MissingWeightError(RosettaError):
@@ -71,6 +73,8 @@ def restored(archive: Archive, known: Kept, metadata: Mapping[str, Value]) -> tu
     changed = [name for name in known.records if found[name][1]]
     for stray in sorted(archive.tensors.keys() - set(named.values())):
         tensor = orders.to_model(archive.tensors[stray], None)
+        if tensor.name in tensors:
+            raise NameClashError(f"becomes {tensor.name}, which is there already", file=archive.path, tensor=stray)
         tensors[tensor.name] = tensor
         changed.append(tensor.name)
     return tensors, sorted(changed)
@@ -113,4 +117,8 @@ def _narrows(weight: Tensor, record: Record) -> bool:
 
 
 def _as_it_was(tensor: Tensor, record: Record) -> Tensor:
+    if tensor.type.name != record.type.name and record.type.name not in _FLOATS:
+        raise BadKeptError(
+            f"weights of {tensor.type.name} for {record.type.name}", file=tensor.file, tensor=tensor.name
+        )
     return tensor if tensor.type.name == record.type.name else decoded(tensor, record.type.name)
