@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.streaming import byte_of, index_of, value_chunks
+from rosetta_ref.streaming import THREADS, byte_of, index_of, value_chunks
 
-_THREADS = 2
 #: Metadata that tells of the encoding or of a file's name: files of different formats need not agree on it.
 _ENCODING = frozenset({
     "general.file_type", "general.quantization_version", "general.alignment", "general.name", "general.size_label",
@@ -137,7 +136,7 @@ def compare(
     if not pairs:
         problem = f"no tensor of {len(a.tensors)} is among the {len(b.tensors)} of {b.path}"
         raise NothingComparedError(problem, file=a.path)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for (tensor, other), difference in zip(pairs, pool.map(lambda pair: _difference(*pair), pairs), strict=True):
             result.compared += 1
             if tensor.type.name != other.type.name:

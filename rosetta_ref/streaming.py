@@ -5,6 +5,7 @@ Chunks have the same number of elements whatever the type, so those of two tenso
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,10 @@ from rosetta_ref.quant.block import Floats, NoDecoderError
 
 #: Elements of a chunk: a whole number of blocks of every type, and small enough to stay in a cache.
 STEP = 1 << 18
+
+#: How many chunks are worked on at once: NumPy, zlib and the system calls let go of Python's lock. More than a few threads only
+#: wait for the memory.
+THREADS = max(2, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))
 
 
 def value_chunks(tensor: Tensor, step: int = STEP) -> Iterator[tuple[int, Floats]]:

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.streaming import byte_of, index_of, value_chunks
+from rosetta_ref.streaming import THREADS, byte_of, index_of, value_chunks
 
 #: A weight tensor whose mean is larger has been misread; no trained model comes near.
 LARGEST_MEAN = 100.0
 
-_THREADS = 2
 #: Counts and positions, not weights: they have no NaN and may have any mean.
 _INTEGERS = frozenset({"I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL"})
 
@@ -116,7 +115,7 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
     report = Report(archive.path, notes=list(archive.notes))
     judged = [tensor for tensor in archive.tensors.values() if tensor.type.decode is not None]
     report.not_judged = {t.name: t.type.name for t in archive.tensors.values() if t.type.decode is None}
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for tensor, tally in zip(judged, pool.map(_tally, judged), strict=True):
             report.judged += 1
             report.elements += tensor.count

@@ -18,9 +18,7 @@ import numpy as np
 from rosetta_ref.archive import Archive, Bytes, Tensor
 from rosetta_ref.convert.report import ProgressLike
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.streaming import value_chunks
-
-_THREADS = 2
+from rosetta_ref.streaming import THREADS, value_chunks
 
 
 class MismatchError(RosettaError):
@@ -87,7 +85,7 @@ def check(
         return name, Sums(crc, digest.hexdigest(), _sha256(origins.get(name, right)))
 
     names = sorted(expected.tensors, key=lambda name: -expected.tensors[name].nbytes)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         found = dict(pool.map(one, names))
     return found if sums or sha256 else {}
 

@@ -18,8 +18,8 @@ from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.convert.kept import BadKeptError, Kept, Record
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.recode import decoded
+from rosetta_ref.streaming import THREADS
 
-_THREADS = 2
 #: What a tensor may have been that is not kept as blocks.
 _FLOATS = ("F32", "F16", "BF16")
 
@@ -67,7 +67,7 @@ def restored(archive: Archive, known: Kept, metadata: Mapping[str, Value]) -> tu
         return name, orders.to_model(weight, name), True
 
     by_size = sorted(known.records, key=lambda name: -archive.tensors[named[name]].nbytes if name in named else 0)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         found = {name: (tensor, changed) for name, tensor, changed in pool.map(one, by_size)}
     tensors = {name: found[name][0] for name in known.records}
     changed = [name for name in known.records if found[name][1]]

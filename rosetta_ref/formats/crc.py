@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from rosetta_ref.archive import FileMap
+from rosetta_ref.streaming import THREADS
 
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31
@@ -27,7 +28,7 @@ def combine(first: int, second: int, length: int) -> int:
     return _times(_shift(length), first) ^ second
 
 
-def crc_of(source: FileMap, stop: int, *, threads: int = 2) -> int:
+def crc_of(source: FileMap, stop: int) -> int:
     """The CRC of a file's bytes before `stop`, on several cores; lets go of the pages it has read."""
 
     def piece(start: int) -> tuple[int, int]:
@@ -36,7 +37,7 @@ def crc_of(source: FileMap, stop: int, *, threads: int = 2) -> int:
         source.release(start, end)
         return found, end - start
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return joined(pool.map(piece, range(0, stop, _PIECE)))
 
 

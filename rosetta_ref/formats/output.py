@@ -19,6 +19,7 @@ import numpy as np
 from rosetta_ref.archive import CHUNK, Bytes, Span, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.crc import joined
+from rosetta_ref.streaming import THREADS
 
 Progress = Callable[[int], None]
 Piece = bytes | Tensor | int
@@ -74,9 +75,9 @@ def _write_all(descriptor: int, data: Bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _ahead(pieces: Sequence[Piece], crc: bool, threads: int = 2, depth: int = 4) -> Iterator[tuple[Bytes, int]]:
+def _ahead(pieces: Sequence[Piece], crc: bool, depth: int = 2 * THREADS) -> Iterator[tuple[Bytes, int]]:
     """The bytes of the pieces in order, each with its CRC-32 where that is wanted, computed up to `depth` chunks ahead."""
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPoolExecutor(THREADS)
     waiting: deque[_Waiting] = deque()
     try:
         for piece, start, stop in _steps(pieces):
