@@ -1,30 +1,30 @@
 """The six pairs, by way of the canonical (GGUF-shaped) model; atomic, checked, with checksums.
 
 Read `policy` (what happens to each type), `source` (any file to the canonical model), `target` (the model to what is
-written), `check` (what is verified before anything gets its name), `staging` (all or nothing). `kept` and `extras` hold what
-one format has no place for while a model lives in another.
+written), `writing` and `check` (what is verified before anything gets its name), `staging` (all or nothing). `kept`, `restore` and
+`extras` hold what one format has no place for while a model lives in another.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.archive import Archive
-from rosetta_ref.convert import kept, staging
-from rosetta_ref.convert.check import Sums, check
+from rosetta_ref.convert import staging
+from rosetta_ref.convert.check import Sums
 from rosetta_ref.convert.extras import PREFIX
+from rosetta_ref.convert.manifest import Manifest
 from rosetta_ref.convert.policy import Action
 from rosetta_ref.convert.report import ProgressLike, Report
 from rosetta_ref.convert.source import Source, read_source
 from rosetta_ref.convert.target import OptionError, Plan, plan_apr, plan_gguf, plan_safetensors, type_of
+from rosetta_ref.convert.writing import planned_names, write_and_check
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import format_of_target, sniff
 
 __all__ = ["Options", "Report", "convert"]
@@ -32,10 +32,6 @@ __all__ = ["Options", "Report", "convert"]
 
 class SameFormatError(RosettaError):
     """A conversion goes from one format to another one."""
-
-
-class MetadataMismatchError(RosettaError):
-    """The metadata that was written is read back as it was."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,21 @@ def convert(src: str | Path, dst: str | Path, *, progress: ProgressLike | None =
         extra_keys=chosen.extra_keys,
     ) as source:
         plan = _plan(source, report, chosen)
-        with staging.staged(target) as folder, _named_by_target(folder, target):
-            sums = _write_and_check(source, plan, folder, report, chosen, progress)
-            _publish(plan, folder, target, chosen.force)
-        _fill(report, source, plan, sums, chosen.checksums)
+        manifest = _claim(report, source, plan, chosen)
+        with staging.staged(target) as folder, _named_by_target(folder, target), manifest:
+            sums, report.nbytes = write_and_check(
+                source.model,
+                plan,
+                folder if _is_directory(report) else folder / target.name,
+                kind=report.target_format,
+                lenient=chosen.lenient,
+                sha256=chosen.checksums is not None,
+                progress=progress,
+            )
+            _fill(report, source, plan, sums)
+            manifest.write(report.checksums)
+            _publish(report, folder, chosen.force)
+            manifest.publish()
     report.seconds = time.perf_counter() - began
     return report
 
@@ -112,9 +119,33 @@ def _refuse_early(report: Report, options: Options) -> None:
         raise SameFormatError(f"both are {report.source_format}", file=source)
     if options.type is not None and report.target_format == "safetensors":
         raise OptionError("--type goes with GGUF and APR targets; use --dtype", file=target)
+    if options.dtype != "exact" and report.target_format != "safetensors":
+        raise OptionError("--dtype goes with SafeTensors targets; use --type", file=target)
+    if options.apr_native and report.target_format != "apr":
+        raise OptionError("--apr-native goes with APR targets", file=target)
+    if options.max_shard_size < 1:
+        raise OptionError(f"--max-shard-size is {options.max_shard_size}", file=target)
     if target.exists() and target.resolve() == source.resolve():
         raise staging.SourceIsTargetError("the target is the source", file=target)
+    if target.is_dir() is not _is_directory(report) and target.exists():
+        what = "a directory, and the target is a file" if target.is_dir() else "a file, and the target is a directory"
+        raise staging.TargetExistsError(f"is {what}", file=target)
     staging.refuse_existing(target, (), force=options.force)
+
+
+def _is_directory(report: Report) -> bool:
+    return report.target_format == "safetensors" and report.target.suffix.lower() != ".safetensors"
+
+
+def _claim(report: Report, source: Source, plan: Plan, options: Options) -> Manifest:
+    """Refuse to write over the source, or over anything else without --force, before any work is done."""
+    target, directory, names = report.target, _is_directory(report), planned_names(plan)
+    staging.refuse_clashes(target, names, source.paths, directory=directory)
+    beside = [] if directory else [name for name in names if name != target.name]
+    staging.refuse_existing(target, beside, force=options.force)
+    folder = target if directory else target.parent
+    taken = [*source.paths, target, *(folder / name for name in names)]
+    return Manifest(options.checksums, taken=taken, force=options.force)
 
 
 def _plan(source: Source, report: Report, options: Options) -> Plan:
@@ -140,112 +171,25 @@ def _plan(source: Source, report: Report, options: Options) -> Plan:
     )
 
 
-def _write_and_check(
-    source: Source, plan: Plan, folder: Path, report: Report, options: Options, progress: ProgressLike | None
-) -> dict[str, Sums]:
-    total = sum(tensor.nbytes for tensor in plan.archive.tensors.values())
-    kind, target = report.target_format, report.target
-    advance = None
-    if progress is not None:
-        progress.total(total, "writing")
-        advance = progress.advance
-    if kind == "gguf":
-        gguf.write(plan.archive, folder / target.name, lenient=options.lenient, progress=advance)
-    elif kind == "apr":
-        apr.write(plan.archive, folder / target.name, progress=advance)
-    else:
-        _write_directory(plan, folder, advance)
-    if progress is not None:
-        progress.total(total, "checking")
-    want_sums = options.checksums is not None
-    with _reopen(kind, folder, target, options.lenient) as written:
-        sums = check(written, plan.archive, plan.origins, sums=plan.keep, sha256=want_sums, progress=progress)
-        if kind != "safetensors":
-            _check_metadata(written, plan.archive)
-        report.nbytes = sum(part.map.size for part in written.parts)
-    report.compared = len(plan.archive.tensors)
-    if plan.keep:
-        _write_kept(source.model, plan, folder, sums)
-    return sums
-
-
-def _write_directory(plan: Plan, folder: Path, advance: Any) -> None:
-    for name, data in plan.files.items():
-        (folder / name).write_bytes(data)
-    if len(plan.layout) == 1:
-        shard = plan.layout[0]
-        tensors = {name: plan.archive.tensors[name] for name in shard.names}
-        safetensors.write(
-            Archive("safetensors", dict(shard.metadata or {}), tensors), folder / shard.file_name, progress=advance
-        )
-    else:
-        index = safetensors.INDEX_NAME in plan.files
-        safetensors.write_sharded(plan.archive, folder, plan.layout, progress=advance)
-        if index:  # the very file that the directory had
-            (folder / safetensors.INDEX_NAME).write_bytes(plan.files[safetensors.INDEX_NAME])
-
-
-def _write_kept(model: Archive, plan: Plan, folder: Path, sums: Mapping[str, Sums]) -> None:
-    (folder / kept.FOLDER).mkdir(exist_ok=True)
-    written = plan.archive.tensors
-    names = [
-        name
-        for name, tensor in model.tensors.items()
-        if kept.needs_keeping(tensor, written.get(plan.hf_names.get(name, "")), exact=plan.exact)
-    ]
-    if names:
-        blocks = kept.blocks_archive(model, names)
-        safetensors.write(blocks, folder / kept.FOLDER / kept.BLOCKS)
-        with safetensors.read(folder / kept.FOLDER / kept.BLOCKS) as back:
-            check(back, blocks, {})
-    text = kept.source_json(
-        model,
-        plan.hf_names,
-        {name: one.crc32 for name, one in sums.items()},
-        names,
-        weights=[shard.file_name for shard in plan.layout],
-        companions=plan.files,
-    )
-    (folder / kept.FOLDER / kept.SOURCE).write_bytes(text)
-
-
-def _reopen(kind: str, folder: Path, target: Path, lenient: bool) -> Archive:
-    if kind == "gguf":
-        return gguf.read(folder / target.name, lenient=lenient)
-    if kind == "apr":
-        return apr.read(folder / target.name)
-    return safetensors.read(folder / target.name if target.suffix == ".safetensors" else folder)
-
-
-def _check_metadata(written: Archive, expected: Archive) -> None:
-    if list(written.metadata) != list(expected.metadata):
-        raise MetadataMismatchError("keys differ in name or order", file=written.path)
-    for key, value in expected.metadata.items():
-        if written.metadata[key] != value:
-            raise MetadataMismatchError(f"key {key!r} differs", file=written.path)
-
-
-def _publish(plan: Plan, folder: Path, target: Path, force: bool) -> None:
-    if plan.layout and target.suffix != ".safetensors":
+def _publish(report: Report, folder: Path, force: bool) -> None:
+    target = report.target
+    if _is_directory(report):
         staging.publish_folder(folder, target, force=force)
         return
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     staging.publish_file(folder, target, [name for name in names if name != target.name], force=force)
 
 
-def _fill(report: Report, source: Source, plan: Plan, sums: Mapping[str, Sums], checksums: str | Path | None) -> None:
-    report.actions = plan.actions
-    if source.restored:
-        report.actions[Action.RESTORED] = len(source.restored)
-        report.actions[Action.CARRIED] -= len(source.restored)
-    report.tensors = len(plan.archive.tensors)
-    own = [key for key in source.model.metadata if not key.startswith(PREFIX)]
-    report.metadata_keys = len(own)
-    report.metadata_restored = sum(
-        key in plan.archive.metadata and plan.archive.metadata[key] == source.model.metadata[key] for key in own
-    )
+def _fill(report: Report, source: Source, plan: Plan, sums: Mapping[str, Sums]) -> None:
+    done = {
+        name: Action.RESTORED if action is Action.CARRIED and name in source.restored else action
+        for name, action in plan.actions.items()
+    }
+    report.actions = Counter(done.values())
+    report.tensors = report.compared = len(plan.archive.tensors)
+    report.metadata_keys = sum(not key.startswith(PREFIX) for key in source.model.metadata)
     report.changed = source.changed
     report.notes = source.notes + plan.notes
-    if checksums is not None:
-        report.checksums = {name: {"source": s.source, "target": s.written} for name, s in sums.items()}
-        Path(checksums).write_text(json.dumps(report.checksums, indent=1, sort_keys=True) + "\n")
+    if not report.tensors:
+        report.notes.append("there are no tensors: only metadata was carried")
+    report.checksums = {name: {"source": s.source, "target": s.written} for name, s in sums.items() if s.written}

@@ -29,6 +29,10 @@ class InventedValueError(RosettaError):
     """A conversion makes no NaN, no Inf and no mean beyond 100 that its source does not have."""
 
 
+class HiddenValueError(RosettaError):
+    """A NaN or Inf of the source is never made a number: that would hide that the model is corrupt."""
+
+
 @dataclass(frozen=True)
 class Sums:
     """Checksums of a tensor: the CRC-32 of its bytes as written; where asked for, their SHA-256 and that of the source's."""
@@ -50,7 +54,7 @@ def check(
     """Compare every tensor; give the checksums of each where `sums` or `sha256` asks for them.
 
     `origins` maps the names of tensors whose numbers were converted to the tensors they come from: those are also searched
-    for values that the source does not have. Raises MismatchError or InventedValueError, naming tensor and index.
+    for values that the source does not have. Raises MismatchError, InventedValueError or HiddenValueError, naming tensor and index.
     """
     _same_names(written, expected)
     lock = threading.Lock()
@@ -128,16 +132,17 @@ def _same_bytes(tensor: Tensor, start: int, found: Bytes, needed: Bytes) -> None
 
 
 def _nothing_invented(tensor: Tensor, origin: Tensor) -> None:
-    """Look for NaN, Inf and a huge mean that the source does not have at that place. Elements are in the same order."""
+    """Look for NaN, Inf and a huge mean that the source does not have, and for those it has. Elements are in the same order."""
     if tensor.type.name == "F32" and origin.type.decode is not None:
         return  # byte-equal to the decoded source: the very same numbers
     total, total_origin = 0.0, 0.0
     for (first, values), (_, before) in zip(value_chunks(tensor), value_chunks(origin), strict=True):
-        strange = ~np.isfinite(values) & np.isfinite(before)
+        strange = np.isfinite(values) != np.isfinite(before)
         if strange.any():
             place = int(np.flatnonzero(strange)[0])
             index = tuple(int(i) for i in np.unravel_index(first + place, tensor.shape))
-            raise InventedValueError(
+            kind = InventedValueError if np.isfinite(before[place]) else HiddenValueError
+            raise kind(
                 f"element {index} is {values[place]}, {before[place]} in the source",
                 file=tensor.file,
                 tensor=tensor.name,

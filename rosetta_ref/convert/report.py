@@ -30,7 +30,6 @@ class Report:
     tensors: int = 0
     compared: int = 0
     metadata_keys: int = 0
-    metadata_restored: int = 0
     nbytes: int = 0
     seconds: float = 0.0
     changed: list[str] = field(default_factory=list)

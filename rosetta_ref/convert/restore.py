@@ -1,7 +1,7 @@
 """Weights, and what was kept beside them, back to the model they came from.
 
-A tensor gets its original blocks back where these still decode to the weights, bit for bit. Where they do not, it was
-changed (fine-tuned), and is taken from the weights. So blocks that were damaged are never taken for the original.
+A tensor whose digest still matches gets its original blocks back, once these have been seen to decode to the weights, bit for
+bit: blocks that were damaged are never taken for the original. One that was changed (fine-tuned) is taken from the weights.
 """
 
 from __future__ import annotations
@@ -84,18 +84,18 @@ def _is_changed(weight: Tensor, record: Record, block: Tensor | None) -> bool:
     """Whether a weight is no longer what was written for it; `block` is the kept original, in the order of the weights."""
     if block is None:
         return _crc32(weight) != record.crc32 or not _narrows(weight, record)
+    if _crc32(weight) != record.crc32:
+        return True
     if (
         block.shape == weight.shape
         and weight.type.encode is not None
         and _same(decoded(block, weight.type.name), weight)
     ):
         return False
-    if _crc32(weight) == record.crc32:
-        raise BadKeptError(
-            "the weights are as they were written, and its original blocks do not decode to them: they were damaged",
-            file=block.file, tensor=block.name, hint="Remove the folder to go on without it.",
-        )  # fmt: skip
-    return True
+    raise BadKeptError(
+        "the weights are as they were written, and its original blocks do not decode to them: they were damaged",
+        file=block.file, tensor=block.name, hint="Remove the folder to go on without it.",
+    )  # fmt: skip
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -36,6 +36,17 @@ class Source:
     changed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def paths(self) -> list[Path]:
+        """Every file that belongs to it: none of them is ever written to."""
+        weights = [part.map.path for part in self.archive.parts]
+        if self.archive.format != "safetensors":
+            return weights
+        folders = {path.parent for path in weights}
+        beside = [*COMPANIONS, *(f"{kept.FOLDER}/{name}" for name in (kept.SOURCE, kept.BLOCKS))]
+        indexes = [path for folder in folders for path in folder.glob("*.safetensors.index.json")]
+        return weights + indexes + [folder / name for folder in folders for name in beside]
+
     def __enter__(self) -> Source:
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rosetta_ref.architectures import aprender, huggingface, mixes
@@ -30,14 +30,14 @@ class Plan:
     """What is to be written.
 
     `origins` maps the names of tensors whose numbers are converted to the tensors they come from, in the same element
-    order; `actions` says what happened to each tensor; `layout` is how a directory is cut into shards; `keep` says whether
+    order; `actions` says by name what happens to each tensor; `layout` is how a directory is cut into shards; `keep` says whether
     `rosetta/` is written.
     """
 
     archive: Archive
     files: dict[str, bytes] = field(default_factory=dict)
     origins: dict[str, Tensor] = field(default_factory=dict)
-    actions: Counter[str] = field(default_factory=Counter)
+    actions: dict[str, Action] = field(default_factory=dict)
     layout: list[safetensors.Shard] = field(default_factory=list)
     hf_names: dict[str, str] = field(default_factory=dict)
     exact: bool = True
@@ -78,12 +78,15 @@ def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, 
         kind = mixes.encoded_type(tensor, wanted) if wanted is not None else tensor.type.name
         if kind != tensor.type.name:
             made = encoded(tensor, kind)
-            plan.actions[Action.ENCODED] += 1
+            rule = rule_for(made.type, target, 0)
+            if rule.action is Action.REPACKED:
+                made = repacked(made, rule.type)
+            plan.actions[name] = Action.ENCODED
             plan.origins[name] = tensor
         else:
             rule = rule_for(tensor.type, target, tensor.shape[-1] if tensor.shape else 1, apr_native=native)
             require(rule, tensor, target)
-            plan.actions[rule.action] += 1
+            plan.actions[name] = rule.action
             if rule.action is Action.CARRIED:
                 made = tensor
             else:
@@ -96,7 +99,7 @@ def _require_place(wanted: str, target: str) -> None:
     """Raise OptionError where no tensor of a model may become that type, whatever the encoder makes of one."""
     kind = TYPES[wanted]
     integer = kind.is_scalar and wanted not in _FLOATS
-    if integer or rule_for(kind, target, kind.elements or 1).type != wanted:
+    if integer or (target == "gguf" and kind.id is None):
         why = "would round weights to integers" if integer else f"has no place in {target}"
         raise OptionError(f"--type {wanted} {why}")
 
@@ -115,9 +118,12 @@ def plan_safetensors(
         names = huggingface.hf_names(model)
     plan = Plan(Archive("safetensors", {"format": "pt"}, {}, model.path), files, hf_names=names, notes=notes)
     if remembered is not None and dtype == "exact" and _as_remembered(plan, shaped, remembered, model):
+        if file_name is not None:
+            plan.files = _without_indexes(plan.files)
+            plan.layout = [safetensors.Shard(file_name, tuple(plan.archive.tensors), plan.archive.metadata)]
         return plan
     if remembered is not None:
-        plan.files = {name: data for name, data in remembered.files.items() if not name.endswith(".index.json")}
+        plan.files = _without_indexes(remembered.files)
     plan.keep = keep_blocks
     _decode_all(plan, shaped, dtype)
     plan.layout = (
@@ -126,6 +132,10 @@ def plan_safetensors(
         else safetensors.plan_shards(plan.archive, max_shard_size)
     )
     return plan
+
+
+def _without_indexes(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: data for name, data in files.items() if not name.endswith(".index.json")}
 
 
 def _decode_all(plan: Plan, shaped: Archive, dtype: str) -> None:
@@ -142,11 +152,11 @@ def _decode_all(plan: Plan, shaped: Archive, dtype: str) -> None:
         recast = tensor.type.name in ("F32", "F16", "BF16") and tensor.type.name != wanted
         if rule.action is Action.CARRIED and not recast:
             plan.archive.tensors[name] = tensor
-            plan.actions[Action.CARRIED] += 1
+            plan.actions[name] = Action.CARRIED
         else:
             plan.archive.tensors[name] = decoded(tensor, wanted)
             plan.origins[name] = tensor
-            plan.actions[Action.DECODED] += 1
+            plan.actions[name] = Action.DECODED
     plan.archive.metadata = {"format": "pt"}
 
 
@@ -172,7 +182,7 @@ def _as_remembered(plan: Plan, shaped: Archive, directory: extras.Directory, mod
     plan.files = dict(directory.files)
     plan.layout = [safetensors.Shard(s["file"], tuple(s["tensors"]), s["metadata"]) for s in directory.shards]
     plan.archive.metadata = dict(directory.shards[0]["metadata"] or {}) if directory.shards else {}
-    plan.actions[Action.RESTORED] += len(tensors)
+    plan.actions = dict.fromkeys(tensors, Action.RESTORED)
     return True
 
 
