@@ -7,13 +7,14 @@ twice is left out, rotary buffers are too; llama3 rope scaling becomes a tensor.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rosetta_ref.architectures.checked import Keys, flag, whole
+from rosetta_ref.architectures.complete import require_complete
 from rosetta_ref.architectures.config import config_of_metadata, head_dim_of, metadata_of_config, parse_config
 from rosetta_ref.architectures.heads import permuted
 from rosetta_ref.architectures.names import (
@@ -60,10 +61,6 @@ class NameClashError(RosettaError):
 
 class TensorRowsError(RosettaError):
     """A tensor of a layer has the rows that the model's numbers say: heads, hidden size, feed-forward size."""
-
-
-class LayerCountError(RosettaError):
-    """Every layer that the model counts has tensors, and no other has."""
 
 
 def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str | None = None) -> Archive:
@@ -130,7 +127,7 @@ def _tensors_to_gguf(
         if made.name in tensors:
             raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
         tensors[made.name] = made
-    _require_layers(tensors, metadata, architecture)
+    require_complete(tensors, metadata, architecture)
     if rope.kind != "llama3":
         return tensors
     # Only now: q has been found to have heads of that size, so the factors fit into memory.
@@ -196,14 +193,6 @@ def _reordered(
     return permuted(tensor, queries if part == "attn_q" else groups, inverse=inverse)
 
 
-def _require_layers(names: Iterable[str], metadata: Mapping[str, Value], architecture: Architecture) -> None:
-    """Raise LayerCountError where tensors, by their GGUF names, belong to other layers than are counted."""
-    count = Keys(metadata, architecture.name).need("block_count")
-    layers = {int(name.split(".")[1]) for name in names if name.startswith("blk.")}
-    if layers and (len(layers), max(layers)) != (count, count - 1):
-        raise LayerCountError(f"{count} layers are counted; {len(layers)}, up to layer {max(layers)}, have tensors")
-
-
 def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
     """The tensors under Hugging Face names and in its row order, types unchanged, and the companion files.
 
@@ -220,7 +209,7 @@ def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
             if made.name in tensors:
                 raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
             tensors[made.name] = made
-        _require_layers(model.tensors, model.metadata, architecture)
+        require_complete(model.tensors, model.metadata, architecture)
         files = _files(model, architecture)
     except RosettaError as error:
         raise error.at(file=model.path) from error.__cause__

@@ -63,6 +63,8 @@ class Architecture:
     classes: tuple[str, ...]
     permutes_heads: bool
     has_rope_freqs: bool
+    #: Parts of a layer that always have a bias.
+    biases: tuple[str, ...] = ()
     once: Mapping[str, str] = field(default_factory=lambda: _ONCE)
     per_layer: Mapping[str, str] = field(default_factory=lambda: _PER_LAYER)
 
@@ -99,7 +101,7 @@ class Architecture:
 #: Every architecture that is known, by GGUF's name.
 ARCHITECTURES = {
     "llama": Architecture("llama", ("llama", "mistral"), ("LlamaForCausalLM", "MistralForCausalLM"), True, True),
-    "qwen2": Architecture("qwen2", ("qwen2",), ("Qwen2ForCausalLM",), False, False),
+    "qwen2": Architecture("qwen2", ("qwen2",), ("Qwen2ForCausalLM",), False, False, ("attn_q", "attn_k", "attn_v")),
 }
 
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref.architectures.complete import require_complete
+from rosetta_ref.architectures.names import architecture_of_metadata
+from rosetta_ref.archive import Archive
 from rosetta_ref.convert import staging
 from rosetta_ref.convert.check import Sums
 from rosetta_ref.convert.extras import PREFIX
@@ -150,6 +153,8 @@ def _claim(report: Report, source: Source, plan: Plan, options: Options) -> Mani
 
 def _plan(source: Source, report: Report, options: Options) -> Plan:
     model, target = source.model, report.target
+    if not options.keep_names and report.source_format != report.target_format:
+        _require_whole(model)
     wanted = None if options.type is None else type_of(options.type)
     if report.target_format == "gguf":
         return plan_gguf(model, wanted=wanted)
@@ -169,6 +174,14 @@ def _plan(source: Source, report: Report, options: Options) -> Plan:
         max_shard_size=options.max_shard_size,
         file_name=target.name if target.suffix == ".safetensors" else None,
     )
+
+
+def _require_whole(model: Archive) -> None:
+    """Raise what is missing of the model, or of another shape: it would be missing in the target, too."""
+    try:
+        require_complete(model.tensors, model.metadata, architecture_of_metadata(model.metadata))
+    except RosettaError as error:
+        raise error.at(file=model.path) from None
 
 
 def _publish(report: Report, folder: Path, force: bool) -> None:

@@ -189,7 +189,7 @@ KEYS: dict[str, tuple[str, str, Value]] = {
     "layers, true": ("WholeNumberError", "block_count", Value.scalar(Kind.BOOL, 1)),
     "heads by layer": ("WholeNumberError", "attention.head_count", Value.array(Kind.U32, [8, 4])),
     "heads, 0": ("WholeNumberError", "attention.head_count", number(0)),
-    "heads that divide the rows": ("TensorRowsError", "attention.head_count_kv", number(4)),
+    "heads that divide the rows": ("TensorShapeError", "attention.head_count_kv", number(4)),
     "layer too few": ("LayerCountError", "block_count", number(1)),
     "key length": ("WholeNumberError", "attention.key_length", real(math.nan)),
     "value length": ("ValueLengthError", "attention.value_length", number(16)),

@@ -41,6 +41,7 @@ MALFORMED = {
     "metadata as a list": (framed(b'{"__metadata__":[],' + A + b"}"), errors.MetadataError, 8),
     "an entry that is a number": (framed(b'{"a":1}', b""), errors.EntryError, 8),
     "no data_offsets": (framed(b'{"a":{"dtype":"F32","shape":[1]}}'), errors.EntryError, 8),
+    "a name twice": (framed(b"{" + A + b"," + A + b"}"), errors.DuplicateEntryError, 8),
     "dtype twice": (framed(entry(extra=',"dtype":"F32"')), errors.EntryError, 8),
     "three offsets": (framed(entry(offsets="[0,4,4]")), errors.EntryError, 8),
     "a float offset": (framed(entry(offsets="[0,4.0]")), errors.EntryError, 8),

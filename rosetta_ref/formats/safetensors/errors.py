@@ -89,6 +89,10 @@ class DuplicateTensorError(SafetensorsError, formats.DuplicateNameError):
     """Without an index, a tensor is in one of the files only."""
 
 
+class DuplicateEntryError(SafetensorsError, formats.DuplicateNameError):
+    """A name stands once in a header."""
+
+
 class NoWeightsError(SafetensorsError):
     """A model directory holds model.safetensors, an index with its shards, or one .safetensors file."""
 

@@ -11,6 +11,7 @@ from rosetta_ref.archive import Archive, FileMap, Part, Span, Tensor
 from rosetta_ref.formats.safetensors.errors import (
     CoverageError,
     DataOffsetsError,
+    DuplicateEntryError,
     EntryError,
     HeaderEncodingError,
     HeaderJsonError,
@@ -59,7 +60,6 @@ def _read(file: FileMap) -> Archive:
     text, base = _header_text(file)
     metadata: dict[str, str] = {}
     entries: dict[str, _Entry] = {}
-    notes: list[str] = []
     seen_metadata = False
     for position, (name, value) in enumerate(_parse(text, file.path).items):
         if name == METADATA_KEY:
@@ -68,9 +68,7 @@ def _read(file: FileMap) -> Archive:
             seen_metadata, metadata = True, _metadata(value, file.path)
             continue
         if name in entries:
-            notes.append(
-                f"tensor {name!r} stands more than once in the header of {file.path.name}; the last entry counts"
-            )
+            raise DuplicateEntryError("it stands there more than once", file=file.path, tensor=name, offset=8)
         entries[name] = _entry(name, value, position, file.path)
     ordered = sorted(entries.values())
     _check_spans(ordered, file, base)
@@ -80,7 +78,7 @@ def _read(file: FileMap) -> Archive:
         )
         for e in ordered
     }
-    return Archive("safetensors", dict(metadata), tensors, file.path, (Part(file, metadata, tuple(tensors)),), notes)
+    return Archive("safetensors", dict(metadata), tensors, file.path, (Part(file, metadata, tuple(tensors)),))
 
 
 def _header_text(file: FileMap) -> tuple[str, int]:
