@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         if bar is not None:
             bar.total(sum(tensor.nbytes for tensor in a.tensors.values()), "comparing")
         advance = None if bar is None else bar.advance
-        left, right = (a, b) if arguments.as_stored or comparable(a, b) else (canonical(a), canonical(b))
+        left, right = _sides(a, b, as_stored=arguments.as_stored)
         same = a.format == b.format
         result = compare(left, right, metadata=arguments.metadata, same_format=same, progress=advance)
     if arguments.json:
@@ -52,6 +56,12 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 def _open(path: Path, arguments: argparse.Namespace) -> Archive:
     """An APR file is always read leniently: one tensor of a wrong size is to be told, beside all others that differ."""
     return open_archive(path, lenient=arguments.lenient or sniff(path) == "apr")
+
+
+def _sides(a: Archive, b: Archive, *, as_stored: bool) -> tuple[Archive, Archive]:
+    if as_stored or comparable(a, b):
+        return with_companions(a), with_companions(b)
+    return canonical(a), canonical(b)
 
 
 def comparable(a: Archive, b: Archive) -> bool:
@@ -74,16 +84,35 @@ def _canonical_of_directory(archive: Archive) -> Archive:
     """The weights as they are; the metadata that was kept beside them, where it still speaks for the files there."""
     from rosetta_ref.architectures import huggingface
     from rosetta_ref.convert.kept import read_kept
-    from rosetta_ref.convert.source import companion_files
+    from rosetta_ref.convert.source import companion_files, metadata_of
 
     assert archive.path is not None
     folder = archive.path.parent if archive.path.is_file() else archive.path
     files = companion_files(folder)
     model = huggingface.from_huggingface(archive, files)
     known = read_kept(archive, folder, files, model.notes)
-    if known is not None and not known.companions_changed:
-        model.metadata = known.metadata
+    if known is not None:
+        model.metadata = metadata_of(known, archive, files, model.notes)
     return model
+
+
+def with_companions(archive: Archive) -> Archive:
+    """SafeTensors with what the files beside say as metadata: each key of a JSON object, the digest of anything else."""
+    from rosetta_ref.convert.source import companion_files
+
+    if archive.format != "safetensors" or archive.path is None:
+        return archive
+    said: dict[str, Any] = {}
+    for name, data in companion_files(archive.path).items():
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError):
+            content = None
+        if isinstance(content, dict):
+            said |= {f"{name}: {key}": value for key, value in content.items()}
+        else:
+            said[name] = f"SHA-256 {hashlib.sha256(data).hexdigest()}"
+    return replace(archive, metadata=archive.metadata | said)
 
 
 def _print(result: Comparison, arguments: argparse.Namespace, out: Console) -> None:

@@ -172,7 +172,7 @@ def _plan(source: Source, report: Report, options: Options) -> Plan:
         keep_blocks=options.keep_blocks,
         keep_names=options.keep_names,
         max_shard_size=options.max_shard_size,
-        file_name=target.name if target.suffix == ".safetensors" else None,
+        file_name=target.name if target.suffix.lower() == ".safetensors" else None,
     )
 
 

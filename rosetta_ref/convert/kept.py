@@ -140,7 +140,10 @@ def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes:
     if weights != here:
         notes.append(f"{path} belongs to {', '.join(sorted(weights))}, not to {', '.join(sorted(here))}: left aside")
         return None
-    changed = [name for name, digest in companions.items() if name in files and _sha256(files[name]) != digest]
+    now = {name: _sha256(data) for name, data in files.items() if not name.endswith(".index.json")}
+    changed = sorted(name for name in companions.keys() | now.keys() if companions.get(name) != now.get(name))
+    if not companions:  # written with --keep-names: the files beside are somebody else's
+        changed = []
     return Kept(metadata, records, _blocks(folder / FOLDER / BLOCKS, records), changed)
 
 

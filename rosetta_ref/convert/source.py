@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from rosetta_ref.architectures import aprender, huggingface
-from rosetta_ref.archive import Archive
+from rosetta_ref.archive import Archive, Buffer, Tensor, Value
 from rosetta_ref.convert import extras, kept
 from rosetta_ref.convert.restore import restored
 from rosetta_ref.errors import RosettaError
@@ -108,12 +111,31 @@ def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
 
 def _with_kept(archive: Archive, known: kept.Kept, files: dict[str, bytes], notes: list[str]) -> Source:
     """The model that `rosetta/` describes, with the tensors that changed taken from the weights."""
-    metadata = known.metadata
-    changed_config = [name for name in known.companions_changed if name != "generation_config.json"]
-    if changed_config:
-        notes.append(f"{', '.join(changed_config)} changed since: the metadata is taken from the files")
-        metadata = huggingface.from_huggingface(archive, files).metadata
+    metadata = metadata_of(known, archive, files, notes)
     tensors, changed = restored(archive, known, metadata)
     notes += [f"{name} was changed: taken from the weights" for name in changed]
     model = Archive("gguf", metadata, tensors, archive.path, archive.parts)
     return Source(archive, model, set(tensors) - set(changed), changed, notes)
+
+
+def metadata_of(known: kept.Kept, archive: Archive, files: Mapping[str, bytes], notes: list[str]) -> dict[str, Value]:
+    """The metadata that was kept, with what configuration and tokenizer files say otherwise since.
+
+    What they would have said of the kept metadata is made again, so that only what somebody changed is taken from them; what
+    they have no word for stays as it was.
+    """
+    changed = [name for name in known.companions_changed if name != "generation_config.json"]
+    if not changed:
+        return known.metadata
+    shells = {
+        name: known.blocks.get(name) or Tensor(name, record.type, record.shape, Buffer(np.empty(0, np.uint8)))
+        for name, record in known.records.items()
+    }
+    _, as_written = huggingface.to_huggingface(Archive("gguf", known.metadata, shells, archive.path))
+    before = huggingface.from_huggingface(archive, as_written).metadata
+    after = huggingface.from_huggingface(archive, as_written | dict(files)).metadata
+    taken = {key: value for key, value in after.items() if before.get(key) != value}
+    gone = before.keys() - after.keys()
+    what = ", ".join([*taken, *(f"no {key}" for key in sorted(gone))]) or "nothing that matters"
+    notes.append(f"{', '.join(changed)} changed since; taken from the files: {what}")
+    return {key: value for key, value in known.metadata.items() if key not in gone} | taken

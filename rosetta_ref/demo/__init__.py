@@ -21,11 +21,17 @@ from rich.table import Table
 
 from rosetta_ref.archive import Archive
 from rosetta_ref.convert import convert
+from rosetta_ref.convert.source import read_source
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf
+from rosetta_ref.formats.detect import sniff
 
 #: What each step writes, in order, below a temporary directory.
 STEPS = (("GGUF > APR", "model.apr"), ("APR > SafeTensors", "hf"), ("SafeTensors > GGUF", "back.gguf"))
+
+
+class NotGgufError(RosettaError):
+    """The circle begins with a GGUF file."""
 
 
 class EmptyProofError(RosettaError):
@@ -67,15 +73,24 @@ def circle(model: Path, folder: Path) -> tuple[list[dict[str, Any]], Verdict]:
 
     Raises EmptyProofError for a model without tensors or metadata, and whatever a conversion raises.
     """
+    if model.is_dir() or sniff(model) != "gguf":
+        raise NotGgufError("is no GGUF file", file=model)
     reports = []
     source = model
     for title, name in STEPS:
         target = folder / name
         report = convert(source, target, checksums=folder / f"{name}.sums.json")
-        reports.append({"step": title, "sums": len(report.checksums)} | report.to_json())
+        found = {"step": title, "sums": len(report.checksums), "keys": keys_of(model, target)}
+        reports.append(found | report.to_json())
         source = target
     with gguf.read(model) as first, gguf.read(source) as last:
         return reports, judge(first, last)
+
+
+def keys_of(model: Path, target: Path) -> int:
+    """How many metadata keys of a GGUF file are read back from a target as they were, with their types."""
+    with gguf.read(model) as first, read_source(target, sniff(target)) as back:
+        return sum(back.model.metadata.get(key) == value for key, value in first.metadata.items())
 
 
 def judge(first: Archive, last: Archive) -> Verdict:
@@ -145,7 +160,6 @@ def _print_table(model: Path, reports: list[dict[str, Any]], verdict: Verdict, c
 
 def _row(report: dict[str, Any]) -> list[str]:
     actions = report["actions"]
-    keys = report.get("metadata_restored") or report["metadata_keys"]
     return [
         report["step"],
         f"{report['seconds']:.2f}s",
@@ -155,5 +169,5 @@ def _row(report: dict[str, Any]) -> list[str]:
         str(actions.get("restored", 0)),
         f"{report['compared']}/{report['tensors']}",
         str(report["sums"]),
-        f"{keys}/{report['metadata_keys']}",
+        f"{report['keys']}/{report['metadata_keys']}",
     ]

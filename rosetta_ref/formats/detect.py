@@ -49,11 +49,14 @@ def format_of_target(path: str | Path) -> str:
     Raises UnknownTargetError.
     """
     path = Path(path)
-    if path.suffix.lower() in _SUFFIXES and not path.is_dir():
+    if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
-    if path.is_dir() or not path.suffix or not path.suffix[1:].isalpha():
-        return "safetensors"
-    raise UnknownTargetError(f"the suffix {path.suffix!r} says nothing", file=path)
+    # Names end in sizes and versions (SmolLM2-1.7B, v0.1); what begins with a letter is meant as a suffix.
+    unclear = path.suffix[1:2].isalpha() or path.name.startswith((".", "-")) or not path.name
+    if unclear and not path.is_dir():
+        problem = f"the suffix {path.suffix!r} says nothing" if path.suffix else f"{path.name!r} is no name of a model"
+        raise UnknownTargetError(problem, file=path, hint="A directory that is there is taken whatever its name.")
+    return "safetensors"
 
 
 def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
