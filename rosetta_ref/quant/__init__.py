@@ -3,7 +3,7 @@
 Read `block` first (what a type is), then the families.
 """
 
-from rosetta_ref.quant import aprender, kquants, legacy, scalars
+from rosetta_ref.quant import aprender, fewbits, fp4, grid, iq4, kquants, legacy, scalars
 from rosetta_ref.quant.block import BlockType
 
 __all__ = ["BY_ID", "TYPES", "BlockType"]
@@ -60,7 +60,8 @@ AprQ4 - 32 d:f16 | qs:16xu8
 AprQ8 - 0 d:f32 | qs:*xi8
 """
 
-_CODECS = scalars.CODECS | legacy.CODECS | kquants.CODECS | aprender.CODECS
+_FAMILIES = (scalars, legacy, kquants, iq4, grid, fp4, fewbits, aprender)
+_CODECS = {name: pair for family in _FAMILIES for name, pair in family.CODECS.items()}
 
 
 def _type(line: str) -> BlockType:
