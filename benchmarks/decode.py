@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib.util
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +22,13 @@ import numpy as np
 
 from rosetta_ref.quant import TYPES, BlockType
 
-NAMES = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+NAMES = [
+    *("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
+    *("IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"),
+    *("TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0"),
+]
+#: What gguf-py does not decode.
+ALONE = ("Q1_0", "Q2_0")
 SIDES = ("into out=", "allocating", "gguf-py", "ggml")
 
 
@@ -31,8 +38,15 @@ def ordinary(kind: BlockType, elements: int) -> Any:
     data = rng.integers(0, 256, elements // kind.elements * kind.block_bytes, dtype=np.uint8)
     fields = data.view(kind.dtype)
     for name in ("d", "m", "dmin"):
-        if name in (kind.dtype.names or ()):
+        if name in (kind.dtype.names or ()) and kind.name != "NVFP4":
             fields[name] = rng.uniform(0.005, 0.02, fields.size)
+    if kind.name == "NVFP4":
+        fields["d"] = rng.integers(0x08, 0x30, fields["d"].shape)
+    if kind.name == "MXFP4":
+        fields["e"] = rng.integers(115, 122, fields.size)
+    if kind.name == "IQ1_M":  # the four top nibbles make the f16 0x2000 and up, about 0.008
+        fields["scales"] &= 0x0F
+        fields["scales"][:, 7] |= 0x20
     if kind.name == "F16":
         fields["x"] = rng.standard_normal(fields.size)
     if kind.name == "BF16":
@@ -66,11 +80,11 @@ def measure(kind: BlockType, elements: int, turns: int, rows: Callable[[str], An
     data = ordinary(kind, elements)
     blocks, out = kind.blocks(data), np.zeros(elements, np.float32)
     # gguf-py works on 16 rows at a time: rows as long as a model has them, or it is slowed down by the measurement.
-    raw, number = data.reshape(-1, 4096 // kind.elements * kind.block_bytes), gguf.GGMLQuantizationType[kind.name]
+    raw = data.reshape(-1, 4096 // kind.elements * kind.block_bytes)
     sides: list[Callable[[], Any]] = [
         lambda: kind.decode(blocks, out=out),
         lambda: kind.decode(blocks),
-        lambda: gguf.dequantize(raw, number),
+        (lambda: None) if kind.name in ALONE else lambda: gguf.dequantize(raw, gguf.GGMLQuantizationType[kind.name]),
     ]
     if rows is not None:
         row, where = rows(kind.name), (ctypes.c_void_p(data.ctypes.data), ctypes.c_void_p(out.ctypes.data))
@@ -86,12 +100,14 @@ def main() -> None:
     options = parser.parse_args()
     elements, rows = options.elements << 20, ggml_rows()
     print(f"{options.elements} x 2^20 elements, median of {options.turns} turns; GB of float32 a second")
-    print(f"{'type':6}" + "".join(f"{side:>12}" for side in SIDES) + f"{'x gguf-py':>12}{'x ggml':>9}")
+    print(f"{'type':8}" + "".join(f"{side:>12}" for side in SIDES) + f"{'x gguf-py':>12}{'x ggml':>9}")
     for name in options.types:
         taken = measure(TYPES[name], elements, options.turns, rows)
-        speeds = "".join(f"{elements * 4 / t / 1e9:12.2f}" for t in taken) + " " * 12 * (4 - len(taken))
-        beside = f"{taken[3] / taken[0]:9.2f}" if len(taken) > 3 else ""
-        print(f"{name:6}{speeds}{taken[2] / taken[0]:12.2f}{beside}", flush=True)
+        taken = [math.nan if i == 2 and name in ALONE else t for i, t in enumerate(taken)]
+        figures = [elements * 4 / t / 1e9 for t in taken] + [math.nan] * (4 - len(taken))
+        ratios = f"{taken[2] / taken[0]:12.2f}" + (f"{taken[3] / taken[0]:9.2f}" if len(taken) > 3 else "")
+        line = f"{name:8}" + "".join(f"{figure:12.2f}" for figure in figures) + ratios
+        print(line.replace("nan", "  -"), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,21 +37,20 @@ def _decode_tq2_0(blocks: Any, out: Floats) -> None:
     scaled(signed, column(blocks["d"]), out)
 
 
-def _digits(packed: Any, count: int) -> NDArray[np.int8]:
-    """The first `count` ternary digits of bytes of shape (n, k), minus 1, as (n, count, k)."""
-    digits = np.empty((packed.shape[0], count, packed.shape[1]), np.int8)
-    rest = packed.copy()
-    for place in range(count):  # up to 85 of 256 it is a 0, from 171 on a 2
-        np.subtract((rest > 170).view(np.int8), (rest < 86).view(np.int8), out=digits[:, place])
-        rest *= np.uint8(3)
-    return digits
-
-
 def _decode_tq1_0(blocks: Any, out: Floats) -> None:
-    d, qs = column(blocks["d"]), blocks["qs"]
-    scaled(_digits(qs[:, :32], 5).reshape(-1, 160), d, out[:, :160])
-    scaled(_digits(qs[:, 32:], 5).reshape(-1, 80), d, out[:, 160:240])
-    scaled(_digits(blocks["qh"], 4).reshape(-1, 16), d, out[:, 240:])
+    """Digit k of byte i is element 32 k + i for the first 32 bytes, 160 + 16 k + i for the next 16, 240 + 4 k + i in `qh`."""
+    rest = np.zeros((blocks.size, 56), np.uint8)  # whole words
+    rest[:, :48], rest[:, 48:52] = blocks["qs"], blocks["qh"]
+    codes, digit = np.empty((blocks.size, 256), np.int8), np.empty(rest.shape, np.int8)
+    by_words, by_halves, word = codes.view(np.uint64), codes.view(np.uint32), digit.view(np.uint64)
+    for k in range(5):  # up to 85 of 256 the first digit is a 0, from 171 on a 2
+        np.subtract((rest > 170).view(np.int8), (rest < 86).view(np.int8), out=digit)
+        by_words[:, 4 * k : 4 * k + 4] = word[:, :4]
+        by_words[:, 20 + 2 * k : 22 + 2 * k] = word[:, 4:6]
+        if k < 4:
+            by_halves[:, 60 + k] = digit.view(np.uint32)[:, 12]
+        rest *= np.uint8(3)
+    scaled(codes, column(blocks["d"]), out)
 
 
 def _decode_q2_0(blocks: Any, out: Floats) -> None:
