@@ -57,11 +57,14 @@ def decode(number: int, data: bytes, count: int) -> np.ndarray:
     return values
 
 
-def encode(number: int, values: np.ndarray) -> bytes:
-    """Rows of float32, shape (rows, columns), as blocks by `ggml_quantize_chunk`."""
+def encode(number: int, values: np.ndarray, importance: np.ndarray | None = None) -> bytes:
+    """Rows of float32, shape (rows, columns), as blocks by `ggml_quantize_chunk`; `importance` is one weight a column."""
     rows = np.ascontiguousarray(values, np.float32)
     _, elements, size = sizes(number)
     blocks = np.zeros(rows.size // elements * size, np.uint8)
-    done = library().ggml_quantize_chunk(number, rows.ctypes.data, blocks.ctypes.data, 0, *rows.shape, None)
+    weights = None if importance is None else np.ascontiguousarray(importance, np.float32)
+    assert weights is None or weights.shape == rows.shape[1:]
+    matrix = None if weights is None else weights.ctypes.data
+    done = library().ggml_quantize_chunk(number, rows.ctypes.data, blocks.ctypes.data, 0, *rows.shape, matrix)
     assert done == blocks.size
     return blocks.tobytes()

@@ -1,0 +1,80 @@
+"""The encoders of IQ4, FP4, TQ and the one- and two-bit types against `ggml_quantize_chunk`, byte for byte."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from rosetta_ref.quant import TYPES
+from tests.support import data_kinds, ggml
+
+NAMES = ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
+SEEDS = (1, 2, 3)
+SHAPE = (256, 1024)
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="with FMA the C library rounds otherwise"
+)
+
+
+def assert_same_blocks(name: str, values: np.ndarray, importance: np.ndarray | None, what: str) -> int:
+    """Equal bytes; the number of blocks compared."""
+    __tracebackhide__ = True
+    kind = TYPES[name]
+    got = kind.encode(values, importance)
+    assert got.shape == (values.shape[0], values.shape[1] // kind.elements)
+    expected = kind.blocks(ggml.encode(kind.id, values, importance))
+    assert expected.size == got.size > 0
+    rows = [np.ascontiguousarray(x).view(np.uint8).reshape(-1, kind.block_bytes) for x in (got, expected)]
+    wrong = np.flatnonzero((rows[0] != rows[1]).any(axis=1))
+    assert wrong.size == 0, (
+        f"{name}, {what}: {wrong.size} of {got.size} blocks differ, first {wrong[0]}: "
+        f"{got.flat[wrong[0]]} is not {expected[wrong[0]]}"
+    )
+    return got.size
+
+
+@pytest.mark.parametrize("what", data_kinds.KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_encode(name: str, what: str) -> None:
+    """With an importance matrix too: the types that take none must not change with it."""
+    assert len(data_kinds.KINDS) == 17
+    compared = 0
+    for seed in SEEDS:
+        values = data_kinds.values(what, SHAPE, seed)
+        for importance in (None, data_kinds.importance(SHAPE[1], seed)):
+            compared += assert_same_blocks(name, values, importance, f"{what}, seed {seed}")
+    print(f"{name}, {what}: {compared} blocks of {TYPES[name].elements} equal to ggml's")
+    assert compared * TYPES[name].elements == 2 * len(SEEDS) * SHAPE[0] * SHAPE[1]
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(
+    values=arrays.arrays(np.float32, (2, 256), elements=FLOATS),
+    importance=st.none() | arrays.arrays(np.float32, 256, elements=st.floats(0, 2.0**60, width=32)),
+)
+def test_encode_drawn(name: str, values: np.ndarray, importance: np.ndarray | None) -> None:
+    """Anything but NaN: all-equal rows with a few numbers of any size among them, as Hypothesis draws arrays."""
+    assert_same_blocks(name, values, importance, "drawn")
+
+
+@pytest.mark.parametrize("name", ["MXFP4", "NVFP4"])
+def test_every_exponent_and_the_edges_of_every_scale(name: str) -> None:
+    """Powers of two, their neighbours, and numbers around each UE4M3 and the middles between them, as the largest of a block."""
+    exponents = np.exp2(np.arange(-149, 128, dtype=np.float64)).astype(np.float32)
+    small = np.arange(1, 4096, dtype=np.float32) / np.float32(512)
+    steps = np.concatenate([exponents, np.float32(6) * small, np.float32(6) * np.exp2(np.float32(-9)) * small])
+    around = [np.nextafter(steps, np.float32(side) * np.float32(np.inf)) for side in (-1, 1)]
+    largest = np.concatenate([steps, *around, np.float32([0, -0.0, 448 * 6, 256 * 6, 255.9 * 6, np.inf])])
+    fractions = np.linspace(-1, 1, 64, dtype=np.float32)
+    fractions[0::16] = 1
+    with np.errstate(invalid="ignore"):
+        values = np.nan_to_num(largest[:, None] * fractions[None], posinf=np.inf, neginf=-np.inf)
+    assert assert_same_blocks(name, values.astype(np.float32), None, "edges") >= 25_000
