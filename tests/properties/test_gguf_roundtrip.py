@@ -15,19 +15,24 @@ from hypothesis import strategies as st
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import gguf
 from rosetta_ref.quant import TYPES
+from rosetta_ref.strategies.blocks import block_bytes
 from rosetta_ref.strategies.gguf import GGML_TYPES, gguf_archives
+from tests.support import exact
 
 _FOLDER = tempfile.TemporaryDirectory()
 FILE = Path(_FOLDER.name) / "x.gguf"
 
-#: Widths of the fields of a block, from the C structs; types whose fields are all bytes are left out of the table.
+#: Widths of what ggml loads as one number, from its C code.
 WIDTHS = {
     "F32": [4], "F16": [2], "BF16": [2], "F64": [8], "I8": [1], "I16": [2], "I32": [4], "I64": [8],
     "Q4_0": [2] + [1] * 16, "Q4_1": [2, 2] + [1] * 16, "Q5_0": [2, 4] + [1] * 16, "Q5_1": [2, 2, 4] + [1] * 16,
     "Q8_0": [2] + [1] * 32, "Q8_1": [2, 2] + [1] * 32, "Q2_K": [1] * 80 + [2, 2], "Q3_K": [1] * 108 + [2],
     "Q4_K": [2, 2] + [1] * 140, "Q5_K": [2, 2] + [1] * 172, "Q6_K": [1] * 208 + [2], "Q8_K": [4] + [1] * 256 + [2] * 16,
     "IQ4_NL": [2] + [1] * 16, "IQ4_XS": [2, 2] + [1] * 132, "TQ1_0": [1] * 52 + [2], "TQ2_0": [1] * 64 + [2],
-    "MXFP4": [1] * 17, "NVFP4": [1] * 36,
+    "MXFP4": [1] * 17, "NVFP4": [1] * 36, "Q1_0": [2] + [1] * 16, "Q2_0": [2] + [1] * 16,
+    "IQ2_XXS": [2] + ([1] * 4 + [4]) * 8, "IQ2_XS": [2] + [2] * 32 + [1] * 8, "IQ2_S": [2] + [1] * 80,
+    "IQ3_XXS": [2] + [1] * 64 + [4] * 8, "IQ3_S": [2] + [1] * 108, "IQ1_S": [2] + [1] * 32 + [2] * 8,
+    "IQ1_M": [1] * 48 + [2] * 4,
 }  # fmt: skip
 
 
@@ -128,6 +133,28 @@ def built(archive: Archive, order: str, version: int) -> bytes:
         data += bytes(tensor.data) if order == "<" else swapped(tensor)
         data += bytes(-len(data) % alignment)
     return out + bytes(-len(out) % alignment) + data
+
+
+def test_widths_make_a_block_of_every_type() -> None:
+    assert {name: sum(widths) for name, widths in WIDTHS.items()} == {n: TYPES[n].block_bytes for n in GGML_TYPES}
+
+
+@pytest.mark.parametrize("name", list(exact.ORACLES))
+def test_a_big_endian_file_holds_the_numbers_that_a_big_endian_machine_reads(name: str) -> None:
+    """The values by the formula with every load in the file's order: one oracle reads the file's bytes, the package the file."""
+    kind, shape = TYPES[name], (3, 2048)
+    little = Tensor.of("t", kind, shape, block_bytes(kind, 6144 // kind.elements, "random", seed=8))
+    raw = swapped(little)
+    FILE.write_bytes(built(Archive("gguf", {}, {"t": little}), ">", 3))
+    assert FILE.read_bytes().count(raw) == 1
+    expected = exact.values(name, raw, big=True)
+    assert np.count_nonzero(~np.isnan(expected)) > 5000
+    with gguf.read(FILE) as archive:
+        got = archive.tensors["t"].values().reshape(-1)
+    np.testing.assert_array_equal(got, expected)
+    if kind.name not in ("MXFP4", "NVFP4"):
+        with np.errstate(all="ignore"):
+            assert not np.array_equal(exact.values(name, raw), expected, equal_nan=True), "order does not matter here?"
 
 
 @given(gguf_archives(types=tuple(WIDTHS)), st.sampled_from("<>"), st.sampled_from([2, 3]))

@@ -10,7 +10,7 @@ from rosetta_ref.archive import FileMap, Part, Source, Span, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.cursor import Cursor
-from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields
+from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields, loaded_dtype
 from rosetta_ref.formats.gguf.placement import Entry, check_placement
 from rosetta_ref.formats.gguf.values import alignment_of, read_metadata, small_alignment
 from rosetta_ref.quant import BY_ID, BlockType
@@ -150,6 +150,7 @@ def _type(id_: int) -> BlockType:
 
 def _tensor(file: FileMap, entry: Entry, start: int, order: str) -> Tensor:
     source: Source = Span(file, start + entry.offset, entry.nbytes)
-    if order == ">" and has_wide_fields(entry.type.dtype):
-        source = Swapped(source, entry.type.dtype)
+    dtype = loaded_dtype(entry.type)
+    if order == ">" and has_wide_fields(dtype):
+        source = Swapped(source, dtype)
     return Tensor(entry.name, entry.type, entry.shape, source, file.path, start + entry.offset)
