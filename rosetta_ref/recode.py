@@ -13,8 +13,9 @@ import numpy as np
 
 from rosetta_ref.archive import Bytes, Tensor
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.quant import TYPES, BlockType
-from rosetta_ref.quant.block import Floats, NoDecoderError
+from rosetta_ref.quant import TYPES, BlockType, libggml
+from rosetta_ref.quant.block import Encoder, Floats, NoDecoderError
+from rosetta_ref.quant.grid import WHY_NOT
 from rosetta_ref.streaming import byte_of, value_chunks
 
 
@@ -28,22 +29,35 @@ def decoded(tensor: Tensor, name: str = "F32") -> Tensor:
         raise NoDecoderError(
             f"type {tensor.type.name} has no decoder", file=tensor.file, tensor=tensor.name, offset=tensor.offset
         )
-    return _recoded(tensor, TYPES[name])
+    return _recoded(tensor, TYPES[name], TYPES[name].encode)
 
 
 def encoded(tensor: Tensor, name: str) -> Tensor:
     """The tensor's values rounded to another type, lazily.
 
-    Raises NoEncoderError, NoDecoderError, and RaggedRowError where rows are no whole number of blocks.
+    A type without an encoder here (`TYPES[name].encode` is None) is encoded by libggml where that is installed. Raises
+    NoEncoderError, NoDecoderError, and RaggedRowError where rows are no whole number of blocks.
     """
-    if TYPES[name].encode is None:
-        raise NoEncoderError(f"type {name} has no encoder here yet", file=tensor.file, tensor=tensor.name)
-    return decoded(tensor, name)
+    kind = TYPES[name]
+    encoder = kind.encode or (libggml.encoder(kind) if name in WHY_NOT else None)
+    if encoder is None:
+        raise NoEncoderError(
+            f"type {name} has no encoder here" + (f": {WHY_NOT[name]}" if name in WHY_NOT else ""),
+            file=tensor.file,
+            tensor=tensor.name,
+            hint="With llama-cpp-python installed, ggml's own library encodes it." if name in WHY_NOT else None,
+        )
+    if tensor.type.decode is None:
+        return decoded(tensor, name)
+    return _recoded(tensor, kind, encoder)
 
 
-def _recoded(tensor: Tensor, kind: BlockType) -> Tensor:
-    make = _Recoded if kind.elements else _RecodedWhole
-    return Tensor(tensor.name, kind, tensor.shape, make(tensor, kind, kind.nbytes(tensor.shape)), tensor.file)
+def _recoded(tensor: Tensor, kind: BlockType, encoder: Encoder | None) -> Tensor:
+    size = kind.nbytes(tensor.shape)
+    if not kind.elements:
+        return Tensor(tensor.name, kind, tensor.shape, _RecodedWhole(tensor, kind, size), tensor.file)
+    assert encoder is not None
+    return Tensor(tensor.name, kind, tensor.shape, _Recoded(tensor, kind, size, encoder), tensor.file)
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class _Recoded:
     inner: Tensor
     kind: BlockType
     nbytes: int
+    encoder: Encoder
 
     def read(self, start: int, stop: int) -> Bytes:
         size, elements = self.kind.block_bytes, self.kind.elements
@@ -59,8 +74,7 @@ class _Recoded:
         if self.kind.name == "F32":
             made = values.view(np.uint8)
         else:
-            assert self.kind.encode is not None
-            made = np.ascontiguousarray(self.kind.encode(values)).view(np.uint8).reshape(-1)
+            made = np.ascontiguousarray(self.encoder(values)).view(np.uint8).reshape(-1)
         return made[start - first * size : stop - first * size]
 
     def release(self, start: int, stop: int) -> None:

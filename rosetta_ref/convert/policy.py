@@ -56,7 +56,7 @@ def rule_for(kind: BlockType, target: str, row: int, *, apr_native: bool = False
     if target == "safetensors":
         if (kind.id is None and not name.startswith("Apr")) or name == "I16":
             return Rule(Action.CARRIED, name)
-        return Rule(Action.DECODED, float_type) if kind.decode else Rule(Action.REFUSED, name)
+        return Rule(Action.DECODED, float_type)
     if target == "gguf":
         return _into_gguf(kind, row)
     return _into_apr(kind, row, apr_native)
@@ -80,7 +80,7 @@ def _into_apr(kind: BlockType, row: int, native: bool) -> Rule:
     if kind.id is None:
         return Rule(Action.REFUSED, kind.name)
     if native:
-        return Rule(Action.DECODED, "F32") if kind.decode else Rule(Action.REFUSED, kind.name)
+        return Rule(Action.DECODED, "F32")
     return Rule(Action.CARRIED, kind.name)
 
 
@@ -92,13 +92,11 @@ def has_apr_code(kind: BlockType) -> bool:
 def require(rule: Rule, tensor: Tensor, target: str) -> None:
     """Raise RefusedTypeError where the rule refuses."""
     if rule.action is Action.REFUSED:
-        why = (
-            "has no decoder here yet"
-            if target != "gguf" and tensor.type.id is not None
-            else f"has no place in {target}"
-        )
         raise RefusedTypeError(
-            f"type {tensor.type.name} {why}", file=tensor.file, tensor=tensor.name, offset=tensor.offset
+            f"type {tensor.type.name} has no place in {target}",
+            file=tensor.file,
+            tensor=tensor.name,
+            offset=tensor.offset,
         )
 
 

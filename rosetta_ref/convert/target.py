@@ -13,7 +13,7 @@ from rosetta_ref.convert.policy import Action, has_apr_code, require, rule_for
 from rosetta_ref.convert.repack import repacked
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
-from rosetta_ref.quant import TYPES
+from rosetta_ref.quant import TYPES, libggml
 from rosetta_ref.recode import decoded, encoded
 from rosetta_ref.streaming import value_chunks
 
@@ -93,6 +93,9 @@ def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, 
                 made = (repacked if rule.action is Action.REPACKED else decoded)(tensor, rule.type)
                 plan.origins[name] = tensor
         plan.archive.tensors[name] = made
+    foreign = sum(t.type.encode is None and name in plan.origins for name, t in plan.archive.tensors.items())
+    if foreign:
+        plan.notes.append(f"{foreign} tensors were encoded to {wanted} by {libggml.name()}, not by this package")
 
 
 def _require_place(wanted: str, target: str) -> None:

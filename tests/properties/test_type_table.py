@@ -13,6 +13,7 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert.policy import RefusedTypeError, document, rule_for
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.quant import TYPES
+from tests.support import ggml
 
 SHAPE = (3, 512)
 READ = {"gguf": gguf.read, "apr": apr.read, "safetensors": safetensors.read}
@@ -23,7 +24,9 @@ EXPECTED = {
     ("I16",): ("carried", "carried", "decoded F32", "carried"),
     ("Q4_K", "Q6_K"): ("carried", "carried", "carried", "decoded F32"),
     ("Q4_0",): ("carried", "repacked AprQ4", "repacked AprQ4", "decoded F32"),
-    ("Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q5_K", "Q8_K"): ("carried", "carried", "decoded F32", "decoded F32"),
+    ("Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q5_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL",
+     "IQ3_S", "IQ2_S", "IQ4_XS", "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0"): (
+         "carried", "carried", "decoded F32", "decoded F32"),
     ("AprQ4",): ("repacked Q4_0", "carried", "carried", "decoded F32"),
     ("AprQ8",): ("decoded F32", "carried", "carried", "decoded F32"),
     ("U8",): ("refused", "carried", "carried", "carried"),
@@ -44,7 +47,7 @@ def payload(name: str) -> Tensor:
     raw = rng.integers(0, 2 if name == "BOOL" else 120, TYPES[name].nbytes(SHAPE), dtype=np.uint8)
     blocks = raw.view(kind.dtype)
     for field in ("d", "dmin", "m", "s"):
-        if field in kind.dtype.fields:
+        if field in kind.dtype.fields and name != "NVFP4":
             blocks[field] = rng.choice([0.125, -0.25, 0.3], blocks.shape)
     return Tensor.of(name, TYPES[name], SHAPE, raw)
 
@@ -58,15 +61,14 @@ def test_the_document_is_current() -> None:
 
 
 def test_no_type_is_forgotten() -> None:
-    """Types without a decoder are carried, or refused where they would have to be decoded."""
+    """Every type of ggml has a row; the others are SafeTensors' own, without a decoder and refused elsewhere."""
     named = {name for names in EXPECTED for name in names}
-    for name in TYPES.keys() - named:
-        kind = TYPES[name]
-        if kind.id is not None:
-            assert rule_for(kind, "gguf", 512).action == "carried"
-            assert rule_for(kind, "safetensors", 512).action == ("decoded" if kind.decode else "refused")
-        else:
-            assert rule_for(kind, "gguf", 512).action == "refused"
+    rest = TYPES.keys() - named
+    assert rest == {"C64", "F4", "F6_E2M3", "F6_E3M2"}
+    for name in rest:
+        for target in ("gguf", "apr"):
+            assert rule_for(TYPES[name], target, 512).action == "refused"
+    assert all(kind.decode is not None for kind in TYPES.values() if kind.id is not None)
 
 
 @pytest.mark.parametrize(("name", "target", "cell"), CELLS, ids=[f"{n}-{t}" for n, t, _ in CELLS])
@@ -100,11 +102,13 @@ def test_cell(name: str, target: str, cell: str, tmp_path: Path) -> None:
 
 
 def expected_values(name: str, tensor: Tensor) -> np.ndarray:
-    """By gguf-py where it knows the type, else by the formula of the type."""
+    """By gguf-py where it knows the type, else by ggml or the formula of the type."""
     raw = tensor.data.reshape(SHAPE[0], -1) if not name.startswith("Apr") else tensor.data
     if name in ("Q8_K", "Q8_1"):
         blocks = tensor.data.view(TYPES[name].dtype)
         return (blocks["qs"].astype(np.float32) * blocks["d"].astype(np.float32)[:, None]).reshape(SHAPE)
+    if name in ("Q1_0", "Q2_0"):
+        return ggml.decode(TYPES[name].id, tensor.data.tobytes(), SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     if name == "AprQ4":
         blocks = tensor.data.reshape(-1, 18)
         codes = np.stack([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=2).reshape(-1, 32).astype(np.float32) - 8
