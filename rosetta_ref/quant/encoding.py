@@ -1,69 +1,114 @@
-"""The one loop that the encoders of this package's newer families run in: cache-sized pieces, and what is true of all of them.
+"""The one loop that every block encoder runs in: cache-sized pieces, so that a kernel may be written as plain array arithmetic.
 
-A kernel gets the values of some blocks, one row a block, the importance of each (or None), and the blocks to fill. It
-never meets a NaN: **a NaN is encoded as 0 would be**, whatever ggml's search would have made of it.
+A kernel gets some hundreds of blocks' values, shape (blocks, elements), and an array of zeroed blocks to fill in. A weighted
+kernel also gets the importance of each value. Inside, groups are turned to (element, group), see `rounding`.
+
+A NaN counts as 0 in all of them: a block with NaN has the bytes of the same block with 0 in its place, and no scale
+is ever NaN because of it. (What ggml makes of a NaN depends on where in the block it stands.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.quant.block import Blocks, Encoder, Floats, RaggedRowError, layout_dtype
+from rosetta_ref.quant.block import Blocks, Encoder, Floats, RaggedRowError
+from rosetta_ref.quant.table import ROWS, block_dtype
 
-Kernel = Callable[[Floats, Floats | None, Any], None]
+#: Fill in the blocks of values of shape (blocks, elements).
+Kernel = Callable[[Floats, Any], None]
+#: The same with the importance of each value; the last argument is the mean square of the row that each block is part of.
+WeightedKernel = Callable[[Floats, Any, Floats, Floats], None]
 
-#: Elements that one call of a kernel works on.
-_PIECE = 1 << 16
+#: Elements that one call of a kernel works on: enough that NumPy's calls cost little beside the work, little enough for the cache.
+_PIECE = 1 << 17
 
 
 class ImportanceError(RosettaError):
     """An importance matrix has one weight for each column."""
 
 
-def encoder(elements: int, layout: str, kernel: Kernel) -> Encoder:
-    """An encoder made of a kernel: float32 of shape (..., n * elements) to blocks of shape (..., n)."""
-    dtype = layout_dtype(layout)
+def encoder(name: str, kernel: Kernel, weighted: WeightedKernel | None = None) -> Encoder:
+    """An encoder made of kernels: float32 of shape (..., n * elements) to blocks of shape (..., n).
+
+    With `importance`, one weight per column, the weighted kernel is used, where the type has one.
+    """
+    elements, dtype = ROWS[name][1], block_dtype(name)
 
     def encode(values: Any, importance: Any = None) -> Blocks:
         x = np.ascontiguousarray(values, np.float32)
-        columns = x.shape[-1] if x.ndim else 1
+        columns = x.shape[-1]
         if columns % elements:
-            raise RaggedRowError(f"a row of {columns} elements is not a whole number of blocks of {elements}")
-        weights = None if importance is None else _rows(importance, columns, elements)
-        rows, step = x.reshape(-1, elements), max(_PIECE // elements, 1)
-        made = np.zeros(rows.shape[0], dtype)
+            raise RaggedRowError(f"a row of {columns} elements is not a whole number of {name} blocks of {elements}")
+        made = np.zeros((*x.shape[:-1], columns // elements), dtype)
         with np.errstate(all="ignore"):
-            for first in range(0, made.size, step):
-                piece = slice(first, first + step)
-                kernel(_numbers(rows[piece]), _of_blocks(weights, first, made[piece].size), made[piece])
-        return made.reshape(*x.shape[:-1], columns // elements)
+            if importance is None or weighted is None:
+                for values_, blocks in _pieces(x.reshape(-1, elements), made.reshape(-1)):
+                    kernel(values_, blocks)
+            else:
+                _encode_weighted(x, _weights(importance, columns), made.reshape(-1), weighted)
+        return made
 
     return encode
 
 
-def _rows(importance: Any, columns: int, elements: int) -> Floats:
-    weights = np.ascontiguousarray(importance, np.float32)
+def _pieces(rows: Floats, made: Any) -> Iterator[tuple[Floats, Any]]:
+    step = max(_PIECE // rows.shape[1], 1)
+    for first in range(0, made.size, step):
+        yield numbers(rows[first : first + step]), made[first : first + step]
+
+
+def _weights(importance: Any, columns: int) -> Floats:
+    weights = np.asarray(importance, np.float32)
     if weights.shape != (columns,):
-        raise ImportanceError(f"an importance of shape {weights.shape} is not one weight for each of {columns} columns")
-    return weights.reshape(-1, elements)
+        raise ImportanceError(f"{columns} columns need {columns} weights, not an array of shape {weights.shape}")
+    return numbers(weights)
 
 
-def _of_blocks(weights: Floats | None, first: int, count: int) -> Floats | None:
-    """The weights of `count` blocks from block `first` on, counted over all rows."""
-    return None if weights is None else weights[np.arange(first, first + count) % weights.shape[0]]
+def _encode_weighted(x: Floats, weights: Floats, made: Any, kernel: WeightedKernel) -> None:
+    """Piece by piece of each row, since each block of a row has weights of its own."""
+    columns = x.shape[-1]
+    per_row = columns // (x.size // made.size) if made.size else 1
+    elements = columns // per_row
+    rows = max(_PIECE // columns, 1)
+    for first in range(0, made.size // per_row, rows):
+        some = numbers(x.reshape(-1, columns)[first : first + rows])
+        blocks = made[first * per_row : (first + rows) * per_row]
+        mean = np.repeat(mean_square(some), per_row)
+        each = np.broadcast_to(weights, some.shape).reshape(-1, elements)
+        step = _PIECE // elements
+        for i in range(0, blocks.size, step):
+            piece = slice(i, i + step)
+            kernel(some.reshape(-1, elements)[piece], blocks[piece], each[piece], mean[piece])
 
 
-def half(x: Floats) -> Any:
-    """Rounded to f16; a NaN becomes the plain one of its sign, as C makes it."""
-    halves = x.astype(np.float16)
-    nan = np.isnan(x)
-    return np.where(nan, np.copysign(np.float16(np.nan), halves), halves) if nan.any() else halves
+def numbers(x: Floats) -> Floats:
+    """The same with 0 in the place of each NaN."""
+    if not x.size or not np.isnan(np.max(x)):
+        return x
+    without: Floats = np.where(np.isnan(x), np.float32(0), x)
+    return without
 
 
-def _numbers(rows: Floats) -> Floats:
-    nan = np.isnan(rows)
-    return np.where(nan, np.float32(0), rows) if nan.any() else rows
+def mean_square(rows: Floats) -> Floats:
+    """The mean of the squares of each row, added up from the first element to the last."""
+    sums: Floats = np.add.accumulate(rows * rows, axis=1)[:, -1]
+    return sums / np.float32(rows.shape[1])
+
+
+def groups(x: Floats, size: int) -> Floats:
+    """Rows cut into groups of `size` elements, as a new array (element, group)."""
+    return np.array(x.reshape(-1, size).T, order="C")
+
+
+def by_block(of_groups: Floats, blocks: int) -> Floats:
+    """One number a group, as (group of the block, block)."""
+    return np.ascontiguousarray(of_groups.reshape(blocks, -1).T)
+
+
+def ungrouped(codes: Any, elements: int) -> Any:
+    """Codes of shape (element, group) as bytes of shape (block, element)."""
+    return np.ascontiguousarray(codes.astype(np.uint8).T).reshape(-1, elements)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
-from rosetta_ref.quant.encoding import encoder, half
+from rosetta_ref.quant.encoding import encoder
 from rosetta_ref.quant.kernel import column, decoder, each, scaled, shifted, words
 from rosetta_ref.quant.rounding import half_away, inverse, total
 
@@ -81,40 +81,40 @@ def _fractions(digits: NDArray[np.int32]) -> NDArray[np.uint8]:
     return (((number & 255) * 256 + 242) // 243).astype(np.uint8)
 
 
-def _encode_tq1_0(rows: Floats, importance: Floats | None, blocks: Any) -> None:
+def _encode_tq1_0(rows: Floats, blocks: Any) -> None:
     d, whole = _rounded(rows, unfit=0)
     digits = whole + 1
     last = np.zeros((digits.shape[0], 5, 4), np.int32)
     last[:, :4] = digits[:, 240:].reshape(-1, 4, 4)
-    blocks["d"] = half(d)
+    blocks["d"] = d
     blocks["qs"][:, :32] = _fractions(digits[:, :160].reshape(-1, 5, 32))
     blocks["qs"][:, 32:] = _fractions(digits[:, 160:240].reshape(-1, 5, 16))
     blocks["qh"] = _fractions(last)
 
 
-def _encode_tq2_0(rows: Floats, importance: Floats | None, blocks: Any) -> None:
+def _encode_tq2_0(rows: Floats, blocks: Any) -> None:
     d, whole = _rounded(rows, unfit=0)
     codes = (whole + 1 & 3).astype(np.uint8).reshape(-1, 2, 4, 32)
-    blocks["d"] = half(d)
+    blocks["d"] = d
     blocks["qs"] = (codes[:, :, 0] | codes[:, :, 1] << 2 | codes[:, :, 2] << 4 | codes[:, :, 3] << 6).reshape(-1, 64)
 
 
-def _encode_q2_0(rows: Floats, importance: Floats | None, blocks: Any) -> None:
+def _encode_q2_0(rows: Floats, blocks: Any) -> None:
     d, whole = _rounded(rows, unfit=-1)
     codes = np.clip(whole + 1, 0, 3).astype(np.uint8).reshape(-1, 16, 4)
-    blocks["d"] = half(d)
+    blocks["d"] = d
     blocks["qs"] = codes[:, :, 0] | codes[:, :, 1] << 2 | codes[:, :, 2] << 4 | codes[:, :, 3] << 6
 
 
-def _encode_q1_0(rows: Floats, importance: Floats | None, blocks: Any) -> None:
-    blocks["d"] = half(total(np.ascontiguousarray(np.abs(rows).T)) / np.float32(128))
+def _encode_q1_0(rows: Floats, blocks: Any) -> None:
+    blocks["d"] = total(np.ascontiguousarray(np.abs(rows).T)) / np.float32(128)
     blocks["qs"] = np.packbits(rows >= 0, axis=1, bitorder="little")
 
 
 #: name: (decode, encode)
 CODECS: dict[str, tuple[Decoder, Encoder]] = {
-    "TQ1_0": (decoder(256, _decode_tq1_0), encoder(256, "qs:48xu8 | qh:4xu8 | d:f16", _encode_tq1_0)),
-    "TQ2_0": (decoder(256, _decode_tq2_0), encoder(256, "qs:64xu8 | d:f16", _encode_tq2_0)),
-    "Q1_0": (decoder(128, _decode_q1_0), encoder(128, "d:f16 | qs:16xu8", _encode_q1_0)),
-    "Q2_0": (decoder(64, _decode_q2_0), encoder(64, "d:f16 | qs:16xu8", _encode_q2_0)),
+    "TQ1_0": (decoder(256, _decode_tq1_0), encoder("TQ1_0", _encode_tq1_0)),
+    "TQ2_0": (decoder(256, _decode_tq2_0), encoder("TQ2_0", _encode_tq2_0)),
+    "Q1_0": (decoder(128, _decode_q1_0), encoder("Q1_0", _encode_q1_0)),
+    "Q2_0": (decoder(64, _decode_q2_0), encoder("Q2_0", _encode_q2_0)),
 }

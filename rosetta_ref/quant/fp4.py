@@ -61,7 +61,7 @@ def _nearest(x: Floats, scale: Floats) -> NDArray[np.uint8]:
     return codes
 
 
-def _encode_mxfp4(rows: Floats, importance: Floats | None, blocks: Any) -> None:
+def _encode_mxfp4(rows: Floats, blocks: Any) -> None:
     blocks["e"] = _exponents(np.max(np.abs(rows), axis=1))
     blocks["qs"] = packed_halves(_nearest(rows, np.take(E8M0, blocks["e"])[:, None]))
 
@@ -77,7 +77,7 @@ def _exponents(largest: Floats) -> NDArray[np.uint8]:
     return np.where(usable, np.where(usable, logarithm, 0).astype(np.int32) + 125, 0).astype(np.uint8)
 
 
-def _encode_nvfp4(rows: Floats, importance: Floats | None, blocks: Any) -> None:
+def _encode_nvfp4(rows: Floats, blocks: Any) -> None:
     x = rows.reshape(-1, 4, 16)
     blocks["d"] = to_ue4m3(np.max(np.abs(x), axis=2) / np.float32(6))
     blocks["qs"] = packed_halves(_nearest(x, np.take(UE4M3, blocks["d"])[:, :, None])).reshape(-1, 32)
@@ -95,6 +95,6 @@ def to_ue4m3(x: Floats) -> NDArray[np.uint8]:
 
 #: name: (decode, encode)
 CODECS: dict[str, tuple[Decoder, Encoder]] = {
-    "MXFP4": (decoder(32, _decode_mxfp4), encoder(32, "e:u8 | qs:16xu8", _encode_mxfp4)),
-    "NVFP4": (decoder(64, _decode_nvfp4), encoder(64, "d:4xu8 | qs:32xu8", _encode_nvfp4)),
+    "MXFP4": (decoder(32, _decode_mxfp4), encoder("MXFP4", _encode_mxfp4)),
+    "NVFP4": (decoder(64, _decode_nvfp4), encoder("NVFP4", _encode_nvfp4)),
 }

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rosetta_ref.quant.block import Decoder, Floats
 from rosetta_ref.quant.kernel import Words, column, decoder, scaled
 
-_SEARCH = "the best codes are what ggml's search in a graph of grid neighbours finds, and that search is not written here"
+_SEARCH = "its codes are what ggml's search among the neighbours in the grid finds, and that search is not written here"
 _SORT = _SEARCH + "; its outcome depends on how the C library sorts equal numbers"
 
 #: Why a type has no encoder.
@@ -43,7 +43,8 @@ def grid(name: str) -> NDArray[np.int8]:
     size, _, levels = head.partition(":")
     digits = rest.partition("\n\n")[0].replace("\n", "").encode("ascii")
     codes = np.frombuffer(digits, np.uint8) - np.uint8(ord("0"))
-    return np.array(levels.split(), np.int8)[codes].reshape(int(size.split()[1]), -1)
+    entries: NDArray[np.int8] = np.array(levels.split(), np.int8)[codes]
+    return entries.reshape(int(size.split()[1]), -1)
 
 
 @cache
@@ -53,18 +54,23 @@ def _patterns(name: str) -> Any:
     return entries.view(f"<u{entries.shape[1]}")[:, 0]
 
 
+def _words(eights: Any) -> Words:
+    """Rows of eight bytes, a word each."""
+    return np.ascontiguousarray(eights).view(np.uint64).reshape(-1)
+
+
 @cache
 def _shifted_patterns() -> Words:
     """IQ1's grid in eighths: 8 x pattern + 1, and from 2048 on 8 x pattern - 1."""
     eighths = grid("IQ1_S") * np.int8(8)
-    return np.concatenate([eighths + np.int8(1), eighths - np.int8(1)]).view("<u8")[:, 0]
+    return _words(np.concatenate([eighths + np.int8(1), eighths - np.int8(1)]))
 
 
 @cache
 def _negated() -> Words:
     """For each byte of signs a word with 0xFF where the element is negative."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-    return (bits * np.uint8(255)).view("<u8")[:, 0]
+    return _words(bits * np.uint8(255))
 
 
 @cache
@@ -72,7 +78,7 @@ def _negated_even() -> Words:
     """The same for the seven signs that are stored where their number is even: the eighth makes it so."""
     seven = np.arange(128)
     odd = np.array([i.bit_count() & 1 for i in range(128)])
-    return _negated()[seven | odd << 7]
+    return np.take(_negated(), seven | odd << 7)
 
 
 def _at(table: Any, index: Any) -> Any:
@@ -98,12 +104,12 @@ def _nibbles(packed: Any) -> Any:
 
 def _fine(scales: Any, step: float) -> Floats:
     """(s + 1/2) x step."""
-    return (scales.astype(np.float32) + np.float32(0.5)) * np.float32(step)
+    return (np.asarray(scales, np.float32) + np.float32(0.5)) * np.float32(step)
 
 
 def _odd(scales: Any) -> Floats:
     """2s + 1."""
-    return scales.astype(np.float32) * np.float32(2) + np.float32(1)
+    return np.asarray(scales, np.float32) * np.float32(2) + np.float32(1)
 
 
 _SEVENS = np.array([0, 7, 14, 21], np.uint32)

@@ -1,11 +1,13 @@
 """ggml's IQ4_NL and IQ4_XS: four-bit codes for sixteen levels that lie closer together near zero.
 
 Read IQ4_NL first: as Q4_0, 32 elements with one f16 scale, but a code stands for one of `LEVELS`. IQ4_XS is 8 such groups under
-one f16 scale d, each with a 6-bit scale s of its own: value = d (s - 32) level. Decoding is exact but for nothing.
+one f16 scale d, each with a 6-bit scale s of its own: value = d (s - 32) level. Every product is
+exact in float32.
 
 Encoding is a search, `_search`. The element of largest magnitude asks for a scale that gives it the lowest level, -127; 15
 scales around that one are tried. With each the group is rounded, and its best scale for those codes follows by weighted
-least squares. The one with the smallest error stays; the codes are then made anew with the scale as it is stored.
+least squares. The one with the smallest error stays; the codes are then made anew, with its scale before it is rounded to f16. The
+weight of an element is its square, or with an importance matrix what `_importance` makes of it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
-from rosetta_ref.quant.encoding import encoder, half
+from rosetta_ref.quant.encoding import encoder, groups
 from rosetta_ref.quant.kernel import column, decoder, scaled
 from rosetta_ref.quant.levels import Levels, halves, packed_halves
 from rosetta_ref.quant.rounding import inverse, nearest_int, total
@@ -96,41 +98,47 @@ def _search(x: Floats, weights: Floats) -> Floats:
     return np.where(np.abs(largest) < _NOTHING, np.float32(0), scale)
 
 
-def _weights(x: Floats, importance: Floats | None) -> Floats:
-    """How much each element of blocks counts, shape (elements, n): its square, or what the matrix makes of it."""
+def _importance(x: Floats, weights: Floats) -> Floats:
+    """How much each element counts with an importance matrix; rows are blocks."""
     squares = x * x
-    if importance is None:
-        return squares
-    spread = total(squares) * np.float32(2 / x.shape[0])
-    return importance.T * np.sqrt(spread + squares)
+    spread = total(np.ascontiguousarray(squares.T)) * np.float32(2 / x.shape[1])
+    return weights * np.sqrt(column(spread) + squares)
 
 
-def _groups(columns: Floats, count: int) -> Floats:
-    """Blocks of shape (count x 32, n) as groups of shape (32, n x count), the groups of a block side by side."""
-    return np.ascontiguousarray(columns.reshape(count, 32, -1).transpose(1, 2, 0)).reshape(32, -1)
+def _fill_iq4_nl(x: Floats, blocks: Any, weights: Floats) -> None:
+    scale = _search(groups(x, 32), groups(weights, 32))
+    blocks["d"] = scale
+    blocks["qs"] = packed_halves(_nearest(x * column(inverse(scale))))
 
 
-def _encode_iq4_nl(rows: Floats, importance: Floats | None, blocks: Any) -> None:
-    x = np.ascontiguousarray(rows.T)
-    scale = _search(x, _weights(x, importance))
-    blocks["d"] = half(scale)
-    blocks["qs"] = packed_halves(_nearest(rows * column(inverse(scale))))
-
-
-def _encode_iq4_xs(rows: Floats, importance: Floats | None, blocks: Any) -> None:
-    x = np.ascontiguousarray(rows.T)
-    found = _search(_groups(x, 8), _groups(_weights(x, importance), 8)).reshape(-1, 8)
+def _fill_iq4_xs(x: Floats, blocks: Any, weights: Floats) -> None:
+    found = _search(groups(x, 32), groups(weights, 32)).reshape(-1, 8)
     d = -_largest(found) / np.float32(32)
-    scales = np.clip(nearest_int(inverse(d)[:, None] * found), -32, 31)
-    factor = inverse(d[:, None] * scales.astype(np.float32))
-    codes = _nearest(rows.reshape(-1, 8, 32) * factor[:, :, None])
+    scales = np.clip(nearest_int(column(inverse(d)) * found), -32, 31)
+    factor = inverse(column(d) * scales.astype(np.float32))
+    codes = _nearest(x.reshape(-1, 8, 32) * factor[:, :, None])
     stored = (scales + 32).astype(np.uint8)
-    blocks["d"] = half(d)
+    top = (stored >> 4).astype(np.uint16) << np.arange(0, 16, 2, dtype=np.uint16)
+    blocks["d"] = d
     blocks["scales_l"] = stored[:, 0::2] & 15 | (stored[:, 1::2] & 15) << 4
-    blocks["scales_h"] = np.bitwise_or.reduce(
-        (stored >> 4).astype(np.uint16) << np.arange(0, 16, 2, dtype=np.uint16), axis=1
-    )
+    blocks["scales_h"] = np.bitwise_or.reduce(top, axis=1)
     blocks["qs"] = packed_halves(codes).reshape(-1, 128)
+
+
+def _encode_iq4_nl(x: Floats, blocks: Any) -> None:
+    _fill_iq4_nl(x, blocks, x * x)
+
+
+def _encode_iq4_nl_weighted(x: Floats, blocks: Any, weights: Floats, mean: Floats) -> None:
+    _fill_iq4_nl(x, blocks, _importance(x, weights))
+
+
+def _encode_iq4_xs(x: Floats, blocks: Any) -> None:
+    _fill_iq4_xs(x, blocks, x * x)
+
+
+def _encode_iq4_xs_weighted(x: Floats, blocks: Any, weights: Floats, mean: Floats) -> None:
+    _fill_iq4_xs(x, blocks, _importance(x, weights))
 
 
 def _largest(scales: Floats) -> Floats:
@@ -142,9 +150,6 @@ def _largest(scales: Floats) -> Floats:
 
 #: name: (decode, encode)
 CODECS: dict[str, tuple[Decoder, Encoder]] = {
-    "IQ4_NL": (decoder(32, _decode_iq4_nl), encoder(32, "d:f16 | qs:16xu8", _encode_iq4_nl)),
-    "IQ4_XS": (
-        decoder(256, _decode_iq4_xs),
-        encoder(256, "d:f16 | scales_h:u16 | scales_l:4xu8 | qs:128xu8", _encode_iq4_xs),
-    ),
+    "IQ4_NL": (decoder(32, _decode_iq4_nl), encoder("IQ4_NL", _encode_iq4_nl, _encode_iq4_nl_weighted)),
+    "IQ4_XS": (decoder(256, _decode_iq4_xs), encoder("IQ4_XS", _encode_iq4_xs, _encode_iq4_xs_weighted)),
 }

@@ -51,21 +51,19 @@ def to_int(values: Floats) -> Integers:
     return np.where(inside, whole, np.int32(-(2**31)))
 
 
-def total(terms: Floats, out: Floats | None = None) -> Floats:
+def total(terms: Floats) -> Floats:
     """The sum of each group, from its first element to its last."""
     if terms.shape[1] > 1:
-        return np.add.reduce(terms, axis=0, out=out)
-    single = np.add.accumulate(terms, axis=0)[-1]  # one column is contiguous, and NumPy would add it pairwise
-    if out is None:
-        return single
-    out[:] = single
-    return out
+        return np.add.reduce(terms, axis=0)
+    single: Floats = np.add.accumulate(terms, axis=0)[-1]  # one column is contiguous, and NumPy would add it pairwise
+    return single
 
 
 def extreme(x: Floats) -> Floats:
     """In each group the first element of largest magnitude, with its sign; +0 where there is none. NaN is passed over."""
-    high, low = np.fmax.reduce(x, axis=0, initial=np.float32(0)), np.fmin.reduce(x, axis=0, initial=np.float32(0))
-    found = np.where(high > -low, high, low)
+    high: Floats = np.fmax.reduce(x, axis=0, initial=np.float32(0))
+    low: Floats = np.fmin.reduce(x, axis=0, initial=np.float32(0))
+    found: Floats = np.where(high > -low, high, low)
     tie = np.flatnonzero((high == -low) & (high > 0))
     if tie.size:
         tied = x[:, tie]
@@ -75,7 +73,7 @@ def extreme(x: Floats) -> Floats:
     return found
 
 
-def smallest(x: Floats, start: float = np.inf) -> Floats:
+def smallest(x: Floats, start: Any = np.inf) -> Floats:
     """In each group the first of the smallest elements, which tells +0 from -0; NaN is passed over."""
     low: Floats = np.fmin.reduce(x, axis=0, initial=np.float32(start))
     zero = np.flatnonzero(low == 0)

@@ -58,13 +58,21 @@ def decode(number: int, data: bytes, count: int) -> np.ndarray:
 
 
 def encode(number: int, values: np.ndarray, importance: np.ndarray | None = None) -> bytes:
-    """Rows of float32, shape (rows, columns), as blocks by `ggml_quantize_chunk`; `importance` is one weight a column."""
+    """Rows of float32, shape (rows, columns), as blocks: by `ggml_quantize_chunk`, or where that aborts, by `quantize_row_*_ref`."""
     rows = np.ascontiguousarray(values, np.float32)
-    _, elements, size = sizes(number)
+    name, elements, size = sizes(number)
     blocks = np.zeros(rows.size // elements * size, np.uint8)
-    weights = None if importance is None else np.ascontiguousarray(importance, np.float32)
-    assert weights is None or weights.shape == rows.shape[1:]
-    matrix = None if weights is None else weights.ctypes.data
-    done = library().ggml_quantize_chunk(number, rows.ctypes.data, blocks.ctypes.data, 0, *rows.shape, matrix)
+    if name in ("q8_1", "q8_K"):
+        assert importance is None
+        row = getattr(library(), f"quantize_row_{name}_ref")
+        row(ctypes.c_void_p(rows.ctypes.data), ctypes.c_void_p(blocks.ctypes.data), ctypes.c_int64(rows.size))
+        return blocks.tobytes()
+    matrix = None
+    if importance is not None:
+        assert importance.shape == (rows.shape[1],)
+        matrix = np.ascontiguousarray(importance, np.float32)
+    done = library().ggml_quantize_chunk(
+        number, rows.ctypes.data, blocks.ctypes.data, 0, *rows.shape, None if matrix is None else matrix.ctypes.data
+    )
     assert done == blocks.size
     return blocks.tobytes()

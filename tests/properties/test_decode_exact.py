@@ -1,0 +1,58 @@
+"""Every decoder against the exact value of each element, rounded once to float32 (tests/support/exact.py), bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosetta_ref.quant import BY_ID, TYPES
+from rosetta_ref.quant.block import BlockType
+from rosetta_ref.strategies.blocks import blocks
+from tests.support import exact, sweeps
+
+NAMES = tuple(exact.ORACLES)
+
+
+def assert_decoded(kind: BlockType, data: bytes) -> None:
+    __tracebackhide__ = True
+    got = kind.decode(kind.blocks(data))
+    sweeps.assert_same_values(kind, got, exact.values(kind.name, data), judge="the exact value")
+
+
+def test_no_type_is_forgotten() -> None:
+    blocks_of_ggml = {kind.name for kind in BY_ID.values() if not kind.is_scalar} | {"F16", "BF16"}
+    assert blocks_of_ggml == set(NAMES)
+    assert len(NAMES) == 29
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sweep_over_words_is_whole(name: str) -> None:
+    size = TYPES[name].block_bytes
+    words = np.frombuffer(sweeps.every_word(TYPES[name]), np.uint8).reshape(65536, size)[:, : size // 2 * 2]
+    counts = [np.unique(column).size for column in words.copy().view("<u2").T]
+    assert counts == [65536] * (size // 2)
+
+
+@pytest.mark.parametrize("sweep", list(sweeps.SWEEPS))
+@pytest.mark.parametrize("name", NAMES)
+def test_sweep(name: str, sweep: str) -> None:
+    data = sweeps.SWEEPS[sweep](TYPES[name])
+    assert len(data) // TYPES[name].block_bytes * TYPES[name].elements >= 65536
+    assert_decoded(TYPES[name], data)
+
+
+@pytest.mark.parametrize("name", ["Q4_K", "Q5_K"])
+def test_every_pair_of_six_bit_scale_and_minimum_at_every_place(name: str) -> None:
+    assert_decoded(TYPES[name], sweeps.every_six_bit_pair(TYPES[name]))
+
+
+def test_every_scale_of_iq1_m() -> None:
+    assert_decoded(TYPES["IQ1_M"], sweeps.every_scale_of_iq1_m())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+def test_drawn_blocks(name: str, data: st.DataObject) -> None:
+    assert_decoded(TYPES[name], data.draw(blocks(name)).tobytes())
