@@ -9,8 +9,12 @@ import pytest
 from rosetta_ref.quant import BY_ID, TYPES
 from rosetta_ref.strategies.blocks import PATTERNS, block_bytes
 
-#: What gguf-py decodes and this package too.
-SHARED = ("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+#: What gguf-py decodes: all but Q8_1, Q8_K, Q1_0 and Q2_0.
+SHARED = (
+    *("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
+    *("IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"),
+    *("TQ1_0", "TQ2_0", "MXFP4", "NVFP4"),
+)
 COUNT = 3000
 
 
