@@ -84,7 +84,7 @@ def _encode_nvfp4(rows: Floats, blocks: Any) -> None:
 
 
 def to_ue4m3(x: Floats) -> NDArray[np.uint8]:
-    """Numbers >= 0 as UE4M3: halves go up, and only the bit below the mantissa is asked; what gets to 256 becomes 448."""
+    """The nearest UE4M3 of numbers >= 0; halves go up. What is below 2^-6 stays below, and what gets to 256 becomes 448."""
     limited = np.minimum(x, np.float32(448))
     bits = limited.view(np.int32)
     rounded = (bits >> 20) + (bits >> 19 & 1) - (120 << 3)  # exponent and mantissa in one number, the bias 127 made 7

@@ -99,6 +99,23 @@ def test_q1_0_keeps_signs_and_the_mean(x: np.ndarray) -> None:
     assert (np.signbit(got) == (x < 0)).all()
 
 
+#: The UE4M3 numbers below 256, and the middles between them; the codes are their places.
+UE4M3 = np.array([i * 2.0**-9 for i in range(8)] + [(8 + i % 8) * 2.0 ** (i // 8 - 10) for i in range(8, 120)])
+
+
+@given(largest=st.floats(0, 4000, width=32) | st.sampled_from([float(6 * x) for x in (UE4M3[1:] + UE4M3[:-1]) / 2]))
+def test_nvfp4_takes_the_nearest_scale_for_a_sixth_of_the_largest_magnitude(largest: float) -> None:
+    """Halves go up. Two exceptions: below 2^-6 it is one of the first eight, and what gets to 256 becomes 448 (0x7E)."""
+    x = np.float32([0, -largest, largest / 2, *[0] * 13] * 4)
+    wanted = float(np.float32(largest) / np.float32(6))
+    code = int((wanted >= (UE4M3[1:] + UE4M3[:-1]) / 2).sum())
+    if wanted < 2.0**-6:
+        code = min(code, 7)
+    if wanted >= 248:  # the middle between 240 and 256
+        code = 0x7E
+    assert TYPES["NVFP4"].encode(x)["d"].tolist() == [[code] * 4]
+
+
 def standing(name: str, count: int) -> np.ndarray:
     """Blocks that an encoder could have written: the largest code is used, spare codes and bits are not."""
     kind, rng = TYPES[name], np.random.default_rng(6)
