@@ -31,7 +31,7 @@ def nearest_int(values: Any) -> Integers:
     >>> nearest_int(np.float32([0.5, 1.5, -2.6, np.inf, np.nan])).tolist()
     [0, 2, -3, -4194304, 0]
     """
-    bits = np.add(values, _MAGIC, dtype=np.float32).view(np.int32)
+    bits: Integers = np.add(values, _MAGIC, dtype=np.float32).view(np.int32)
     bits &= 0x7FFFFF
     bits -= 0x400000
     return bits
@@ -54,9 +54,10 @@ def to_int(values: Floats) -> Integers:
 def total(terms: Floats) -> Floats:
     """The sum of each group, from its first element to its last."""
     if terms.shape[1] > 1:
-        return np.add.reduce(terms, axis=0)
-    single: Floats = np.add.accumulate(terms, axis=0)[-1]  # one column is contiguous, and NumPy would add it pairwise
-    return single
+        sums: Floats = np.add.reduce(terms, axis=0)
+    else:  # one column is contiguous, and NumPy would add it pairwise
+        sums = np.add.accumulate(terms, axis=0)[-1]
+    return sums
 
 
 def extreme(x: Floats) -> Floats:
