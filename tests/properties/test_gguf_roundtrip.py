@@ -151,6 +151,7 @@ def test_a_big_endian_file_holds_the_numbers_that_a_big_endian_machine_reads(nam
     assert np.count_nonzero(~np.isnan(expected)) > 5000
     with gguf.read(FILE) as archive:
         got = archive.tensors["t"].values().reshape(-1)
+        assert archive.tensors["t"].data.tobytes() == little.data.tobytes()
     np.testing.assert_array_equal(got, expected)
     if kind.name not in ("MXFP4", "NVFP4"):
         with np.errstate(all="ignore"):
