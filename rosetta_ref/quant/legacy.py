@@ -2,6 +2,9 @@
 
 Nibbles come in halves: element j is the low nibble of byte j and element j + 16 the high one. In the 5-bit types bit j of
 `qh` is the fifth bit of element j.
+
+Encoding is plain rounding to the scale that the extremes of the block ask for. With an importance matrix it is another algorithm:
+the searches of the K types (`rosetta_ref.quant.search`), weighted. Q8_0 takes a matrix and does not use it.
 """
 
 from __future__ import annotations
@@ -10,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.quant.block import Blocks, Decoder, Encoder, Floats, layout_dtype
+from rosetta_ref.quant import search
+from rosetta_ref.quant.block import Decoder, Encoder, Floats
+from rosetta_ref.quant.encoding import Kernel, WeightedKernel, encoder, groups, ungrouped
 from rosetta_ref.quant.kernel import column, decoder, nibbles, scaled, words
+from rosetta_ref.quant.rounding import extreme, half_away, inverse, smallest, to_int
 
 
 def _codes(blocks: Any) -> Any:
@@ -57,104 +63,102 @@ def _decode_q8(blocks: Any, out: Floats) -> None:
     scaled(blocks["qs"], column(blocks["d"]), out)
 
 
-def _rows(values: Any) -> Floats:
-    return np.ascontiguousarray(values, np.float32).reshape(-1, 32)
+def _truncated(scaled: Floats) -> Any:
+    """C's conversion of a float to int8 by way of an integer."""
+    return to_int(scaled).astype(np.int8)
 
 
-def _inverse(d: Floats) -> Floats:
-    """1 / d where d is not 0, else 0: the code is taken before d is rounded to f16."""
-    with np.errstate(divide="ignore"):
-        return np.where(d != 0, np.float32(1) / d, np.float32(0)).astype(np.float32)
+def _packed(codes: Any) -> Any:
+    """Elements 0..15 to low nibbles, 16..31 to high ones; of the low ones all eight bits are stored, as ggml does."""
+    return codes[:, :16] | codes[:, 16:] << 4
 
 
-def _truncated(scaled: Floats, top: int) -> Any:
-    """C's conversion of a float to int8, then the clip from above."""
-    return np.minimum(np.nan_to_num(scaled, nan=0.0).astype(np.int32).astype(np.int8), np.int8(top)).astype(np.uint8)
+def _store(blocks: Any, codes: Any) -> None:
+    """Fill in `qs`, and `qh` where the type has one, from codes of shape (n, 32)."""
+    if "qh" in blocks.dtype.names:
+        blocks["qh"] = np.packbits(codes >> 4 & 1, axis=1, bitorder="little").view("<u4")[:, 0]
+        codes = codes & 15
+    blocks["qs"] = _packed(codes)
 
 
-def _pack(codes: Any) -> Any:
-    return (codes[:, :16] & 0x0F) | ((codes[:, 16:] & 0x0F) << 4)
+# --- plain rounding --------------------------------------------------------------------------------------------------------
 
 
-def _blocks(layout: str, values: Any, **fields: Any) -> Blocks:
-    shape = np.shape(values)
-    made = np.zeros(np.size(values) // 32, layout_dtype(layout))
-    for name, field in fields.items():
-        made[name] = field
-    return made.reshape(*shape[:-1], shape[-1] // 32) if len(shape) > 1 else made
+def _symmetric(half: int) -> Kernel:
+    """Q4_0 and Q5_0: the first element of largest magnitude gets the code 0 (value -half)."""
+
+    def kernel(x: Floats, blocks: Any) -> None:
+        d = extreme(x.T) / np.float32(-half)
+        scaled = x * inverse(d)[:, None]
+        scaled += np.float32(half + 0.5)
+        blocks["d"] = d
+        _store(blocks, np.minimum(_truncated(scaled), np.int8(2 * half - 1)).view(np.uint8))
+
+    return kernel
 
 
-def _symmetric(values: Any, half: int) -> tuple[Floats, Any]:
-    """Scale and codes of Q4_0 and Q5_0: the first element of largest magnitude gets the code 0 (value -half)."""
-    x = _rows(values)
-    first = np.argmax(np.where(np.isnan(x), np.float32(0), np.abs(x)), axis=1)
-    extreme = np.take_along_axis(x, first[:, None], axis=1)
-    extreme = np.where(np.abs(extreme) > 0, extreme, np.float32(0))
-    d = extreme / np.float32(-half)
-    scaled = x * _inverse(d) + np.float32(half + 0.5)
-    return d[:, 0], _truncated(scaled, 2 * half - 1)
+def _affine(top: int) -> Kernel:
+    """Q4_1 and Q5_1: the smallest element gets the code 0, the largest `top`."""
+
+    def kernel(x: Floats, blocks: Any) -> None:
+        limit = np.finfo(np.float32).max  # C starts from it, so that Inf is no minimum
+        low, high = smallest(x.T, limit), np.fmax.reduce(x, axis=1, initial=-limit)
+        d = (high - low) / np.float32(top) + np.float32(0)  # never -0
+        scaled = x - low[:, None]
+        scaled *= inverse(d)[:, None]
+        scaled += np.float32(0.5)
+        blocks["d"], blocks["m"] = d, low
+        codes = _truncated(scaled)
+        _store(blocks, (codes if top > 15 else np.minimum(codes, np.int8(top))).view(np.uint8))
+
+    return kernel
 
 
-def _affine(values: Any, top: int) -> tuple[Floats, Floats, Any]:
-    """Scale, minimum and codes of Q4_1 and Q5_1."""
-    x = _rows(values)
-    low, high = np.fmin.reduce(x, axis=1), np.fmax.reduce(x, axis=1)
-    d = (high - low) / np.float32(top)
-    scaled = (x - low[:, None]) * _inverse(d)[:, None] + np.float32(0.5)
-    return d, low, scaled
+def _eight_bits(x: Floats, blocks: Any) -> None:
+    """Q8_0 and Q8_1: the largest magnitude gets the code 127; half away from zero. `s` is the sum of all values."""
+    d = np.max(np.abs(x), axis=1) / np.float32(127)
+    codes = _truncated(half_away(x * inverse(d)[:, None]))
+    blocks["d"], blocks["qs"] = d, codes
+    if "s" in blocks.dtype.names:
+        blocks["s"] = codes.sum(axis=1, dtype=np.int32).astype(np.float32) * d
 
 
-def encode_q4_0(values: Any, importance: Any = None) -> Blocks:
-    """Round to Q4_0 as ggml does; `importance` is not used by the plain rounding."""
-    with np.errstate(all="ignore"):
-        d, codes = _symmetric(values, 8)
-        return _blocks("d:f16 | qs:16xu8", values, d=d, qs=_pack(codes))
+# --- with an importance matrix ---------------------------------------------------------------------------------------------
 
 
-def encode_q4_1(values: Any, importance: Any = None) -> Blocks:
-    """Round to Q4_1 as ggml does."""
-    with np.errstate(all="ignore"):
-        d, low, scaled = _affine(values, 15)
-        return _blocks("d:f16 | m:f16 | qs:16xu8", values, d=d, m=low, qs=_pack(_truncated(scaled, 15)))
+def _weights(group: Floats, importance: Floats, mean: Floats) -> Floats:
+    """Importance x root of (mean square of the row + square)."""
+    weights = groups(importance, 32)
+    weights *= np.sqrt(mean + group * group)
+    return weights
 
 
-def _qh(codes: Any) -> Any:
-    return np.packbits((codes >> 4) & 1, axis=1, bitorder="little").view("<u4")[:, 0]
+def _symmetric_weighted(half: int) -> WeightedKernel:
+    def kernel(x: Floats, blocks: Any, importance: Floats, mean: Floats) -> None:
+        group = groups(x, 32)
+        found = search.symmetric(group, _weights(group, importance, mean), half)
+        blocks["d"] = found.scale
+        _store(blocks, ungrouped(found.stored(group), 32))
+
+    return kernel
 
 
-def encode_q5_0(values: Any, importance: Any = None) -> Blocks:
-    """Round to Q5_0 as ggml does."""
-    with np.errstate(all="ignore"):
-        d, codes = _symmetric(values, 16)
-        return _blocks("d:f16 | qh:u32 | qs:16xu8", values, d=d, qh=_qh(codes), qs=_pack(codes))
+def _affine_weighted(top: int) -> WeightedKernel:
+    def kernel(x: Floats, blocks: Any, importance: Floats, mean: Floats) -> None:
+        group = groups(x, 32)
+        found = search.affine(group, _weights(group, importance, mean), top, search.trials(-0.9, 0.05, 37, top))
+        blocks["d"], blocks["m"] = found.scale, found.low
+        _store(blocks, ungrouped(found.codes(group), 32))
 
-
-def encode_q5_1(values: Any, importance: Any = None) -> Blocks:
-    """Round to Q5_1 as ggml does: the codes are truncated to a byte, not clipped."""
-    with np.errstate(all="ignore"):
-        d, low, scaled = _affine(values, 31)
-        codes = np.nan_to_num(scaled, nan=0.0).astype(np.int32).astype(np.uint8)
-        return _blocks("d:f16 | m:f16 | qh:u32 | qs:16xu8", values, d=d, m=low, qh=_qh(codes), qs=_pack(codes))
-
-
-def encode_q8_0(values: Any, importance: Any = None) -> Blocks:
-    """Round to Q8_0 as ggml does: half away from zero."""
-    with np.errstate(all="ignore"):
-        x = _rows(values)
-        d = np.fmax.reduce(np.abs(x), axis=1, initial=np.float32(0)) / np.float32(127)
-        scaled = x * _inverse(d)[:, None]
-        whole = np.trunc(scaled)
-        away = np.where(np.abs(scaled - whole) >= 0.5, np.copysign(np.float32(1), scaled), np.float32(0))
-        codes = np.nan_to_num(whole + away, nan=0.0).astype(np.int32).astype(np.int8)
-        return _blocks("d:f16 | qs:32xi8", values, d=d, qs=codes)
+    return kernel
 
 
 #: name: (decode, encode)
-CODECS: dict[str, tuple[Decoder, Encoder | None]] = {
-    "Q4_0": (decoder(32, _decode_q4_0), encode_q4_0),
-    "Q4_1": (decoder(32, _decode_q4_1), encode_q4_1),
-    "Q5_0": (decoder(32, _decode_q5_0), encode_q5_0),
-    "Q5_1": (decoder(32, _decode_q5_1), encode_q5_1),
-    "Q8_0": (decoder(32, _decode_q8), encode_q8_0),
-    "Q8_1": (decoder(32, _decode_q8), None),
+CODECS: dict[str, tuple[Decoder, Encoder]] = {
+    "Q4_0": (decoder(32, _decode_q4_0), encoder("Q4_0", _symmetric(8), _symmetric_weighted(8))),
+    "Q4_1": (decoder(32, _decode_q4_1), encoder("Q4_1", _affine(15), _affine_weighted(15))),
+    "Q5_0": (decoder(32, _decode_q5_0), encoder("Q5_0", _symmetric(16), _symmetric_weighted(16))),
+    "Q5_1": (decoder(32, _decode_q5_1), encoder("Q5_1", _affine(31), _affine_weighted(31))),
+    "Q8_0": (decoder(32, _decode_q8), encoder("Q8_0", _eight_bits)),
+    "Q8_1": (decoder(32, _decode_q8), encoder("Q8_1", _eight_bits)),
 }

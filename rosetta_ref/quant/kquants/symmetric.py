@@ -1,0 +1,137 @@
+"""The K types with a scale alone, for groups of 16: Q6_K, then Q3_K; and Q8_K, which has one scale for all 256.
+
+Encoding one super-block of Q6_K and Q3_K: a search gives each group's best scale, as a float with a sign (the element of largest
+magnitude gets the code furthest from zero, and codes reach further down than up); the scale of largest magnitude becomes
+-128 (-32) in the same way; and the codes are rounded once more with what is stored. With an importance matrix Q3_K searches for the
+scales' scale too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref.quant import search
+from rosetta_ref.quant.block import Decoder, Encoder, Floats
+from rosetta_ref.quant.encoding import by_block, encoder, groups, ungrouped
+from rosetta_ref.quant.kernel import column, decoder, each, nibbles, scaled, shifted, words
+from rosetta_ref.quant.kquants.packing import (
+    packed_bit_plane,
+    packed_six_bit_scales,
+    packed_two_bit_planes,
+    six_bit_scales,
+    two_bit_planes,
+)
+from rosetta_ref.quant.rounding import Integers, extreme, nearest_int, total
+
+# --- decoding --------------------------------------------------------------------------------------------------------------
+
+
+def _decode_q6_k(blocks: Any, out: Floats) -> None:
+    """Two halves of four groups of 32: groups 0, 1 in the low nibbles of `ql`, 2, 3 in the high ones, top bits in `qh`."""
+    codes = np.empty((blocks.size, 2, 2, 2, 4), np.uint64)  # block, half, low or high nibble, group of the two, word
+    nibbles(words(blocks["ql"]).reshape(-1, 2, 2, 4), low=codes[:, :, 0], high=codes[:, :, 1])
+    groups, tops = codes.reshape(-1, 2, 4, 4), words(blocks["qh"]).reshape(-1, 2, 4)
+    for group in range(4):  # bits 2g and 2g + 1 of byte i are bits 4 and 5 of element i of group g
+        groups[:, :, group] |= shifted(tops, 4 - 2 * group) & each(0x30)
+    signed = codes.view(np.int8).reshape(-1)
+    signed -= np.int8(32)
+    scales = column(blocks["d"]) * blocks["scales"]
+    scaled(signed.reshape(-1, 16, 16), scales[:, :, None], out.reshape(-1, 16, 16))
+
+
+def _decode_q3_k(blocks: Any, out: Floats) -> None:
+    codes, mask = two_bit_planes(blocks["qs"]), words(blocks["hmask"]).reshape(-1, 4)
+    for group in range(8):  # bit g of byte i of hmask: clear means 4 less, for element i of group g
+        codes[:, group] |= shifted(mask, 2 - group) & each(0x04)
+    signed = codes.view(np.int8).reshape(-1)
+    signed -= np.int8(4)
+    scales = column(blocks["d"]) * six_bit_scales(blocks["scales"])
+    scaled(signed.reshape(-1, 16, 16), scales[:, :, None], out.reshape(-1, 16, 16))
+
+
+def _decode_q8_k(blocks: Any, out: Floats) -> None:
+    scaled(blocks["qs"], column(blocks["d"]), out)
+
+
+# --- encoding --------------------------------------------------------------------------------------------------------------
+
+
+def _codes(group: Floats, d: Floats, scales: Any, half: int) -> tuple[Integers, Any]:
+    """The stored codes of x / scale, with the scales of shape (n, 16) that are stored, and where that scale is 0."""
+    scale = (d.astype(np.float16).astype(np.float32)[:, None] * scales).reshape(-1)
+    return np.clip(nearest_int(group / scale), -half, half - 1) + np.int32(half), scale == 0
+
+
+def _encode_q6_k(x: Floats, blocks: Any, importance: Floats | None = None, mean: Floats | None = None) -> None:
+    """Weights are the importance itself, or the squares."""
+    group = groups(x, 16)
+    weights = group * group if importance is None else groups(importance, 16)
+    found = search.symmetric(group, weights, 32)
+    of_block = by_block(found.scale, x.shape[0])
+    largest = extreme(of_block)
+    factor = np.float32(-128) / largest
+    d = np.float32(1) / factor
+    scales = np.minimum(nearest_int(factor * of_block), 127).astype(np.int8).T
+    codes, unscaled = _codes(group, d, scales, 32)
+    if unscaled.any():
+        np.copyto(codes, found.stored(group), where=unscaled)
+    stored = ungrouped(codes, 256)
+    quarters = stored.reshape(-1, 2, 2, 2, 32)  # block, half, low or high nibble, group of the two, element
+    blocks["d"], blocks["scales"] = d, scales
+    blocks["ql"] = (quarters[:, :, 0] & 15 | quarters[:, :, 1] << 4).reshape(-1, 128)
+    blocks["qh"] = packed_two_bit_planes(stored >> 4)
+    blocks[np.abs(largest) < search.NOTHING] = np.zeros((), blocks.dtype)
+
+
+def _encode_q3_k(x: Floats, blocks: Any) -> None:
+    group = groups(x, 16)
+    scale, codes = search.descended(group, 4)
+    of_block = by_block(scale, x.shape[0])
+    largest = extreme(of_block)
+    factor = np.float32(-32) / largest
+    steps = np.clip(nearest_int(factor * of_block).astype(np.int8), -32, 31) + np.int8(32)
+    some = largest != 0
+    _store_q3_k(blocks, group, np.where(some, np.float32(1) / factor, np.float32(0)), np.where(some, steps, 0).T, codes)
+
+
+def _encode_q3_k_weighted(x: Floats, blocks: Any, importance: Floats, mean: Floats) -> None:
+    """Weights are importance x root of (twice the block's mean square + square); of a scale, the sum of its group."""
+    group = groups(x, 16)
+    block_mean = np.float32(2) * np.add.accumulate(x * x, axis=1)[:, -1] / np.float32(256)
+    weights = groups(importance, 16)
+    weights *= np.sqrt(np.repeat(block_mean, 16) + group * group)
+    found = search.symmetric(group, weights, 4)
+    of_block, of_group = (by_block(a, x.shape[0]) for a in (found.scale, total(weights)))
+    of_scales = search.symmetric(of_block, of_group, 32)
+    _store_q3_k(blocks, group, of_scales.scale, of_scales.stored(of_block).T, found.stored(group))
+
+
+def _store_q3_k(blocks: Any, group: Floats, d: Floats, steps: Any, searched: Integers) -> None:
+    """Fill in the fields from scales plus 32, of shape (n, 16), and the codes of the search, which stay where the scale is 0."""
+    steps = np.ascontiguousarray(steps.astype(np.uint8))
+    codes, unscaled = _codes(group, d, steps.view(np.int8) - np.int8(32), 4)
+    np.copyto(codes, searched, where=unscaled)
+    stored = ungrouped(codes, 256)
+    blocks["d"], blocks["scales"] = d, packed_six_bit_scales(steps)
+    blocks["hmask"], blocks["qs"] = packed_bit_plane(stored >> 2), packed_two_bit_planes(stored)
+
+
+def _encode_q8_k(x: Floats, blocks: Any) -> None:
+    """The element of largest magnitude gets the code -127. Of a block of zeros the sums are 0 (ggml leaves them as they were)."""
+    largest = extreme(x.T)
+    factor = np.float32(-127) / largest
+    codes = nearest_int(x * factor[:, None]).astype(np.int8)
+    codes[largest == 0] = 0
+    blocks["d"], blocks["qs"] = np.where(largest != 0, np.float32(1) / factor, np.float32(0)), codes
+    # Sums of small integers are exact in float32, in any order, and a product of matrices is NumPy's fastest way to them.
+    blocks["bsums"] = codes.reshape(-1, 16, 16).astype(np.float32) @ np.ones(16, np.float32)
+
+
+#: name: (decode, encode)
+CODECS: dict[str, tuple[Decoder, Encoder]] = {
+    "Q6_K": (decoder(256, _decode_q6_k), encoder("Q6_K", _encode_q6_k, _encode_q6_k)),
+    "Q3_K": (decoder(256, _decode_q3_k), encoder("Q3_K", _encode_q3_k, _encode_q3_k_weighted)),
+    "Q8_K": (decoder(256, _decode_q8_k), encoder("Q8_K", _encode_q8_k)),
+}
