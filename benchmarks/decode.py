@@ -54,13 +54,20 @@ def ordinary(kind: BlockType, elements: int) -> Any:
     return data
 
 
-def ggml_rows() -> Callable[[str], Any] | None:
-    """`dequantize_row_*` of the library inside llama-cpp-python, where that is installed."""
+def ggml_library() -> Any:
+    """The library inside llama-cpp-python that holds the block types; None where that is not installed."""
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.origin is None:
         return None
     found = sorted((Path(spec.origin).parent / "lib").glob("libggml-base.*"), key=lambda path: len(path.name))
-    library = ctypes.CDLL(str(found[0]))
+    return ctypes.CDLL(str(found[0]))
+
+
+def ggml_rows() -> Callable[[str], Any] | None:
+    """`dequantize_row_*` of that library."""
+    library = ggml_library()
+    if library is None:
+        return None
     names = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}
     return lambda name: getattr(library, names.get(name) or f"dequantize_row_{name.lower().replace('_k', '_K')}")
 
