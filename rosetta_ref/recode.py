@@ -6,7 +6,7 @@ model streams through whatever its size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,10 @@ class NoEncoderError(RosettaError):
     """Values are only rounded to types with an encoder."""
 
 
+class ImportanceShapeError(RosettaError):
+    """An importance matrix has one weight for each column of each expert."""
+
+
 def decoded(tensor: Tensor, name: str = "F32") -> Tensor:
     """The tensor's values as F32, F16 or BF16, lazily. Raises NoDecoderError for a type that cannot be decoded."""
     if tensor.type.decode is None:
@@ -32,11 +36,12 @@ def decoded(tensor: Tensor, name: str = "F32") -> Tensor:
     return _recoded(tensor, TYPES[name], TYPES[name].encode)
 
 
-def encoded(tensor: Tensor, name: str) -> Tensor:
+def encoded(tensor: Tensor, name: str, importance: Floats | None = None) -> Tensor:
     """The tensor's values rounded to another type, lazily.
 
-    A type without an encoder here (`TYPES[name].encode` is None) is encoded by libggml where that is installed. Raises
-    NoEncoderError, NoDecoderError, and RaggedRowError where rows are no whole number of blocks.
+    `importance` is a weight for each column, of shape (experts, columns): the first dimension of a 3-D tensor is its experts,
+    and any other tensor has one. A type without an encoder here (`TYPES[name].encode` is None) is encoded by libggml where that
+    is installed. Raises NoEncoderError, NoDecoderError, and RaggedRowError where rows are no whole number of blocks.
     """
     kind = TYPES[name]
     encoder = kind.encode or (libggml.encoder(kind) if name in WHY_NOT else None)
@@ -49,7 +54,13 @@ def encoded(tensor: Tensor, name: str) -> Tensor:
         )
     if tensor.type.decode is None:
         return decoded(tensor, name)
-    return _recoded(tensor, kind, encoder)
+    made = _recoded(tensor, kind, encoder)
+    if importance is None or kind.is_scalar or not kind.elements:
+        return made
+    expected = (tensor.shape[0] if len(tensor.shape) > 2 else 1, tensor.shape[-1])
+    if importance.shape != expected:
+        raise ImportanceShapeError(f"{list(importance.shape)}, expected {list(expected)}", tensor=tensor.name)
+    return replace(made, source=_RecodedRows(tensor, kind, made.nbytes, importance, encoder))
 
 
 def _recoded(tensor: Tensor, kind: BlockType, encoder: Encoder | None) -> Tensor:
@@ -82,6 +93,49 @@ class _Recoded:
         first, last = start // size * elements, min(-(-stop // size) * elements, self.inner.count)
         if last > first:
             self.inner.source.release(*_span(self.inner, first, last))
+
+
+@dataclass(frozen=True)
+class _RecodedRows:
+    """Weighted blocks: an encoder that is given weights looks at all of a row (Q4_0 takes its mean square), so rows are made whole.
+
+    The weights belong to columns and to an expert, so the rows of two experts never go to the encoder together.
+    """
+
+    inner: Tensor
+    kind: BlockType
+    nbytes: int
+    importance: Floats
+    encoder: Encoder
+
+    def read(self, start: int, stop: int) -> Bytes:
+        size = self._row_bytes
+        first, last = start // size, -(-min(stop, self.nbytes) // size)
+        rows = self.inner.count // self.inner.shape[-1] // len(self.importance)
+        pieces = [np.empty(0, np.uint8)]
+        while first < last:
+            expert = first // rows
+            after = min(last, (expert + 1) * rows)
+            pieces.append(self._encoded(first, after, self.importance[expert]))
+            first = after
+        made = pieces[1] if len(pieces) == 2 else np.concatenate(pieces)
+        skipped = start // size * size
+        return made[start - skipped : stop - skipped]
+
+    def release(self, start: int, stop: int) -> None:
+        columns, size = self.inner.shape[-1], self._row_bytes
+        first, last = start // size * columns, min(-(-stop // size) * columns, self.inner.count)
+        if last > first:
+            self.inner.source.release(*_span(self.inner, first, last))
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.kind.nbytes((self.inner.shape[-1],))
+
+    def _encoded(self, first: int, last: int, weights: Floats) -> Bytes:
+        columns = self.inner.shape[-1]
+        values = _values(self.inner, first * columns, last * columns).reshape(-1, columns)
+        return np.ascontiguousarray(self.encoder(values, weights)).view(np.uint8).reshape(-1)
 
 
 @dataclass(frozen=True)

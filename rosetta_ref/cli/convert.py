@@ -37,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dtype", choices=("exact", "f32", "f16", "bf16"), default="exact",
                         help="what decoded tensors become in SafeTensors (default: the first type that loses nothing)")  # fmt: skip
-    parser.add_argument(
-        "--type", metavar="TYPE", help="re-encode float tensors to this type (q8_0, q4_0, ...), into GGUF or APR"
-    )
+    parser.add_argument("--type", metavar="TYPE",
+                        help="re-encode float tensors as llama.cpp's mix of that name (q4_k_m, q8_0, ...)")  # fmt: skip
+    parser.add_argument("--pure", action="store_true", help="all of them to the one type, without the mix's exceptions")
+    parser.add_argument("--imatrix", type=Path, metavar="FILE",
+                        help="weigh columns by this importance matrix, a GGUF file of llama-imatrix")  # fmt: skip
     parser.add_argument("--no-keep-blocks", dest="keep_blocks", action="store_false",
                         help="do not keep the original blocks and metadata in rosetta/ beside SafeTensors weights")  # fmt: skip
     parser.add_argument("--no-extra-keys", dest="extra_keys", action="store_false",

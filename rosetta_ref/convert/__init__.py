@@ -1,8 +1,9 @@
 """The six pairs, by way of the canonical (GGUF-shaped) model; atomic, checked, with checksums.
 
 Read `policy` (what happens to each type), `source` (any file to the canonical model), `target` (the model to what is
-written), `writing` and `check` (what is verified before anything gets its name), `staging` (all or nothing). `kept`, `restore` and
-`extras` hold what one format has no place for while a model lives in another.
+written), `writing` and `check` (what is verified before anything gets its name), `staging` (all or nothing). `encoding` and
+`imatrix` are what `--type` asks for. `kept`, `restore` and `extras` hold what one format has no place for while a model lives in
+another.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from rosetta_ref.architectures.names import architecture_of_metadata
 from rosetta_ref.archive import Archive
 from rosetta_ref.convert import staging
 from rosetta_ref.convert.check import Sums
+from rosetta_ref.convert.encoding import Encoding, OptionError, encoding_of
 from rosetta_ref.convert.extras import PREFIX
 from rosetta_ref.convert.manifest import Manifest
 from rosetta_ref.convert.policy import Action
 from rosetta_ref.convert.report import ProgressLike, Report
 from rosetta_ref.convert.source import Source, read_source
-from rosetta_ref.convert.target import OptionError, Plan, plan_apr, plan_gguf, plan_safetensors, type_of
+from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetensors
 from rosetta_ref.convert.writing import planned_names, write_and_check
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import format_of_target, sniff
@@ -42,7 +44,9 @@ class Options:
     """What a conversion may be told.
 
     dtype: what decoded tensors become in SafeTensors: exact (the first of BF16, F16, F32 that holds every value), f32, f16, bf16.
-    type: re-encode float tensors to this block type, into GGUF or APR.
+    type: re-encode float tensors as this mix of llama.cpp's (Q4_K_M), or to this block type, into GGUF or APR.
+    pure: without the exceptions that a mix makes.
+    imatrix: the importance matrix that the encoders weigh columns with, a GGUF file of llama-imatrix.
     keep_blocks: keep original blocks and metadata in `rosetta/` beside Hugging Face weights.
     extra_keys: carry what the target has no place for under `rosetta.*` keys.
     apr_native: decode the types that APR has no code for.
@@ -55,6 +59,8 @@ class Options:
 
     dtype: str = "exact"
     type: str | None = None
+    pure: bool = False
+    imatrix: str | Path | None = None
     keep_blocks: bool = True
     extra_keys: bool = True
     apr_native: bool = False
@@ -76,6 +82,7 @@ def convert(src: str | Path, dst: str | Path, *, progress: ProgressLike | None =
     source_path, target = Path(src), Path(dst)
     report = Report(source_path, target, sniff(source_path), format_of_target(target))
     _refuse_early(report, chosen)
+    wanted = encoding_of(chosen.type, pure=chosen.pure, imatrix=chosen.imatrix)
     with read_source(
         source_path,
         report.source_format,
@@ -83,7 +90,7 @@ def convert(src: str | Path, dst: str | Path, *, progress: ProgressLike | None =
         keep_names=chosen.keep_names,
         extra_keys=chosen.extra_keys,
     ) as source:
-        plan = _plan(source, report, chosen)
+        plan = _plan(source, report, chosen, wanted)
         manifest = _claim(report, source, plan, chosen)
         with staging.staged(target) as folder, _named_by_target(folder, target), manifest:
             sums, report.nbytes = write_and_check(
@@ -151,11 +158,10 @@ def _claim(report: Report, source: Source, plan: Plan, options: Options) -> Mani
     return Manifest(options.checksums, taken=taken, force=options.force)
 
 
-def _plan(source: Source, report: Report, options: Options) -> Plan:
+def _plan(source: Source, report: Report, options: Options, wanted: Encoding | None) -> Plan:
     model, target = source.model, report.target
     if not options.keep_names and report.source_format != report.target_format:
         _require_whole(model)
-    wanted = None if options.type is None else type_of(options.type)
     if report.target_format == "gguf":
         return plan_gguf(model, wanted=wanted)
     if report.target_format == "apr":

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from rosetta_ref.architectures import aprender, huggingface, mixes
+from rosetta_ref.architectures import aprender, huggingface
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import extras
+from rosetta_ref.convert.encoding import Encoding, OptionError
 from rosetta_ref.convert.exact import exact_type, survives
 from rosetta_ref.convert.policy import Action, has_apr_code, require, rule_for
 from rosetta_ref.convert.repack import repacked
-from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
-from rosetta_ref.quant import TYPES, libggml
-from rosetta_ref.recode import decoded, encoded
+from rosetta_ref.quant import TYPES, BlockType, libggml
+from rosetta_ref.recode import decoded
 from rosetta_ref.streaming import value_chunks
 
 _DTYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
 _FLOATS = ("F32", "F16", "BF16", "F64")
-
-
-class OptionError(RosettaError):
-    """An option has one of its values, and goes with the target."""
 
 
 @dataclass
@@ -45,14 +41,14 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_gguf(model: Archive, *, wanted: str | None) -> Plan:
+def plan_gguf(model: Archive, *, wanted: Encoding | None) -> Plan:
     """Every type that ggml knows is carried."""
     plan = Plan(Archive("gguf", dict(model.metadata), {}, model.path))
     _recode_all(plan, model, "gguf", wanted=wanted)
     return plan
 
 
-def plan_apr(model: Archive, *, wanted: str | None, native: bool, keep_names: bool, extra_keys: bool) -> Plan:
+def plan_apr(model: Archive, *, wanted: Encoding | None, native: bool, keep_names: bool, extra_keys: bool) -> Plan:
     """Types without a code of APR's are carried as bytes, or decoded with `native`."""
     shaped = Archive("gguf", dict(model.metadata), {}, model.path)
     plan = Plan(shaped)
@@ -70,14 +66,18 @@ def plan_apr(model: Archive, *, wanted: str | None, native: bool, keep_names: bo
     return plan
 
 
-def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, native: bool = False) -> None:
+def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: Encoding | None, native: bool = False) -> None:
+    kinds: dict[str, str] = {}
     if wanted is not None:
-        _require_place(wanted, target)
-        plan.archive.metadata.update(mixes.metadata_for(wanted, plan.archive.metadata))
+        _require_place(TYPES[wanted.mix.type], target)
+        kinds = wanted.types(model)
+        for kind in sorted({kind for name, kind in kinds.items() if kind != model.tensors[name].type.name}):
+            _require_place(TYPES[kind], target)
+        plan.archive.metadata = wanted.metadata(plan.archive.metadata)
     for name, tensor in model.tensors.items():
-        kind = mixes.encoded_type(tensor, wanted) if wanted is not None else tensor.type.name
-        if kind != tensor.type.name:
-            made = encoded(tensor, kind)
+        kind = kinds.get(name, tensor.type.name)
+        if wanted is not None and kind != tensor.type.name:
+            made = wanted.encoded(tensor, kind)
             rule = rule_for(made.type, target, 0)
             if rule.action is Action.REPACKED:
                 made = repacked(made, rule.type)
@@ -95,16 +95,16 @@ def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: str | None, 
         plan.archive.tensors[name] = made
     foreign = sum(t.type.encode is None and name in plan.origins for name, t in plan.archive.tensors.items())
     if foreign:
-        plan.notes.append(f"{foreign} tensors were encoded to {wanted} by {libggml.name()}, not by this package")
+        plan.notes.append(f"{foreign} tensors were encoded by {libggml.name()}, not by this package")
+    plan.notes += wanted.notes() if wanted is not None else []
 
 
-def _require_place(wanted: str, target: str) -> None:
+def _require_place(kind: BlockType, target: str) -> None:
     """Raise OptionError where no tensor of a model may become that type, whatever the encoder makes of one."""
-    kind = TYPES[wanted]
-    integer = kind.is_scalar and wanted not in _FLOATS
+    integer = kind.is_scalar and kind.name not in _FLOATS
     if integer or (target == "gguf" and kind.id is None):
         why = "would round weights to integers" if integer else f"has no place in {target}"
-        raise OptionError(f"--type {wanted} {why}")
+        raise OptionError(f"--type: {kind.name} {why}")
 
 
 def plan_safetensors(
@@ -195,11 +195,3 @@ def _restorable(tensor: Tensor, kind: str) -> bool:
     if tensor.type.name != "F32" or kind not in ("F16", "BF16"):
         return False
     return all(survives(values, kind) for _, values in value_chunks(tensor))
-
-
-def type_of(name: str) -> str:
-    """The exact name of a type given in any case. Raises OptionError for an unknown one."""
-    for known in TYPES:
-        if known.lower() == name.lower():
-            return known
-    raise OptionError(f"--type {name} is not a type", hint=f"Known: {', '.join(TYPES)}.")

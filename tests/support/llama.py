@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +20,16 @@ import llama_cpp.llama_cpp as c
 import numpy as np
 from numpy.typing import NDArray
 
-#: The file types of `llama_model_quantize`.
+#: The file types of `llama_model_quantize`, by their names in llama-quantize; llama.h has the numbers.
 FILE_TYPES = {
-    "F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7, "Q2_K": 10, "Q3_K_M": 12, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18,
-    "IQ4_NL": 25, "IQ3_S": 26, "IQ4_XS": 30, "BF16": 32, "TQ2_0": 37, "MXFP4": 38,
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
+    "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "IQ2_XXS": 19, "IQ2_XS": 20,
+    "Q2_K_S": 21, "IQ3_XS": 22, "IQ3_XXS": 23, "IQ1_S": 24, "IQ4_NL": 25, "IQ3_S": 26, "IQ3_M": 27, "IQ2_S": 28,
+    "IQ2_M": 29, "IQ4_XS": 30, "IQ1_M": 31, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37, "MXFP4_MOE": 38, "Q1_0": 40, "Q2_0": 41,
 }  # fmt: skip
 GGML_F32 = 0
 FLASH_ATTENTION_OFF = 0
+OVERRIDE_INT, OVERRIDE_TEXT = 0, 3
 
 
 class LlamaError(AssertionError):
@@ -179,12 +182,40 @@ def logits(path: str | Path, tokens: Sequence[int]) -> NDArray[np.float32]:
         return model.logits(tokens)
 
 
-def quantize(source: str | Path, target: str | Path, file_type: str) -> None:
-    """Write `source` anew as one of FILE_TYPES; a source that is itself quantised is decoded first."""
+def quantize(
+    source: str | Path,
+    target: str | Path,
+    file_type: str,
+    *,
+    pure: bool = False,
+    imatrix: Mapping[str, NDArray[np.float32]] | None = None,
+    overrides: Mapping[str, str | int] | None = None,
+) -> None:
+    """Write `source` anew as one of FILE_TYPES; a source that is itself quantised is decoded first.
+
+    `imatrix` has the weights of a matrix by its name, `overrides` the keys that are added.
+    """
     params = c.llama_model_quantize_default_params()
     params.ftype = FILE_TYPES[file_type]
     params.allow_requantize = True
     params.nthread = 2
+    params.pure = pure
+    weights = {name.encode(): np.ascontiguousarray(values, np.float32) for name, values in (imatrix or {}).items()}
+    entries = (c.llama_model_imatrix_data * (len(weights) + 1))()
+    for entry, (name, values) in zip(entries, weights.items(), strict=False):
+        entry.name, entry.size = name, values.size
+        entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    if imatrix is not None:
+        params.imatrix = entries
+    keys = (c.llama_model_kv_override * (len(overrides or {}) + 1))()
+    for key, (name, value) in zip(keys, (overrides or {}).items(), strict=False):
+        key.key, key.tag = name.encode(), OVERRIDE_TEXT if isinstance(value, str) else OVERRIDE_INT
+        if isinstance(value, str):
+            key.value.val_str = value.encode()
+        else:
+            key.value.val_i64 = value
+    if overrides is not None:
+        params.kv_overrides = keys
     _log.clear()
     if c.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params)):
         raise LlamaError(f"{source} -> {file_type}: {log_tail()}")
