@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.quant import TYPES
-from rosetta_ref.strategies.blocks import payload
+from rosetta_ref.strategies.quantised import payload
 
 #: Types of the matrices of a GGUF model that this package can decode. Rows are 256 elements, so all of them fit.
 MATRIX_TYPES = (

@@ -11,7 +11,7 @@ from fixtures import make_grids
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import BlockType
 from rosetta_ref.quant.grid import grid
-from rosetta_ref.strategies.blocks import blocks
+from rosetta_ref.strategies.quantised import blocks
 from tests.support import exact, ggml, sweeps
 
 NAMES = tuple(name for name in exact.ORACLES if name != "Q8_1")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rosetta_ref.quant import BY_ID, TYPES
-from rosetta_ref.strategies.blocks import PATTERNS, block_bytes
+from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 
 #: What gguf-py decodes: all but Q8_1, Q8_K, Q1_0 and Q2_0.
 SHARED = (

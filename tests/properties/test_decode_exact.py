@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rosetta_ref.quant import BY_ID, TYPES
 from rosetta_ref.quant.block import BlockType
-from rosetta_ref.strategies.blocks import blocks
+from rosetta_ref.strategies.quantised import blocks
 from tests.support import exact, sweeps
 
 NAMES = tuple(exact.ORACLES)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosetta_ref.quant import BY_ID, TYPES
-from rosetta_ref.strategies.blocks import PATTERNS, block_bytes, blocks, payload
+from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
+from rosetta_ref.strategies.quantised import blocks, payload
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "apr"
 DECODABLE = tuple(name for name, kind in TYPES.items() if kind.decode is not None)

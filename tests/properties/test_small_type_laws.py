@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.quant.encoding import ImportanceError
-from rosetta_ref.strategies.blocks import block_bytes
+from rosetta_ref.strategies.patterns import block_bytes
 
 NAMES = ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
 FINITE = st.floats(-1000, 1000, width=32)
