@@ -46,11 +46,14 @@ def blocks(
     kind = known(type_name)
     _checked(patterns, min_blocks, max_blocks)
 
-    def make(count: int, pattern: str, seed: int) -> Blocks:
-        sized, number = (kind, count) if kind.elements else (kind.sized(count), 1)
-        return sized.blocks(block_bytes(sized, number, pattern, seed))
+    def make(count: int, first: int, pattern: str, seed: int) -> Blocks:
+        if not kind.elements:
+            return kind.sized(count).blocks(block_bytes(kind.sized(count), 1, pattern, seed))
+        # Cut out of more: with fewer blocks the others stay as they are, so the one that matters can be found.
+        return kind.blocks(block_bytes(kind, 2 * max_blocks, pattern, seed))[first : first + count]
 
-    return st.builds(make, st.integers(min_blocks, max_blocks), st.sampled_from(tuple(patterns)), _SEEDS)
+    counts, firsts = st.integers(min_blocks, max_blocks), st.integers(0, max_blocks)
+    return st.builds(make, counts, firsts, st.sampled_from(tuple(patterns)), _SEEDS)
 
 
 def rows(
@@ -90,8 +93,8 @@ def tensors(
     """Tensors of the given types (all, without any), of whole rows of blocks, with data of any of the patterns.
 
     For writers, converters and diffs. Shapes have up to `max_dims` dimensions with at most `max_blocks` blocks in the last one;
-    scalars (no dimensions) and sizes of zero only in types of one element a block, or without rows. Names are lower-case letters and dots
-    unless `names` says otherwise. Shrinks towards the first type, the least dimensions and the first pattern.
+    scalars (no dimensions) and sizes of zero only in types of one element a block, or without rows. Names are lower-case
+    letters and dots unless `names` says otherwise. Shrinks towards the first type, the least dimensions and the first pattern.
     """
     kinds = [known(name) for name in types] or list(TYPES.values())
     if max_dims < 1 or max_blocks < 1:

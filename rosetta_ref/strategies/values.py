@@ -1,7 +1,7 @@
 """Numbers that encoders get wrong, as rows of float32.
 
-Read `KINDS` first: each kind says what it is for. Whole rows of one kind are computed from a seed, with a run of blocks of any
-size; the strategy beside them, `a few`, draws its numbers one by one and so shrinks to the one that matters.
+Read `KINDS` first: each kind says what it is for. Whole rows of a kind are computed from a seed; only
+"a few" draws its numbers one by one, and so shrinks to the one that matters.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def weights(
     """Rows of float32 for an encoder of that type: shape (rows, whole blocks of the type; 1 to 96 elements for scalars).
 
     For encoders: all that makes a search, a division or a rounding go wrong. `kinds=FINITE` leaves Inf and NaN away.
-    The first kind, `a few`, is zero but for up to four finite numbers, and all else shrinks towards it: in the end
-    towards one block with one simple number, or none. Other kinds shrink in size, and "spots" and "nan" towards the first
-    element. Raises ValueError for names of types and kinds that do not exist.
+    Each kind shrinks within itself: to one row of one block, "spots" and "nan" to the first element, and the
+    first kind, "a few" (zeros but for up to four finite numbers, drawn one by one), to one simple number. To look for the smallest
+    example, run once more with `kinds=("a few",)`. Raises ValueError for names of types and kinds that do not exist.
     """
     kind = known(type_name)
     unknown = [name for name in kinds if name not in KINDS]

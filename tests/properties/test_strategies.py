@@ -1,0 +1,292 @@
+"""What the public strategies reach, counted; and what they shrink to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+from rosetta_ref import strategies
+from rosetta_ref.quant import TYPES
+from rosetta_ref.quant.kquants import six_bit_pairs, six_bit_scales
+from rosetta_ref.strategies import scales as inside
+from rosetta_ref.strategies.patterns import block_bytes
+
+FLOATS = {name: inside.float_scales(kind) for name, kind in TYPES.items() if inside.float_scales(kind)}
+BLOCK_TYPES = tuple(name for name, kind in TYPES.items() if not kind.is_scalar and kind.decode is not None)
+QUIET = settings(database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+#: Classes of a scale, by its float64 value and the bits of its significand.
+CLASSES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "NaN": lambda d, _: np.isnan(d),
+    "Inf": lambda d, _: d == np.inf,
+    "-Inf": lambda d, _: d == -np.inf,
+    "0": lambda d, _: (d == 0) & ~np.signbit(d),
+    "-0": lambda d, _: (d == 0) & np.signbit(d),
+    "subnormal": lambda d, least: (d > 0) & (d < least),
+    "-subnormal": lambda d, least: (d < 0) & (d > -least),
+    "negative": lambda d, _: d == -1,
+    "huge": lambda d, _: np.isfinite(d) & (np.abs(d) > 6e4),
+}
+
+
+def of(name: str, count: int, pattern: str, seed: int = 5) -> np.ndarray:
+    kind = TYPES[name].sized(count)
+    return kind.blocks(block_bytes(kind, count, pattern, seed))
+
+
+# --- power -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(FLOATS))
+def test_special_reaches_every_class_of_every_float_scale(name: str) -> None:
+    for field in FLOATS[name]:
+        made = of(name, 256, "special") if TYPES[name].elements else np.concatenate(
+            [of(name, 3, "special", seed) for seed in range(256)])  # fmt: skip
+        bits = inside.scale_bits(TYPES[name], made, field).astype(
+            f"<u{2 if field == 'spread d' else made.dtype[field].itemsize}"
+        )
+        scale = bits.view(f"<f{bits.dtype.itemsize}")
+        least = float(np.finfo(scale.dtype).smallest_normal)
+        with np.errstate(all="ignore"):
+            counts = {
+                what: int(np.count_nonzero(test(scale.astype(np.float64), least))) for what, test in CLASSES.items()
+            }
+        assert min(counts.values()) >= 3, counts
+        print(f"{name}.{field}: {counts}")
+
+
+@pytest.mark.parametrize(("name", "field"), [("MXFP4", "e"), ("NVFP4", "d")])
+def test_special_reaches_the_ends_of_one_byte_scales(name: str, field: str) -> None:
+    found = set(of(name, 256, "special")[field].reshape(-1).tolist())
+    assert found == set(inside.HARD_BYTES[name])
+    assert {0x00, 0xFF, 0x80, 0x7F} <= found
+
+
+@pytest.mark.parametrize("name", [name for name, some in inside.SUBSCALES.items() if some.values == 256])
+def test_scale_bytes_are_distinct_and_take_all_values(name: str) -> None:
+    field = {"MXFP4": "e", "NVFP4": "d"}.get(name, "scales")
+    raw = of(name, 256, "scales")[field].view(np.uint8).reshape(256, -1)
+    assert all(len(set(block)) == raw.shape[1] for block in raw.tolist())
+    assert all(len(set(place)) == 256 for place in raw.T.tolist())
+
+
+@pytest.mark.parametrize("name", ["Q3_K", "Q4_K", "Q5_K", "IQ4_XS"])
+def test_six_bit_scales_use_all_six_bits(name: str) -> None:
+    """Taken out by the decoders' own functions, so the packing here and the unpacking there have to agree."""
+    made = of(name, 64, "scales")
+    if name == "IQ4_XS":
+        low = np.stack([made["scales_l"] & 15, made["scales_l"] >> 4], axis=2).reshape(64, 8)
+        codes = low | (made["scales_h"][:, None] >> np.arange(0, 16, 2) & 3) << 4
+    elif name == "Q3_K":
+        codes = six_bit_scales(made["scales"]).astype(int) + 32
+    else:
+        codes = np.concatenate(six_bit_pairs(made["scales"]), axis=1)
+    assert all(len(set(block)) == codes.shape[1] for block in codes.tolist()), "a scale occurs twice in a block"
+    assert all(sorted(place) == list(range(64)) for place in codes.T.tolist()), "a place does not take all 64 values"
+
+
+@pytest.mark.parametrize(("name", "width"), [("IQ2_XXS", 4), ("IQ3_XXS", 4), ("IQ1_S", 3)])
+def test_scales_above_signs_use_all_their_bits(name: str, width: int) -> None:
+    made = of(name, 1 << width, "scales")
+    if name == "IQ2_XXS":
+        codes = made["qs"].copy().view("<u4")[:, 1::2] >> 28
+    else:
+        codes = made["signs"] >> 28 if name == "IQ3_XXS" else made["qh"] >> 12 & 7
+    assert all(len(set(block)) == 8 for block in codes.tolist())
+    assert all(len(set(place)) == 1 << width for place in codes.T.tolist())
+
+
+@pytest.mark.parametrize("name", list(inside.SUBSCALES))
+def test_each_place_of_a_scale_moves_what_it_scales(name: str) -> None:
+    """The scales of one block, changed one by one: each changes another set of elements, and together they are all."""
+    kind, some = TYPES[name], inside.SUBSCALES[name]
+    base = of(name, 1, "random").copy()
+    for field in FLOATS.get(name, ()):
+        inside.put_scale_bits(kind, base, field, np.array([0x3C00]))
+    codes = np.full((1, some.places), 0x31 if name in inside.HARD_BYTES else 5, np.uint16)
+    if name == "IQ1_M":
+        codes[:] = 0o5252
+    some.put(base, codes)
+    before, moved = kind.decode(base), []
+    for place in range(some.places):
+        other, block = codes.copy(), base.copy()
+        other[0, place] ^= 0o2525 if name == "IQ1_M" else 2
+        some.put(block, other)
+        moved.append(frozenset(np.flatnonzero(kind.decode(block) != before).tolist()))
+    assert all(moved)
+    overlaps = sum(len(a & b) for i, a in enumerate(moved) for b in moved[:i])
+    assert overlaps == 0 or name in ("Q4_K", "Q5_K"), "a minimum and a scale have the same elements, others have not"
+
+
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_one_hot_blocks_reach_every_bit_of_the_codes(name: str) -> None:
+    """In as many blocks as a block has bits: each bit of the fields that are no scales is alone once."""
+    kind = TYPES[name].sized(6)
+    if not TYPES[name].elements:
+        made = np.concatenate([of(name, 6, "one-hot", seed) for seed in range(2000)])
+    else:
+        made = of(name, 8 * kind.block_bytes, "one-hot")
+    held = {
+        field
+        for field in kind.dtype.names
+        if kind.dtype[field].base.kind == "f" or "scales" in field or kind.dtype[field].itemsize <= 4
+    }
+    for field in [field for field in ("qs", "ql", "qh", "hmask") if field in kind.dtype.names and field not in held]:
+        if (name, field) in (("IQ2_XXS", "qs"), ("IQ1_S", "qh")):
+            continue  # scales lie between the codes
+        bits = np.unpackbits(made[field].reshape(len(made), -1).view(np.uint8), axis=1)
+        assert bits.sum(axis=1).max() == 1, field
+        assert (bits.sum(axis=0) >= 1).all(), field
+
+
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_codes_are_distinct_and_finite(name: str) -> None:
+    made = of(name, 300, "codes")
+    if TYPES[name].elements:
+        codes = max(
+            (field for field in made.dtype.names if field.startswith("q")), key=lambda f: made.dtype[f].itemsize
+        )
+        raw = made[codes].reshape(300, -1).view(np.uint8)
+        shared = name == "IQ2_XXS"  # its 16 words hold scales too, which are not touched
+        assert all(len(set(block)) == raw.shape[1] for block in raw.tolist()) or shared
+        assert len({block.tobytes() for block in made}) >= 256
+    assert np.isfinite(TYPES[name].sized(300).decode(made)).all()
+
+
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_extremes_fill_each_field(name: str) -> None:
+    made = (
+        of(name, 400, "extremes")
+        if TYPES[name].elements
+        else np.concatenate([of(name, 4, "extremes", i) for i in range(400)])
+    )
+    for field in made.dtype.names:
+        raw = made[field].reshape(len(made), -1).view(np.uint8)
+        assert (raw == 0x00).all(axis=1).any(), field
+        assert (raw == 0xFF).all(axis=1).any(), field
+        assert set(np.unique(raw).tolist()) == {0x00, 0xFF, 0x80, 0x7F, 0x0F, 0xF0, 0x55, 0xAA}, field
+
+
+@pytest.mark.parametrize("name", ["Q4_K", "NVFP4", "IQ1_M"])
+def test_blocks_draws_every_pattern(name: str) -> None:
+    """In 200 examples NaN, Inf, zeros and plain numbers come out of the decoder."""
+    seen: set[str] = set()
+
+    @settings(QUIET, max_examples=200, phases=[Phase.generate])
+    @given(strategies.blocks(name))
+    def look(made: np.ndarray) -> None:
+        values = TYPES[name].decode(made)
+        seen.update(
+            what for what, found in {
+                "NaN": np.isnan(values), "Inf": np.isinf(values), "zero": values == 0, "number": np.isfinite(values) & (values != 0),
+            }.items() if found.any())  # fmt: skip
+
+    look()
+    assert seen >= ({"zero", "number"} if name == "NVFP4" else {"NaN", "Inf", "zero", "number"})
+
+
+def test_weights_reach_what_encoders_fear() -> None:
+    counts = dict.fromkeys(
+        ("NaN", "Inf", "-Inf", "1e30", "subnormal", "-0", "row of zeros", "constant row", "outlier", "tie"), 0
+    )
+
+    @settings(QUIET, max_examples=400, phases=[Phase.generate])
+    @given(strategies.weights("Q4_K"))
+    def look(rows: np.ndarray) -> None:
+        assert rows.dtype == np.float32
+        assert rows.ndim == 2
+        assert rows.shape[1] % 256 == 0
+        size = np.sort(np.abs(rows), axis=1)
+        with np.errstate(all="ignore"):
+            counts["NaN"] += bool(np.isnan(rows).any())
+            counts["Inf"] += bool((rows == np.inf).any())
+            counts["-Inf"] += bool((rows == -np.inf).any())
+            counts["1e30"] += bool((np.isfinite(rows) & (np.abs(rows) > 1e29)).any())
+            counts["subnormal"] += bool(((rows != 0) & (np.abs(rows) < 1e-38)).any())
+            counts["-0"] += bool(((rows == 0) & np.signbit(rows)).any())
+            counts["row of zeros"] += bool((rows == 0).all(axis=1).any())
+            counts["constant row"] += bool(((rows == rows[:, :1]) & (rows != 0)).all(axis=1).any())
+            counts["outlier"] += bool((size[:, -1] > 30 * size[:, -2]).any())
+            counts["tie"] += bool(
+                ((size[:, -1] == size[:, -2]) & (size[:, -1] > 0) & (rows.max(axis=1) == -rows.min(axis=1))).any()
+            )
+
+    look()
+    assert min(counts.values()) >= 4, counts
+    print(counts)
+
+
+@settings(QUIET, max_examples=100)
+@given(st.sampled_from(["F32", "Q8_0", "Q6_K"]).flatmap(lambda name: strategies.weights(name, kinds=strategies.FINITE)))
+def test_finite_kinds_are_finite(rows: np.ndarray) -> None:
+    assert np.isfinite(rows).all()
+
+
+@settings(QUIET, max_examples=200)
+@given(st.data())
+def test_tensors_fit_their_types(data: st.DataObject) -> None:
+    tensor = data.draw(strategies.tensors())
+    assert tensor.nbytes == tensor.type.nbytes(tensor.shape)
+    assert len(tensor.shape) <= 4
+
+
+# --- shrinking ----------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_shrink_to_one_block() -> None:
+    made = find(strategies.blocks("Q4_K"), lambda _: True, settings=QUIET)
+    assert made.tobytes() == block_bytes(TYPES["Q4_K"], 1, "index", 0).tobytes()
+    broken = find(
+        strategies.blocks("Q4_K"), lambda made: bool(np.isnan(TYPES["Q4_K"].decode(made)).any()), settings=QUIET
+    )
+    assert broken.shape == (1,)
+
+
+def test_rows_shrink_to_one_row_and_differ_from_each_other() -> None:
+    assert find(strategies.rows("Q8_0"), lambda _: True, settings=QUIET).shape == (1, 1)
+    two = find(strategies.rows("Q8_0"), lambda made: len({row.tobytes() for row in made}) > 1, settings=QUIET)
+    assert two.shape == (2, 1)
+
+
+def test_tensors_shrink_to_the_first_type_and_one_row() -> None:
+    tensor = find(strategies.tensors("Q6_K", "Q8_0"), lambda _: True, settings=QUIET)
+    assert (tensor.type.name, tensor.shape, tensor.name) == ("Q6_K", (256,), "a")
+
+
+def test_weights_shrink_to_one_number() -> None:
+    assert not find(strategies.weights("Q8_0"), lambda _: True, settings=QUIET).any()
+    assert find(strategies.weights("Q8_0"), lambda rows: bool(np.isinf(rows).any()), settings=QUIET).shape == (1, 32)
+    few = strategies.weights("Q8_0", kinds=("a few",))
+    large = find(few, lambda rows: bool(np.nanmax(np.abs(rows)) > 1000), settings=QUIET)
+    assert large.shape == (1, 32)
+    assert np.flatnonzero(large).tolist() == [0]
+    assert large[0, 0] == 1001
+    bad = find(strategies.weights("Q8_0"), lambda rows: bool(np.isnan(rows).any()), settings=QUIET)
+    assert np.flatnonzero(np.isnan(bad)).tolist() == [0]
+
+
+# --- arguments ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: strategies.blocks("Q4_X"), "no type 'Q4_X'; there are F32"),
+        (lambda: strategies.blocks("Q4_0", patterns=("sorted",)), "no pattern sorted; there are index"),
+        (lambda: strategies.blocks("Q4_0", patterns=()), "no pattern given"),
+        (lambda: strategies.blocks("Q4_0", min_blocks=3, max_blocks=2), "from 3 to 2"),
+        (lambda: strategies.rows("AprQ8"), "AprQ8 is one block for a whole tensor"),
+        (lambda: strategies.rows("Q4_0", max_rows=0), "from 1 to 0"),
+        (lambda: strategies.tensors("Q4_X"), "no type 'Q4_X'"),
+        (lambda: strategies.tensors(max_dims=0), "has a dimension"),
+        (lambda: strategies.weights("Q4_0", kinds=("odd",)), "no kind odd; there are a few"),
+        (lambda: strategies.weights("Q4_0", max_blocks=0), "a block in it"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_named_at_once(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()
