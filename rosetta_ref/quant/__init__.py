@@ -7,10 +7,11 @@ from rosetta_ref.quant import aprender, fewbits, fp4, grid, iq4, kquants, legacy
 from rosetta_ref.quant.block import BlockType
 from rosetta_ref.quant.table import ROWS
 
-__all__ = ["BY_ID", "TYPES", "BlockType"]
+__all__ = ["BY_ID", "FAMILIES", "TYPES", "BlockType"]
 
-_FAMILIES = (scalars, legacy, kquants, iq4, grid, fp4, fewbits, aprender)
-_CODECS = {name: pair for family in _FAMILIES for name, pair in family.CODECS.items()}
+#: The modules that hold the codecs.
+FAMILIES = (scalars, legacy, kquants, iq4, grid, fp4, fewbits, aprender)
+_CODECS = {name: pair for family in FAMILIES for name, pair in family.CODECS.items()}
 
 
 def _type(name: str) -> BlockType:
