@@ -100,6 +100,17 @@ def test_scales_above_signs_use_all_their_bits(name: str, width: int) -> None:
     assert all(len(set(place)) == 1 << width for place in codes.T.tolist())
 
 
+@pytest.mark.parametrize("name", list(FLOATS))
+def test_a_float_scale_is_written_beside_all_else(name: str) -> None:
+    base = of(name, 64, "random") if TYPES[name].elements else of(name, 5, "random")
+    for field in FLOATS[name]:
+        made, bits = base.copy(), np.array(inside.scale_bits(TYPES[name], base, field))
+        inside.put_scale_bits(TYPES[name], made, field, np.zeros_like(bits))
+        assert not inside.scale_bits(TYPES[name], made, field).any()
+        inside.put_scale_bits(TYPES[name], made, field, bits)
+        assert made.tobytes() == base.tobytes()
+
+
 @pytest.mark.parametrize("name", list(inside.SUBSCALES))
 def test_each_place_of_a_scale_moves_what_it_scales(name: str) -> None:
     """The scales of one block, changed one by one: each changes another set of elements, and together they are all."""
@@ -218,6 +229,40 @@ def test_weights_reach_what_encoders_fear() -> None:
     look()
     assert min(counts.values()) >= 4, counts
     print(counts)
+
+
+#: What holds of every example of a kind; of those that are left out here, the count above tells.
+EACH: dict[str, Callable[[np.ndarray], bool]] = {
+    "a few": lambda rows: np.count_nonzero(rows) <= 4,
+    "ties": lambda rows: len(np.unique(rows)) < rows.size / 4,
+    "half codes": lambda rows: bool(((np.abs(rows) % 1 == 0.5) | (rows == -8)).all()),
+    "constants": lambda rows: bool((rows == rows[:, :1]).all()),
+    "zeros": lambda rows: not rows.any() and len(np.unique(np.signbit(rows))) == 2,
+    "one outlier": lambda rows: (
+        bool((np.median(np.sort(np.abs(rows), axis=1)[:, -64:], axis=1) > 0.5).all())
+        and bool((np.count_nonzero(np.abs(rows) > 8, axis=1) <= 1).all())
+    ),
+    "subnormals": lambda rows: bool((np.abs(rows) < 1e-37).all()),
+    "beyond f16": lambda rows: bool((np.abs(rows).max(axis=1) > 65520).all()),
+    "huge": lambda rows: bool((np.abs(rows).max(axis=1) > 1e30).all()),
+    "spots": lambda rows: bool((np.isinf(rows) | (np.abs(rows) > 6e4) | (np.abs(rows) < 1e-44)).any()),
+    "nan": lambda rows: bool(np.isnan(rows).any()),
+}
+
+
+@pytest.mark.parametrize("name", list(EACH))
+def test_a_kind_of_weights_is_what_it_says(name: str) -> None:
+    large = 0
+
+    @settings(QUIET, max_examples=40, phases=[Phase.generate])
+    @given(strategies.weights("Q4_K", kinds=(name,)))
+    def look(rows: np.ndarray) -> None:
+        nonlocal large
+        assert EACH[name](rows)
+        large += bool((np.abs(rows) > 100).any())
+
+    look()
+    assert large > 20 or name != "one outlier"
 
 
 @settings(QUIET, max_examples=100)
