@@ -87,7 +87,9 @@ def _table(kinds: list[BlockType]) -> str:
 
 def _cells(kind: BlockType) -> list[str]:
     bits = f"{8 * kind.block_bytes / kind.elements:g}" if kind.elements else "8 + 32/n"
-    module = next((family.__name__.rpartition(".")[2] for family in FAMILIES if kind.name in family.CODECS), None)
+    family = next((family for family in FAMILIES if kind.name in family.CODECS), None)
+    module = family and family.__name__.rpartition(".")[2]
+    place = f"{module}/__init__.py" if hasattr(family, "__path__") else f"{module}.py"
     return [
         kind.name,
         "-" if kind.id is None else str(kind.id),
@@ -96,7 +98,7 @@ def _cells(kind: BlockType) -> list[str]:
         bits,
         "yes" if kind.decode else "-",
         "yes" if kind.encode else "libggml" if kind.name in WHY_NOT else "-",
-        f"[{module}](../rosetta_ref/quant/{module}.py)" if module else "- (carried as bytes)",
+        f"[{module}](../rosetta_ref/quant/{place})" if module else "- (carried as bytes)",
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rosetta_ref import strategies
 from rosetta_ref.quant import TYPES
-from rosetta_ref.quant.kquants import six_bit_pairs, six_bit_scales
+from rosetta_ref.quant.kquants.packing import six_bit_pairs, six_bit_scales
 from rosetta_ref.strategies import scales as inside
 from rosetta_ref.strategies.patterns import block_bytes
 
