@@ -18,6 +18,8 @@ from rosetta_ref.strategies.patterns import block_bytes
 FLOATS = {name: inside.float_scales(kind) for name, kind in TYPES.items() if inside.float_scales(kind)}
 BLOCK_TYPES = tuple(name for name, kind in TYPES.items() if not kind.is_scalar and kind.decode is not None)
 QUIET = settings(database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+#: For `find`, which has to find something whatever the profile.
+SEARCH = settings(QUIET, max_examples=2000)
 
 #: Classes of a scale, by its float64 value and the bits of its significand.
 CLASSES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
@@ -283,34 +285,34 @@ def test_tensors_fit_their_types(data: st.DataObject) -> None:
 
 
 def test_blocks_shrink_to_one_block() -> None:
-    made = find(strategies.blocks("Q4_K"), lambda _: True, settings=QUIET)
+    made = find(strategies.blocks("Q4_K"), lambda _: True, settings=SEARCH)
     assert made.tobytes() == block_bytes(TYPES["Q4_K"], 1, "index", 0).tobytes()
     broken = find(
-        strategies.blocks("Q4_K"), lambda made: bool(np.isnan(TYPES["Q4_K"].decode(made)).any()), settings=QUIET
+        strategies.blocks("Q4_K"), lambda made: bool(np.isnan(TYPES["Q4_K"].decode(made)).any()), settings=SEARCH
     )
     assert broken.shape == (1,)
 
 
 def test_rows_shrink_to_one_row_and_differ_from_each_other() -> None:
-    assert find(strategies.rows("Q8_0"), lambda _: True, settings=QUIET).shape == (1, 1)
-    two = find(strategies.rows("Q8_0"), lambda made: len({row.tobytes() for row in made}) > 1, settings=QUIET)
+    assert find(strategies.rows("Q8_0"), lambda _: True, settings=SEARCH).shape == (1, 1)
+    two = find(strategies.rows("Q8_0"), lambda made: len({row.tobytes() for row in made}) > 1, settings=SEARCH)
     assert two.shape == (2, 1)
 
 
 def test_tensors_shrink_to_the_first_type_and_one_row() -> None:
-    tensor = find(strategies.tensors("Q6_K", "Q8_0"), lambda _: True, settings=QUIET)
+    tensor = find(strategies.tensors("Q6_K", "Q8_0"), lambda _: True, settings=SEARCH)
     assert (tensor.type.name, tensor.shape, tensor.name) == ("Q6_K", (256,), "a")
 
 
 def test_weights_shrink_to_one_number() -> None:
-    assert not find(strategies.weights("Q8_0"), lambda _: True, settings=QUIET).any()
-    assert find(strategies.weights("Q8_0"), lambda rows: bool(np.isinf(rows).any()), settings=QUIET).shape == (1, 32)
+    assert not find(strategies.weights("Q8_0"), lambda _: True, settings=SEARCH).any()
+    assert find(strategies.weights("Q8_0"), lambda rows: bool(np.isinf(rows).any()), settings=SEARCH).shape == (1, 32)
     few = strategies.weights("Q8_0", kinds=("a few",))
-    large = find(few, lambda rows: bool(np.nanmax(np.abs(rows)) > 1000), settings=QUIET)
+    large = find(few, lambda rows: bool(np.nanmax(np.abs(rows)) > 1000), settings=SEARCH)
     assert large.shape == (1, 32)
     assert np.flatnonzero(large).tolist() == [0]
     assert large[0, 0] == 1001
-    bad = find(strategies.weights("Q8_0"), lambda rows: bool(np.isnan(rows).any()), settings=QUIET)
+    bad = find(strategies.weights("Q8_0"), lambda rows: bool(np.isnan(rows).any()), settings=SEARCH)
     assert np.flatnonzero(np.isnan(bad)).tolist() == [0]
 
 
