@@ -3,7 +3,7 @@
 Read `block` first (what a type is), `table` (which there are), then the families; for encoding `encoding`, `rounding` and `search`.
 """
 
-from rosetta_ref.quant import aprender, fewbits, fp4, grid, iq4, kquants, legacy, scalars
+from rosetta_ref.quant import aprender, fast, fewbits, fp4, grid, iq4, kquants, legacy, scalars
 from rosetta_ref.quant.block import BlockType
 from rosetta_ref.quant.table import ROWS
 
@@ -16,6 +16,8 @@ _CODECS = {name: pair for family in FAMILIES for name, pair in family.CODECS.ite
 
 def _type(name: str) -> BlockType:
     decode, encode = _CODECS.get(name, (None, None))
+    if decode is not None and name in fast.KERNELS:
+        decode = fast.decoder(name, ROWS[name][1], plain=decode)
     return BlockType(name, *ROWS[name], decode, encode, padded=name == "AprQ4")
 
 
