@@ -16,7 +16,7 @@ _CODECS = {name: pair for family in FAMILIES for name, pair in family.CODECS.ite
 
 def _type(name: str) -> BlockType:
     decode, encode = _CODECS.get(name, (None, None))
-    if decode is not None and name in fast.KERNELS:
+    if decode is not None and name in fast.NAMES:
         decode = fast.decoder(name, ROWS[name][1], plain=decode)
     return BlockType(name, *ROWS[name], decode, encode, padded=name == "AprQ4")
 

@@ -1,11 +1,11 @@
 """The extra `fast`: decoders compiled by numba, chosen where it is installed, with the bits of the readable ones.
 
 The NumPy codecs are the specification; nothing here says what a type is. A kernel is the same arithmetic in the same order, written
-as a loop over blocks, with the fields of the layout by their names. Read `decoder` below, then the kernels: `legacy`, `kquants`, `iq4`.
+as a loop over blocks, with the fields of the layout by their names. Read `decoder` below, then `decoding`, which has the kernels
+and is the only module that imports numba.
 
-`ROSETTA_FAST=0` leaves all to NumPy, `ROSETTA_FAST=1` uses the kernels from the first element on. Without either they wait:
-importing numba takes a third of a second and loading a kernel from its cache some hundredths, while the very first use on a machine
-compiles it, half a second. A program that only looks at a few tensors would be slower for it.
+`ROSETTA_FAST=0` leaves all to NumPy; `ROSETTA_FAST=1` uses the kernels from the first element on, and is an error where numba
+cannot be imported. Without either they wait, see `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -20,45 +20,60 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant.block import Decoder, Floats
 from rosetta_ref.quant.table import block_dtype
 
-#: name: the module that has its kernel
-KERNELS = {
-    **dict.fromkeys(("BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"), "legacy"),
-    **dict.fromkeys(("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"), "kquants"),
-    **dict.fromkeys(("IQ4_NL", "IQ4_XS"), "iq4"),
-}
+#: The types that have a kernel.
+NAMES = (
+    *("BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
+    *("IQ4_NL", "IQ4_XS"),
+)
 
-#: Elements that NumPy decodes before numba is loaded: about as long as loading takes, so waiting at most doubles the time.
+#: Elements that NumPy decodes before numba is loaded. Importing numba takes a third of a second, a kernel from its cache some
+#: hundredths, the very first use on a machine half a second for compiling it. This is what NumPy decodes in about that time, so
+#: that waiting at most doubles it, and a program that only looks at a few tensors never pays.
 PATIENCE = 1 << 27
 
-#: Below this, calling a kernel costs more than it saves.
-_FEWEST = 1 << 10
+#: In smaller arrays, a call of a kernel costs more than it saves.
+FEWEST = 1 << 12
 
 _decoded = 0
 
 
+class NoNumbaError(RosettaError):
+    """`ROSETTA_FAST=1` asks for numba."""
+
+
 @lru_cache(maxsize=1)
 def available() -> bool:
-    """Whether there is a numba that can be used; it is not imported for that."""
+    """Whether numba is installed, and the machine little-endian as the blocks are; numba is not imported for the answer."""
     return sys.byteorder == "little" and find_spec("numba") is not None
 
 
-def _wanted(count: int) -> bool:
-    """Whether the next `count` elements are for a kernel. Threads may lose a count to each other, which does no harm."""
+@lru_cache(maxsize=1)
+def _kernels() -> dict[str, Callable[..., None]]:
+    """The compiled kernels; none where numba does not go with this NumPy."""
+    try:
+        return import_module(f"{__name__}.decoding").KERNELS if available() else {}
+    except ImportError:
+        return {}
+
+
+def _kernel(name: str, count: int) -> Callable[..., None] | None:
+    """The kernel for the next `count` elements, if they are for one. Threads may lose a count to each other: no harm."""
     global _decoded
-    setting = os.environ.get("ROSETTA_FAST", "")
-    if setting in ("0", "1"):
-        return setting == "1" and available()
+    match os.environ.get("ROSETTA_FAST"):
+        case "0":
+            return None
+        case "1":
+            if not _kernels():
+                raise NoNumbaError(
+                    "ROSETTA_FAST=1, but numba cannot be imported: install rosetta-ref[fast], or unset it"
+                )
+            return _kernels()[name]
     _decoded += count
-    return count >= _FEWEST and _decoded > PATIENCE and available()
-
-
-@lru_cache(maxsize=None)
-def _kernel(name: str) -> Callable[..., None]:
-    module = import_module(f"{__name__}.{KERNELS[name]}")
-    return module.KERNELS[name]  # type: ignore[no-any-return]
+    return _kernels().get(name) if count >= FEWEST and _decoded > PATIENCE else None
 
 
 @lru_cache(maxsize=1)
@@ -70,8 +85,7 @@ def _halves() -> Floats:
 
 def _without_halves(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
     """The dtype with f16 fields as their bits."""
-    fields = dtype.fields or {}
-    return np.dtype([(name, "<u2" if kind == np.float16 else kind) for name, (kind, *_) in fields.items()])
+    return np.dtype([(name, "<u2" if dtype[name] == np.float16 else dtype[name]) for name in dtype.names or ()])
 
 
 def decoder(name: str, elements: int, plain: Decoder) -> Decoder:
@@ -80,14 +94,17 @@ def decoder(name: str, elements: int, plain: Decoder) -> Decoder:
     bits = _without_halves(stored)
 
     def decode(blocks: Any, out: Floats | None = None) -> Floats:
-        usable = blocks.dtype == stored and (out is None or (out.flags.c_contiguous and out.dtype == np.float32))
-        if not usable or not _wanted(blocks.size * elements):
+        count = blocks.size * elements
+        # A kernel trusts its arguments: it checks no index.
+        given = out is None or (out.flags.carray and out.dtype == np.float32 and out.size == count)
+        kernel = _kernel(name, count) if given and blocks.dtype == stored else None
+        if kernel is None:
             return plain(blocks, out)
         shape = (*blocks.shape[:-1], blocks.shape[-1] * elements) if blocks.ndim else (elements,)
         result = np.empty(shape, np.float32) if out is None else out
         flat = np.ascontiguousarray(blocks).reshape(-1).view(bits)
         flat.flags.writeable = False  # one signature to compile, whether or not the caller's may be written
-        _kernel(name)(flat, _halves(), result.reshape(-1, elements))
+        kernel(flat, _halves(), result.reshape(-1, elements))
         return result
 
     return decode
