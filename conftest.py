@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+
+from rosetta_ref.quant import fast
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_SLOW_IS_FINE, max_examples=50)
@@ -21,3 +25,26 @@ settings.register_profile(
     database=DirectoryBasedExampleDatabase(os.environ.get("ROSETTA_EXAMPLES", ".hypothesis/examples")),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba"])
+def decoded_by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways to decode: a module that uses this runs twice, the second time for the types that have a kernel."""
+    if request.param == "numba" and not fast.available():
+        pytest.skip("numba is not installed: it is the extra `fast`")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROSETTA_FAST", "1" if request.param == "numba" else "0")
+        yield request.param
+
+
+def _is_a_repetition(item: pytest.Item) -> bool:
+    """A second run, with numba, of a test that is not about a type with a kernel."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return params.get("decoded_by") == "numba" and params.get("name") not in fast.NAMES
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    repeated = [item for item in items if _is_a_repetition(item)]
+    if repeated:
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if not _is_a_repetition(item)]

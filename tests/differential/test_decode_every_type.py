@@ -14,6 +14,8 @@ from rosetta_ref.quant.grid import grid
 from rosetta_ref.strategies.quantised import blocks
 from tests.support import exact, ggml, sweeps
 
+pytestmark = pytest.mark.usefixtures("decoded_by")
+
 NAMES = tuple(name for name in exact.ORACLES if name != "Q8_1")
 
 

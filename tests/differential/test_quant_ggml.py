@@ -9,6 +9,8 @@ from rosetta_ref.quant import BY_ID, TYPES
 from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 from tests.support import ggml
 
+pytestmark = pytest.mark.usefixtures("decoded_by")
+
 DECODED = ("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K")
 SCALED = tuple(name for name in DECODED if name not in ("F16", "BF16", "Q8_K"))
 COUNT = 2000

@@ -9,6 +9,8 @@ import pytest
 from rosetta_ref.quant import BY_ID, TYPES
 from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 
+pytestmark = pytest.mark.usefixtures("decoded_by")
+
 #: What gguf-py decodes: all but Q8_1, Q8_K, Q1_0 and Q2_0.
 SHARED = (
     *("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),

@@ -12,6 +12,8 @@ from rosetta_ref.quant.block import BlockType
 from rosetta_ref.strategies.quantised import blocks
 from tests.support import exact, sweeps
 
+pytestmark = pytest.mark.usefixtures("decoded_by")
+
 NAMES = tuple(exact.ORACLES)
 
 

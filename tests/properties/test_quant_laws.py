@@ -16,6 +16,8 @@ from rosetta_ref.quant import BY_ID, TYPES
 from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 from rosetta_ref.strategies.quantised import blocks, payload
 
+pytestmark = pytest.mark.usefixtures("decoded_by")
+
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "apr"
 DECODABLE = tuple(name for name, kind in TYPES.items() if kind.decode is not None)
 ENCODABLE = tuple(name for name, kind in TYPES.items() if kind.encode is not None)
