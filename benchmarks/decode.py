@@ -2,7 +2,7 @@
 
 The sides take turns in one process, after a turn that does not count; the figure is the median. Scales are ordinary numbers: NaN
 and subnormals slow NumPy down, and no model has many. gguf-py allocates its result, since it has no way to be given
-one; this package is timed both ways.
+one; this package is timed both ways. `fast` is its way with numba, into `out=`; `x ggml` stands once for each.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import ctypes
 import importlib.util
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from rosetta_ref.quant import TYPES, BlockType
+from rosetta_ref.quant import TYPES, BlockType, fast
 
 NAMES = [
     *("F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
@@ -29,7 +30,7 @@ NAMES = [
 ]
 #: What gguf-py does not decode.
 ALONE = ("Q1_0", "Q2_0")
-SIDES = ("into out=", "allocating", "gguf-py", "ggml")
+SIDES = ("into out=", "allocating", "fast", "gguf-py", "ggml")
 
 
 def ordinary(kind: BlockType, elements: int) -> Any:
@@ -72,6 +73,20 @@ def ggml_rows() -> Callable[[str], Any] | None:
     return lambda name: getattr(library, names.get(name) or f"dequantize_row_{name.lower().replace('_k', '_K')}")
 
 
+def by(setting: str, decode: Callable[[], Any]) -> Callable[[], Any]:
+    """Decoding with that setting of ROSETTA_FAST."""
+
+    def run() -> Any:
+        os.environ["ROSETTA_FAST"] = setting
+        return decode()
+
+    return run
+
+
+def has_kernel(name: str) -> bool:
+    return name in fast.NAMES and fast.available()
+
+
 def seconds(sides: list[Callable[[], Any]], turns: int) -> list[float]:
     """The median time of each side over the turns after the first."""
     times: list[list[float]] = [[] for _ in sides]
@@ -89,8 +104,9 @@ def measure(kind: BlockType, elements: int, turns: int, rows: Callable[[str], An
     # gguf-py works on 16 rows at a time: rows as long as a model has them, or it is slowed down by the measurement.
     raw = data.reshape(-1, 4096 // kind.elements * kind.block_bytes)
     sides: list[Callable[[], Any]] = [
-        lambda: kind.decode(blocks, out=out),
-        lambda: kind.decode(blocks),
+        by("0", lambda: kind.decode(blocks, out=out)),
+        by("0", lambda: kind.decode(blocks)),
+        by("1", lambda: kind.decode(blocks, out=out)) if has_kernel(kind.name) else lambda: None,
         (lambda: None) if kind.name in ALONE else lambda: gguf.dequantize(raw, gguf.GGMLQuantizationType[kind.name]),
     ]
     if rows is not None:
@@ -107,13 +123,18 @@ def main() -> None:
     options = parser.parse_args()
     elements, rows = options.elements << 20, ggml_rows()
     print(f"{options.elements} x 2^20 elements, median of {options.turns} turns; GB of float32 a second")
-    print(f"{'type':8}" + "".join(f"{side:>12}" for side in SIDES) + f"{'x gguf-py':>12}{'x ggml':>9}")
+    ratios = ("x gguf-py", "x ggml", "fast x ggml")
+    print(f"{'type':8}" + "".join(f"{title:>12}" for title in (*SIDES, *ratios)))
     for name in options.types:
         taken = measure(TYPES[name], elements, options.turns, rows)
-        taken = [math.nan if i == 2 and name in ALONE else t for i, t in enumerate(taken)]
-        figures = [elements * 4 / t / 1e9 for t in taken] + [math.nan] * (4 - len(taken))
-        ratios = f"{taken[2] / taken[0]:12.2f}" + (f"{taken[3] / taken[0]:9.2f}" if len(taken) > 3 else "")
-        line = f"{name:8}" + "".join(f"{figure:12.2f}" for figure in figures) + ratios
+        taken += [math.nan] * (len(SIDES) - len(taken))
+        if not has_kernel(name):
+            taken[2] = math.nan
+        if name in ALONE:
+            taken[3] = math.nan
+        plain, _, compiled, gguf_py, ggml = taken
+        figures = [*(elements * 4 / t / 1e9 for t in taken), gguf_py / plain, ggml / plain, ggml / compiled]
+        line = f"{name:8}" + "".join(f"{figure:12.2f}" for figure in figures)
         print(line.replace("nan", "  -"), flush=True)
 
 
