@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rosetta_ref.strategies.blocks import block_bytes
 
 from rosetta_ref.quant import TYPES, fast
 from rosetta_ref.quant.block import BlockType
+from rosetta_ref.strategies.patterns import block_bytes
 from tests.support import sweeps
 
 ROOT = Path(__file__).parents[2]
