@@ -1,0 +1,199 @@
+"""What can answer: an engine takes a file and gives logits, tokens and text. One interface, four engines.
+
+    engine = load("model.gguf")                  # or load("model", "transformers"), load("model.gguf", "llama.cpp")
+    engine.logits(engine.tokenize("Two and two are"))
+    engine.text(engine.generate(engine.chat("What is 2+2?"), 32))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.inference.forward import Batch, Cache, Pass, Tap
+from rosetta_ref.inference.model import Model, open_model
+from rosetta_ref.inference.text import Text, text_of
+
+Logits = NDArray[Any]
+
+
+class UnknownEngineError(RosettaError):
+    """An engine is one of: numpy, llama.cpp, transformers, mlx-lm."""
+
+
+class EngineFormatError(RosettaError):
+    """An engine reads the formats that are its own."""
+
+
+class BadTokenError(RosettaError):
+    """A token is an index into the vocabulary, and there is at least one."""
+
+
+class Engine(Protocol):
+    """A loaded model. Tokens are ids; logits are float32 (float64 where asked for), one row a token."""
+
+    name: str
+    path: Path
+    vocabulary: int
+    #: Whether there is a tokenizer, and a chat template.
+    has_text: bool
+    has_template: bool
+
+    def logits(self, sequences: Sequence[Sequence[int]]) -> Iterator[Logits]:
+        """For each sequence the logits behind each of its tokens, shape (tokens, vocabulary)."""
+
+    def generate(self, prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+        """For each prompt the most likely tokens that follow, at most `count`, up to one that ends the answer."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text, with what the tokenizer adds around it."""
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of many texts, with nothing added."""
+
+    def chat(self, question: str) -> list[int]:
+        """The ids of a user's question, through the model's own chat template."""
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of ids, control tokens by name."""
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+
+    def __enter__(self) -> Engine:
+        """A context manager that closes the engine."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the engine."""
+
+
+class NumpyEngine:
+    """The forward pass of this package, on a file of any format. `precise` computes in float64, for judging."""
+
+    name = "numpy"
+
+    def __init__(self, path: str | Path, *, precise: bool = False) -> None:
+        self.path = Path(path)
+        self.model = open_model(self.path)
+        assert self.model.archive is not None
+        self.words: Text = text_of(self.model.archive, self.path)
+        self.dtype: Any = np.float64 if precise else np.float32
+        self.vocabulary = self.model.vocabulary
+        self.has_text = self.words.exists
+        self.has_template = self.words.exists and self.words.template is not None
+
+    def __enter__(self) -> NumpyEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the file."""
+        self.model.close()
+
+    def logits(self, sequences: Sequence[Sequence[int]], *, tap: Tap | None = None) -> Iterator[Logits]:
+        """For each sequence the logits behind each of its tokens; `tap` is told every step. Raises BadTokenError."""
+        return logits_of(self.model, sequences, self.dtype, tap)
+
+    def generate(self, prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+        """For each prompt the most likely tokens that follow, up to one that ends the answer."""
+        _require_tokens(prompts, self.vocabulary)
+        self.model.load(self.dtype)
+        answers: list[list[int]] = [[] for _ in prompts]
+        going = {i: Cache.of(self.model) for i in range(len(prompts))}
+        new = {i: list(prompt) for i, prompt in enumerate(prompts)}
+        one = Pass(self.model, self.dtype)
+        for _ in range(count if prompts else 0):
+            batch = Batch.of([new[i] for i in going], list(going.values()))
+            logits = one.head(one.forward(batch)[[span.stop - 1 for span in batch.spans]])
+            for i, row in zip(list(going), logits, strict=True):
+                token = int(np.argmax(row))
+                if token in self.words.stops:
+                    del going[i]
+                    continue
+                answers[i].append(token)
+                new[i] = [token]
+            if not going:
+                break
+        return answers
+
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text, with what the tokenizer adds around it."""
+        return self.words.encode(text)
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of many texts, with nothing added."""
+        return self.words.encode_all(texts)
+
+    def chat(self, question: str) -> list[int]:
+        """The ids of a user's question, through the model's own chat template."""
+        return self.words.chat(question)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of ids, control tokens by name."""
+        return self.words.decode(tokens)
+
+
+def logits_of(
+    model: Model, sequences: Sequence[Sequence[int]], dtype: Any = np.float32, tap: Tap | None = None
+) -> Iterator[Logits]:
+    """The logits of each sequence; all go through the layers together, and through the head one by one."""
+    _require_tokens(sequences, model.vocabulary)
+    model.load(dtype)
+    one = Pass(model, dtype) if tap is None else Pass(model, dtype, tap)
+    batch = Batch.of(sequences, [Cache.of(model) for _ in sequences])
+    hidden = one.forward(batch)
+    return (one.head(hidden[span]) for span in batch.spans)
+
+
+def _require_tokens(sequences: Sequence[Sequence[int]], vocabulary: int) -> None:
+    if not sequences or not all(sequences):
+        raise BadTokenError("there is nothing to compute" if not sequences else "a sequence is empty")
+    bad = next((token for sequence in sequences for token in sequence if not 0 <= token < vocabulary), None)
+    if bad is not None:
+        raise BadTokenError(f"the token {bad}, and a vocabulary of {vocabulary}")
+
+
+def _llama_cpp(path: str | Path) -> Engine:
+    from rosetta_ref.inference.llamacpp import LlamaCpp
+
+    return LlamaCpp(path)
+
+
+def _transformers(path: str | Path) -> Engine:
+    from rosetta_ref.inference.huggingface import Transformers
+
+    return Transformers(path)
+
+
+def _mlx(path: str | Path) -> Engine:
+    from rosetta_ref.inference.huggingface import Mlx
+
+    return Mlx(path)
+
+
+#: Every engine by name.
+ENGINES: dict[str, Callable[[str | Path], Engine]] = {
+    "numpy": NumpyEngine,
+    "llama.cpp": _llama_cpp,
+    "transformers": _transformers,
+    "mlx-lm": _mlx,
+}
+
+
+def load(path: str | Path, engine: str = "numpy") -> Engine:
+    """The model in that file, ready to answer. Raises UnknownEngineError, EngineFormatError, and what the engine raises."""
+    if engine not in ENGINES:
+        raise UnknownEngineError(f"{engine!r}")
+    return ENGINES[engine](path)

@@ -1,0 +1,167 @@
+"""The forward pass of llama and its kin, as a specification that runs.
+
+    x = embedding of the tokens
+    for each layer:
+        y = norm(x);  q, k, v = y Wq + bq, y Wk + bk, y Wv + bv;  q, k turned by rope
+        x = x + (softmax(q k / sqrt(head), over the tokens up to now) v) Wo
+        y = norm(x);  x = x + (silu(y Wgate) * (y Wup)) Wdown
+    logits = norm(x) Whead
+
+Read `forward`, `_attention`, `_feed_forward`. Weights are stored as (out, in), so a linear layer is a product with the transpose.
+Several sequences go through together: their tokens are the rows of one matrix, and only attention looks at which rows
+belong together.
+
+Every step is told to a `Tap`, which may look at it, and may put another value in its place: that is how two models are
+walked side by side (`rosetta_ref.verify.blame`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ref.inference.model import EMBEDDING, FACTORS, Model
+from rosetta_ref.inference.rope import frequencies, paired, turned
+
+Array = NDArray[Any]
+#: Called with the name of a step and its value; what it returns goes on.
+Tap = Callable[[str, Array], Array]
+
+
+@dataclass
+class Cache:
+    """What attention remembers of one sequence: per layer the turned keys and the values, (tokens, groups, head)."""
+
+    keys: list[Array | None]
+    values: list[Array | None]
+    length: int = 0
+
+    @classmethod
+    def of(cls, model: Model) -> Cache:
+        """An empty one."""
+        return cls([None] * model.parameters.layers, [None] * model.parameters.layers)
+
+    def extend(self, layer: int, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Remember the new tokens' keys and values; those of all tokens up to now."""
+        before, old = self.keys[layer], self.values[layer]
+        keys = keys if before is None else np.concatenate([before, keys])
+        values = values if old is None else np.concatenate([old, values])
+        self.keys[layer], self.values[layer] = keys, values
+        return keys, values
+
+
+@dataclass
+class Batch:
+    """Sequences that go through together; `spans` are the rows of each."""
+
+    tokens: list[int]
+    spans: list[slice]
+    positions: NDArray[np.int64]
+    caches: list[Cache]
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]], caches: Sequence[Cache]) -> Batch:
+        """The new tokens of each sequence, whose positions go on where its cache ends."""
+        tokens: list[int] = []
+        spans, positions = [], []
+        for sequence, cache in zip(sequences, caches, strict=True):
+            spans.append(slice(len(tokens), len(tokens) + len(sequence)))
+            positions.append(np.arange(cache.length, cache.length + len(sequence)))
+            tokens += sequence
+        return cls(tokens, spans, np.concatenate(positions), list(caches))
+
+
+@dataclass
+class Pass:
+    """One forward pass: the model, how exact, and who listens."""
+
+    model: Model
+    dtype: Any = np.float32
+    tap: Tap = field(default=lambda name, value: value)
+
+    def forward(self, batch: Batch) -> Array:
+        """The hidden states behind the last norm, (tokens, width)."""
+        p = self.model.parameters
+        x = self.tap("token_embd", self._weight(EMBEDDING)[batch.tokens])
+        factors = self.model.weights.get(FACTORS)
+        rope = frequencies(p, None if factors is None else factors.values(np.float64))
+        for layer in range(p.layers):
+            x = self.tap(f"blk.{layer}.attn", x + self._attention(layer, x, batch, rope))
+            x = self.tap(f"blk.{layer}.ffn", x + self._feed_forward(layer, x))
+        for cache, span in zip(batch.caches, batch.spans, strict=True):
+            cache.length += span.stop - span.start
+        return self._norm("output_norm", x)
+
+    def head(self, hidden: Array) -> Array:
+        """Logits, (tokens, vocabulary)."""
+        return self.tap("output", hidden @ self._weight(self.model.head).T)
+
+    def _weight(self, role: str) -> Array:
+        return self.model.weights[role].values(self.dtype)
+
+    def _norm(self, name: str, x: Array) -> Array:
+        scale = np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True) + self.dtype(self.model.parameters.epsilon))
+        return self.tap(name, x / scale * self._weight(f"{name}.weight"))
+
+    def _linear(self, name: str, x: Array) -> Array:
+        y = x @ self._weight(f"{name}.weight").T
+        bias = f"{name}.bias"
+        return y + self._weight(bias) if bias in self.model.weights else y
+
+    def _attention(self, layer: int, x: Array, batch: Batch, rope: tuple[NDArray[np.float64], float]) -> Array:
+        p, name = self.model.parameters, f"blk.{layer}"
+        y = self._norm(f"{name}.attn_norm", x)
+        q = self._heads(f"{name}.attn_q", y)
+        k = self._heads(f"{name}.attn_k", y)
+        v = self.tap(f"{name}.attn_v", self._linear(f"{name}.attn_v", y)).reshape(len(y), p.groups, p.head)
+        q = self.tap(f"{name}.rope_q", turned(q, batch.positions, *rope))
+        k = self.tap(f"{name}.rope_k", turned(k, batch.positions, *rope))
+        mixed = np.empty((len(y), p.queries), self.dtype)
+        for cache, span in zip(batch.caches, batch.spans, strict=True):
+            keys, values = cache.extend(layer, k[span], v[span])
+            mixed[span] = attend(q[span], keys, values)
+        mixed = self.tap(f"{name}.attn_mix", mixed)
+        return self.tap(f"{name}.attn_output", self._linear(f"{name}.attn_output", mixed))
+
+    def _heads(self, name: str, y: Array) -> Array:
+        """The heads of q or k, the first elements of their pairs before the second ones."""
+        rows = self._linear(name, y).reshape(len(y), -1, self.model.parameters.head)
+        return self.tap(name, paired(rows, self.model.weights[f"{name}.weight"].pairing))
+
+    def _feed_forward(self, layer: int, x: Array) -> Array:
+        name = f"blk.{layer}"
+        y = self._norm(f"{name}.ffn_norm", x)
+        gate = self.tap(f"{name}.ffn_gate", self._linear(f"{name}.ffn_gate", y))
+        up = self.tap(f"{name}.ffn_up", self._linear(f"{name}.ffn_up", y))
+        inner = self.tap(f"{name}.ffn_act", silu(gate) * up)
+        return self.tap(f"{name}.ffn_down", self._linear(f"{name}.ffn_down", inner))
+
+
+def silu(x: Array) -> Array:
+    """The sigmoid linear unit, x / (1 + exp(-x))."""
+    with np.errstate(over="ignore"):
+        return x / (1 + np.exp(-x))
+
+
+def attend(q: Array, keys: Array, values: Array) -> Array:
+    """Causal attention of the last tokens of a sequence; each group of keys serves heads / groups query heads.
+
+    q: (new tokens, heads, head); keys, values: (all tokens, groups, head). Gives (new tokens, heads x head).
+    """
+    new, heads, size = q.shape
+    total, groups, _ = keys.shape
+    # (groups, heads of the group x new tokens, head), so that each group is one product of matrices.
+    each = q.reshape(new, groups, heads // groups, size).transpose(1, 2, 0, 3).reshape(groups, -1, size)
+    scores = each @ keys.transpose(1, 2, 0) / q.dtype.type(math.sqrt(size))
+    scores = scores.reshape(groups, heads // groups, new, total)
+    future = np.arange(total) > np.arange(total - new, total)[:, None]
+    scores[..., future] = -np.inf
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    mixed = weights.reshape(groups, -1, total) @ values.transpose(1, 0, 2)
+    return mixed.reshape(groups, heads // groups, new, size).transpose(2, 0, 1, 3).reshape(new, heads * size)

@@ -1,0 +1,193 @@
+"""A model as a forward pass sees it: numbers, and weights by what they do.
+
+A weight is named by its role, in GGUF's words (`blk.3.attn_k.weight`), whatever the file calls it. The table below is this
+package's own: the converter's names and row orders are what is to be judged, so nothing of them is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.detect import open_archive
+from rosetta_ref.inference import parameters as numbers
+from rosetta_ref.inference.parameters import Parameters
+from rosetta_ref.streaming import THREADS, value_chunks
+
+Array = NDArray[Any]
+
+#: Role (GGUF's word), Hugging Face's word, and the shape: V tokens, E width, F inner, Q rows of q, K rows of k.
+_ONCE = (("token_embd", "embed_tokens", "VE"), ("output_norm", "norm", "E"), ("output", "lm_head", "VE"))
+_PER_LAYER = (
+    ("attn_norm", "input_layernorm", "E"),
+    ("attn_q", "self_attn.q_proj", "QE"),
+    ("attn_k", "self_attn.k_proj", "KE"),
+    ("attn_v", "self_attn.v_proj", "KE"),
+    ("attn_output", "self_attn.o_proj", "EQ"),
+    ("ffn_norm", "post_attention_layernorm", "E"),
+    ("ffn_gate", "mlp.gate_proj", "FE"),
+    ("ffn_up", "mlp.up_proj", "FE"),
+    ("ffn_down", "mlp.down_proj", "EF"),
+)
+EMBEDDING, HEAD, FACTORS = "token_embd.weight", "output.weight", "rope_freqs.weight"
+#: Weights that a model may go without: a head is tied to the embedding then, a bias is 0.
+_OPTIONAL = (HEAD, FACTORS)
+#: Bytes of float32 up to which a model is kept in memory once it is decoded; a larger one is decoded again for each pass.
+KEEP = 3 << 30
+
+
+class MissingWeightError(RosettaError):
+    """A forward pass needs every weight of every layer."""
+
+
+class WeightShapeError(RosettaError):
+    """The shapes of weights follow from the model's numbers."""
+
+
+class ForeignWeightError(RosettaError):
+    """A weight that the architecture has no use for would be left out of every answer."""
+
+
+@dataclass
+class Weight:
+    """A tensor of a model, decoded when it is asked for; `pairing` is how the rows of a q or k stand within a head."""
+
+    tensor: Tensor
+    pairing: str
+    keep: bool = True
+    _kept: dict[Any, Array] = field(default_factory=dict, repr=False)
+
+    def values(self, dtype: Any = np.float32) -> Array:
+        """All elements, of the tensor's shape, rounded to the type that is computed in."""
+        made = self._kept.get(dtype)
+        if made is None:
+            made = np.empty(self.tensor.count, dtype)
+            for first, chunk in value_chunks(self.tensor):
+                made[first : first + chunk.size] = chunk
+            made = made.reshape(self.tensor.shape)
+            if self.keep:
+                self._kept[dtype] = made
+        return made
+
+
+@dataclass(frozen=True)
+class Model:
+    """Numbers, and weights by role. A role that is absent is a bias of 0, a tied head, or plain frequencies."""
+
+    parameters: Parameters
+    weights: Mapping[str, Weight]
+    path: Path | None = None
+    archive: Archive | None = None
+
+    @property
+    def head(self) -> str:
+        """The role of the output head: the embedding where it is tied."""
+        return HEAD if HEAD in self.weights else EMBEDDING
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens."""
+        return self.weights[self.head].tensor.shape[0]
+
+    def load(self, dtype: Any = np.float32) -> None:
+        """Decode everything ahead, on all cores, where the model is kept in memory."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda weight: weight.keep and weight.values(dtype), self.weights.values()))
+
+    def with_parts_of(
+        self, other: Model, roles: Collection[str], parameters: Mapping[str, Any] | None = None
+    ) -> Model:
+        """This model with those weights of another one, and with other numbers.
+
+        A role that only one of the two has comes or goes. The order of the rows of a q or k comes along with it.
+        """
+        weights = {role: weight for role, weight in self.weights.items() if role not in roles}
+        weights |= {role: other.weights[role] for role in roles if role in other.weights}
+        return replace(self, weights=weights, parameters=replace(self.parameters, **(parameters or {})))
+
+    def close(self) -> None:
+        """Give up the file."""
+        if self.archive is not None:
+            self.archive.close()
+
+
+def open_model(path: str | Path) -> Model:
+    """The model in a GGUF or APR file, a SafeTensors file with its companions, or a Hugging Face directory.
+
+    Raises NoForwardPassError, ParameterError, MissingWeightError, WeightShapeError, and what reading raises.
+    """
+    path = Path(path)
+    archive = open_archive(path)
+    try:
+        made = model_of(archive, path)
+    except RosettaError as error:
+        archive.close()
+        raise error.at(file=path) from error.__cause__
+    return made
+
+
+def model_of(archive: Archive, path: Path) -> Model:
+    """The model that an open archive holds."""
+    if archive.format == "gguf":
+        parameters, theirs = numbers.of_gguf(archive.metadata), False
+    elif archive.format == "apr":
+        parameters = numbers.of_apr(archive.metadata)
+        theirs = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
+    else:
+        parameters, theirs = numbers.of_config(_config(path)), True
+    tensors = _by_role(archive, parameters, hugging_face=theirs)
+    keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
+    weights = {role: Weight(tensor, parameters.pairing, keep) for role, tensor in tensors.items()}
+    return Model(parameters, weights, path, archive)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = (path if path.is_dir() else path.parent) / "config.json"
+    if not file.is_file():
+        raise numbers.ParameterError("there is no config.json beside the weights", file=path)
+    return numbers.parse_json(file.read_bytes(), "config.json")
+
+
+def _expected(parameters: Parameters, *, hugging_face: bool) -> Iterator[tuple[str, str, str]]:
+    """Role, name in the file, and letters of the shape, for every weight that there may be."""
+    for ours, theirs, letters in _ONCE:
+        stem = (theirs if ours == "output" else f"model.{theirs}") if hugging_face else ours
+        yield f"{ours}.weight", f"{stem}.weight", letters
+    for layer in range(parameters.layers):
+        for ours, theirs, letters in _PER_LAYER:
+            stem = f"model.layers.{layer}.{theirs}" if hugging_face else f"blk.{layer}.{ours}"
+            yield f"blk.{layer}.{ours}.weight", f"{stem}.weight", letters
+            if not ours.endswith("norm"):
+                yield f"blk.{layer}.{ours}.bias", f"{stem}.bias", letters[:1]
+
+
+def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) -> dict[str, Tensor]:
+    sizes = {"E": parameters.width, "F": parameters.inner, "Q": parameters.queries, "K": parameters.keys}
+    made, used = {}, set()
+    for role, name, letters in _expected(parameters, hugging_face=hugging_face):
+        tensor = archive.tensors.get(name)
+        if tensor is None:
+            if not (role in _OPTIONAL or role.endswith(".bias")):
+                raise MissingWeightError("it is not there", tensor=name)
+            continue
+        sizes.setdefault("V", tensor.shape[0] if tensor.shape else 0)
+        expected = tuple(sizes[letter] for letter in letters)
+        if tensor.shape != expected:
+            raise WeightShapeError(f"{list(tensor.shape)}, expected {list(expected)}", tensor=name)
+        made[role] = tensor
+        used.add(name)
+    if FACTORS in archive.tensors and not hugging_face:
+        made[FACTORS] = archive.tensors[FACTORS]
+        used.add(FACTORS)
+    foreign = [name for name in archive.tensors if name not in used and not name.endswith(".rotary_emb.inv_freq")]
+    if foreign:
+        raise ForeignWeightError(f"{parameters.architecture} has no such weight", tensor=foreign[0])
+    return made

@@ -1,0 +1,290 @@
+"""The numbers that a forward pass needs, read from each format in that format's own words.
+
+What stands in a file is taken as it stands: GGUF's keys as llama.cpp reads them, config.json as transformers does, APR's own keys.
+Real numbers are rounded to float32 wherever they come from, since that is what every loader computes with (and what GGUF
+stores): config.json's 1e-5 and GGUF's are then the same number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref.architectures.aprender_json import from_entries
+from rosetta_ref.archive import Value
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.apr.metadata import lookup
+
+ADJACENT, HALVES = "adjacent pairs", "split halves"
+#: Which elements of a head rope turns against each other: in GGUF by architecture, in Hugging Face always the halves.
+GGUF_PAIRING = {"llama": ADJACENT, "qwen2": HALVES}
+#: What config.json and APR files call the architectures of `GGUF_PAIRING`.
+FAMILIES = {
+    "llama": "llama", "mistral": "llama", "smollm": "llama", "smollm2": "llama", "llama2": "llama", "llama3": "llama",
+    "llamaforcausallm": "llama", "mistralforcausallm": "llama", "qwen2": "qwen2", "qwen2.5": "qwen2",
+    "qwen2forcausallm": "qwen2",
+}  # fmt: skip
+#: APR's key for the typed GGUF metadata, and the rows that its rope_type means.
+_GGUF_IN_APR = "rosetta.gguf_metadata"
+_ROPE_TYPES = {0: ADJACENT, 2: HALVES}
+_DEFAULT_THETA, _DEFAULT_EPSILON = 10000.0, 1e-6
+_ORIGINAL = "original_max_position_embeddings"
+
+
+class ParameterError(RosettaError):
+    """A forward pass needs every number of the model, each of a kind that can be computed with."""
+
+
+class ConflictingParameterError(RosettaError):
+    """A file that says a number twice says the same number twice."""
+
+
+class NoForwardPassError(RosettaError):
+    """Only models of a known architecture, dense ones with SiLU, are computed."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How rope's frequencies are stretched: linear, yarn or llama3, with the parameters of that kind in config.json's words."""
+
+    kind: str
+    factor: float
+    original: int = 0
+    low: float = 0
+    high: float = 0
+    extrapolation: float = 1
+    attention: float | None = None
+    beta_fast: float = 32
+    beta_slow: float = 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`groups` is the number of key and value heads, `head` the elements of a head, `inner` the feed-forward size."""
+
+    architecture: str
+    layers: int
+    width: int
+    inner: int
+    heads: int
+    groups: int
+    head: int
+    epsilon: float
+    theta: float
+    pairing: str
+    scaling: Scaling | None = None
+
+    def __post_init__(self) -> None:
+        if self.heads % self.groups or self.head % 2:
+            raise ParameterError(f"{self.heads} heads on {self.groups}, of {self.head} elements")
+
+    @property
+    def queries(self) -> int:
+        """Rows of q."""
+        return self.heads * self.head
+
+    @property
+    def keys(self) -> int:
+        """Rows of k, and of v."""
+        return self.groups * self.head
+
+
+def _single(value: float) -> float:
+    return float(np.float32(value))
+
+
+class _Numbers:
+    """A mapping asked for numbers; each refusal names the key."""
+
+    def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
+        self.values, self.prefix = values, prefix
+
+    def get(self, key: str) -> Any:
+        value = self.values.get(self.prefix + key)
+        return value.plain() if isinstance(value, Value) else value
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        value = self.get(key)
+        value = default if value is None else value
+        if type(value) is not int or value < 1:
+            raise ParameterError(f"{self.prefix}{key} is {value!r}")
+        return value
+
+    def real(self, key: str, default: float | None = None) -> float:
+        value = self.get(key)
+        value = default if value is None else value
+        if type(value) not in (int, float) or not np.isfinite(value):
+            raise ParameterError(f"{self.prefix}{key} is {value!r}")
+        return _single(value)
+
+
+def _known(name: Any) -> str:
+    found = FAMILIES.get(name.lower()) if isinstance(name, str) else None
+    if found is None:
+        raise NoForwardPassError(f"the architecture is {name!r}")
+    return found
+
+
+def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
+    """From GGUF's keys."""
+    stated = metadata.get("general.architecture")
+    name = stated.plain() if stated is not None else None
+    if name not in GGUF_PAIRING:
+        raise NoForwardPassError(f"general.architecture is {name!r}")
+    keys = _Numbers(metadata, f"{name}.")
+    if keys.get("expert_count"):
+        raise NoForwardPassError(f"{name}.expert_count is {keys.get('expert_count')}")
+    width, heads = keys.whole("embedding_length"), keys.whole("attention.head_count")
+    return Parameters(
+        architecture=name,
+        layers=keys.whole("block_count"),
+        width=width,
+        inner=keys.whole("feed_forward_length"),
+        heads=heads,
+        groups=keys.whole("attention.head_count_kv", heads),
+        head=keys.whole("attention.key_length", width // heads),
+        epsilon=keys.real("attention.layer_norm_rms_epsilon"),
+        theta=keys.real("rope.freq_base", _DEFAULT_THETA),
+        pairing=GGUF_PAIRING[name],
+        scaling=_gguf_scaling(keys),
+    )
+
+
+def _gguf_scaling(keys: _Numbers) -> Scaling | None:
+    """As llama.cpp reads the keys: a factor without a type is linear, a factor of 0 is 1."""
+    kind = keys.get("rope.scaling.type")
+    factor = keys.real("rope.scaling.factor", keys.get("rope.scale_linear") or 1.0) or 1.0
+    if kind == "none" or (kind in (None, "linear") and factor == 1):
+        return None
+    if kind in (None, "linear"):
+        return Scaling("linear", factor)
+    if kind != "yarn":
+        raise NoForwardPassError(f"{keys.prefix}rope.scaling.type is {kind!r}")
+    attention = keys.get("rope.scaling.yarn_attn_factor")
+    return Scaling(
+        "yarn",
+        factor,
+        original=keys.get("rope.scaling.original_context_length") or keys.whole("context_length"),
+        extrapolation=keys.real("rope.scaling.yarn_ext_factor", 1.0),
+        attention=None if attention is None else _single(attention),
+        beta_fast=keys.real("rope.scaling.yarn_beta_fast", 32.0),
+        beta_slow=keys.real("rope.scaling.yarn_beta_slow", 1.0),
+    )
+
+
+def of_config(config: Mapping[str, Any]) -> Parameters:
+    """From config.json, in the spelling of transformers 5 (`rope_parameters`) or of those before (`rope_scaling`)."""
+    name = _known((config.get("architectures") or [config.get("model_type")])[0])
+    if config.get("hidden_act", "silu") not in ("silu", "swish"):
+        raise NoForwardPassError(f"hidden_act is {config['hidden_act']!r}")
+    numbers = _Numbers(config)
+    width, heads = numbers.whole("hidden_size"), numbers.whole("num_attention_heads")
+    rope = {key: value for key, value in config.items() if key in ("rope_theta", _ORIGINAL)}
+    for key in ("rope_scaling", "rope_parameters"):
+        rope |= config.get(key) or {}
+    return Parameters(
+        architecture=name,
+        layers=numbers.whole("num_hidden_layers"),
+        width=width,
+        inner=numbers.whole("intermediate_size"),
+        heads=heads,
+        groups=numbers.whole("num_key_value_heads", heads),
+        head=numbers.whole("head_dim", width // heads),
+        epsilon=numbers.real("rms_norm_eps", _DEFAULT_EPSILON),
+        theta=_Numbers(rope).real("rope_theta", _DEFAULT_THETA),
+        pairing=HALVES,
+        scaling=_config_scaling(_Numbers(rope), numbers),
+    )
+
+
+def _config_scaling(rope: _Numbers, config: _Numbers) -> Scaling | None:
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind == "default":
+        return None
+    factor = rope.real("factor")
+    if kind == "linear":
+        return Scaling("linear", factor)
+    if kind == "llama3":
+        low, high = rope.real("low_freq_factor"), rope.real("high_freq_factor")
+        return Scaling("llama3", factor, rope.whole(_ORIGINAL), low, high)
+    if kind != "yarn":
+        raise NoForwardPassError(f"rope_type is {kind!r}")
+    attention = rope.get("attention_factor")
+    return Scaling(
+        "yarn",
+        factor,
+        original=rope.get(_ORIGINAL) or config.whole("max_position_embeddings"),
+        extrapolation=rope.real("extrapolation_factor", 1.0),
+        attention=None if attention is None else _single(attention),
+        beta_fast=rope.real("beta_fast", 32.0),
+        beta_slow=rope.real("beta_slow", 1.0),
+    )
+
+
+def gguf_metadata_of_apr(metadata: Mapping[str, Any]) -> dict[str, Value] | None:
+    """The GGUF metadata that an APR file carries; None for a file that carries none."""
+    return from_entries(metadata[_GGUF_IN_APR], metadata) if _GGUF_IN_APR in metadata else None
+
+
+def of_apr(metadata: Mapping[str, Any]) -> Parameters:
+    """From APR's own keys, which are what aprender computes with; rope scaling, which they have none for, from GGUF's.
+
+    Raises ConflictingParameterError where GGUF metadata is carried and says otherwise: two readers of such a file would
+    compute two models.
+    """
+    own = {key: value for key in _APR_KEYS if (value := lookup(metadata, key)) is not None}
+    named = (metadata.get("architecture"), metadata.get("hf_model_type"), metadata.get("model_type"))
+    name = _known(next((word for word in named if word), None))
+    if lookup(metadata, "num_experts"):
+        raise NoForwardPassError(f"num_experts is {lookup(metadata, 'num_experts')!r}")
+    numbers = _Numbers(own)
+    width, heads = numbers.whole("hidden_size"), numbers.whole("num_heads")
+    stated = own.get("rope_type", 0 if name == "llama" else 2)
+    if stated not in _ROPE_TYPES:
+        raise NoForwardPassError(f"rope_type is {stated!r}")
+    carried = gguf_metadata_of_apr(metadata)
+    found = Parameters(
+        architecture=name,
+        layers=numbers.whole("num_layers"),
+        width=width,
+        inner=numbers.whole("intermediate_size"),
+        heads=heads,
+        groups=numbers.whole("num_kv_heads", heads),
+        head=numbers.whole("head_dim", width // heads),
+        epsilon=numbers.real("rms_norm_eps"),
+        theta=numbers.real("rope_theta", _DEFAULT_THETA),
+        pairing=_ROPE_TYPES[stated],
+        scaling=None if carried is None else _gguf_scaling(_Numbers(carried, f"{name}.")),
+    )
+    if carried is not None:
+        _require_agreement(found, of_gguf(carried))
+    return found
+
+
+_APR_KEYS = (
+    "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "intermediate_size", "rms_norm_eps",
+    "rope_theta", "rope_type",
+)  # fmt: skip
+
+
+def _require_agreement(own: Parameters, carried: Parameters) -> None:
+    """But for the pairing: which rows stand in the file is for APR's own rope_type to say."""
+    for what, value in vars(own).items():
+        other = getattr(carried, what)
+        if what != "pairing" and value != other:
+            raise ConflictingParameterError(f"{what}: APR's own keys say {value}, {_GGUF_IN_APR} says {other}")
+
+
+def parse_json(data: bytes, name: str) -> dict[str, Any]:
+    """A JSON object. Raises ParameterError."""
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise ParameterError(f"{name} is not JSON: {error}", file=name) from error
+    if not isinstance(found, dict):
+        raise ParameterError(f"{name} is a JSON {type(found).__name__}, not an object", file=name)
+    return found
