@@ -57,6 +57,9 @@ class Engine(Protocol):
     def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, with nothing added."""
 
+    def spelled(self) -> dict[int, str]:
+        """Every token of the vocabulary by its id, as the tokenizer spells it."""
+
     def chat(self, question: str) -> list[int]:
         """The ids of a user's question, through the model's own chat template."""
 
@@ -136,6 +139,10 @@ class NumpyEngine:
         """The ids of many texts, with nothing added."""
         return self.words.encode_all(texts)
 
+    def spelled(self) -> dict[int, str]:
+        """Every token of the vocabulary by its id, as the tokenizer spells it."""
+        return self.words.tokens
+
     def chat(self, question: str) -> list[int]:
         """The ids of a user's question, through the model's own chat template."""
         return self.words.chat(question)
@@ -145,16 +152,31 @@ class NumpyEngine:
         return self.words.decode(tokens)
 
 
+#: Tokens that go through the layers together: enough that a weight is used often once it is at hand.
+_TOGETHER = 2048
+
+
 def logits_of(
     model: Model, sequences: Sequence[Sequence[int]], dtype: Any = np.float32, tap: Tap | None = None
 ) -> Iterator[Logits]:
-    """The logits of each sequence; all go through the layers together, and through the head one by one."""
+    """The logits of each sequence; some go through the layers together, and each through the head alone."""
     _require_tokens(sequences, model.vocabulary)
     model.load(dtype)
     one = Pass(model, dtype) if tap is None else Pass(model, dtype, tap)
-    batch = Batch.of(sequences, [Cache.of(model) for _ in sequences])
-    hidden = one.forward(batch)
-    return (one.head(hidden[span]) for span in batch.spans)
+    for some in _portions(sequences):
+        batch = Batch.of(some, [Cache.of(model) for _ in some])
+        hidden = one.forward(batch)
+        yield from (one.head(hidden[span]) for span in batch.spans)
+
+
+def _portions(sequences: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    some: list[Sequence[int]] = []
+    for sequence in sequences:
+        if some and sum(map(len, some)) + len(sequence) > _TOGETHER:
+            yield some
+            some = []
+        some.append(sequence)
+    yield some
 
 
 def _require_tokens(sequences: Sequence[Sequence[int]], vocabulary: int) -> None:

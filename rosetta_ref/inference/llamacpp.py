@@ -170,6 +170,13 @@ class LlamaCpp:
             raise LlamaError(f"{len(data)} bytes need {-count} tokens", file=self.path)
         return list(buffer[:count])
 
+    def spelled(self) -> dict[int, str]:
+        """Every token of the vocabulary by its id, as the file spells it."""
+        return {
+            i: self._c.llama_vocab_get_text(self._vocab, i).decode("utf-8", "surrogateescape")
+            for i in range(self.vocabulary)
+        }
+
     def chat(self, question: str) -> list[int]:
         """The ids of a user's question, through the model's own chat template. Raises NoTemplateError."""
         template = self.metadata("tokenizer.chat_template")

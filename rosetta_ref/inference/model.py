@@ -41,7 +41,7 @@ EMBEDDING, HEAD, FACTORS = "token_embd.weight", "output.weight", "rope_freqs.wei
 #: Weights that a model may go without: a head is tied to the embedding then, a bias is 0.
 _OPTIONAL = (HEAD, FACTORS)
 #: Bytes of float32 up to which a model is kept in memory once it is decoded; a larger one is decoded again for each pass.
-KEEP = 3 << 30
+KEEP = 1 << 30
 
 
 class MissingWeightError(RosettaError):
@@ -74,7 +74,7 @@ class Weight:
                 made[first : first + chunk.size] = chunk
             made = made.reshape(self.tensor.shape)
             if self.keep:
-                self._kept[dtype] = made
+                self._kept = {dtype: made}
         return made
 
 

@@ -153,7 +153,7 @@ def _raise(message: str) -> None:
 def text_of(archive: Archive, path: Path) -> Text:
     """The tokenizer of an open archive."""
     if archive.format == "safetensors":
-        return Text(_of_directory(path if path.is_dir() else path.parent), path)
+        return text_of_directory(path if path.is_dir() else path.parent)
     metadata = archive.metadata
     if archive.format == "apr":
         carried = gguf_metadata_of_apr(metadata)
@@ -169,13 +169,15 @@ def _family(metadata: Mapping[str, Any]) -> str:
 def _stops(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     """GGUF names the tokens that end an answer one by one."""
     keys = [f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom")]
-    return {"generation_config.json": json.dumps({"eos_token_id": [metadata[k].plain() for k in keys if k in metadata]}).encode()}
+    stops = [metadata[key].plain() for key in keys if key in metadata]
+    return {"generation_config.json": json.dumps({"eos_token_id": stops}).encode()}
 
 
-def _of_directory(folder: Path) -> dict[str, bytes]:
+def text_of_directory(folder: Path) -> Text:
+    """The tokenizer files of a Hugging Face directory."""
     files = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).is_file()}
     if "tokenizer.json" not in files and "tokenizer.model" in files:
         size = parse_json(files["config.json"], "config.json")["vocab_size"]
         made = tokenizer_files(tokenizer_metadata(files, size))
         files |= {"tokenizer.json": made["tokenizer.json"]}
-    return files
+    return Text(files, folder)

@@ -1,0 +1,128 @@
+"""transformers and mlx-lm as engines, where they are installed; Hugging Face directories only.
+
+Both read the directory as their users would. Tokens come from the directory's own tokenizer.json, as they do in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ref.inference.engine import EngineFormatError
+from rosetta_ref.inference.text import Text, library, text_of_directory
+
+
+class _Directory:
+    """What the two have in common: the directory's text, and answers from logits alone."""
+
+    name: str
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path.is_dir() and (self.path / "config.json").is_file()):
+            raise EngineFormatError(f"{self.name} reads Hugging Face directories", file=self.path)
+        self.words: Text = text_of_directory(self.path)
+        self.has_text = self.words.exists
+        self.has_template = self.words.exists and self.words.template is not None
+        self.vocabulary = 0
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+
+    def _rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def logits(self, sequences: Sequence[Sequence[int]]) -> Iterator[NDArray[np.float32]]:
+        """For each sequence the logits behind each of its tokens, shape (tokens, vocabulary)."""
+        return (self._rows(tokens) for tokens in sequences)
+
+    def generate(self, prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+        """For each prompt the most likely tokens that follow, up to one that ends the answer; the whole is computed each time."""
+        answers = []
+        for prompt in prompts:
+            tokens = list(prompt)
+            while len(tokens) - len(prompt) < count:
+                token = int(self._rows(tokens)[-1].argmax())
+                if token in self.words.stops:
+                    break
+                tokens.append(token)
+            answers.append(tokens[len(prompt) :])
+        return answers
+
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text, with what the tokenizer adds around it."""
+        return self.words.encode(text)
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of many texts, with nothing added."""
+        return self.words.encode_all(texts)
+
+    def spelled(self) -> dict[int, str]:
+        """Every token of the vocabulary by its id, as the tokenizer spells it."""
+        return self.words.tokens
+
+    def chat(self, question: str) -> list[int]:
+        """The ids of a user's question, through the model's own chat template."""
+        return self.words.chat(question)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of ids, control tokens by name."""
+        return self.words.decode(tokens)
+
+
+class Transformers(_Directory):
+    """A directory loaded by transformers, in float32 on the CPU."""
+
+    name = "transformers"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._torch = library("torch", "pip install transformers torch")
+        auto = library("transformers", "pip install transformers torch").AutoModelForCausalLM
+        self._model: Any = auto.from_pretrained(str(self.path), dtype=self._torch.float32, local_files_only=True)
+        self._model.eval()
+        self.vocabulary = int(self._model.config.vocab_size)
+
+    def _rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        with self._torch.no_grad():
+            made = self._model(self._torch.tensor([list(tokens)])).logits[0]
+        return np.asarray(made.float().numpy(), np.float32)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+
+class Mlx(_Directory):
+    """A directory loaded by mlx-lm, in the type of its weights."""
+
+    name = "mlx-lm"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._mlx = library("mlx.core", "pip install 'rosetta-ref[mlx]'")
+        utils = library("mlx_lm.utils", "pip install 'rosetta-ref[mlx]'")
+        self._model: Any = utils.load_model(self.path)[0]
+        self._model.set_dtype(self._mlx.float32)
+        self.vocabulary = int(self._model.args.vocab_size)
+
+    def _rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        made = self._model(self._mlx.array([list(tokens)]))[0]
+        return np.array(made.astype(self._mlx.float32), np.float32)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None

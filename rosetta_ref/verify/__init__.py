@@ -1,0 +1,213 @@
+"""The same answers after the conversion: two models asked the same questions, and the weight to blame where they differ.
+
+Read `verify` below (the order of the stages), then `prompts`, `words` (tokenisation), `claims` (must it be equal, or near?), `answers` and
+`measures` (logits and text), `limits` (how near), `engines` (the same file on two engines), `blame` (which weight), `report`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.detect import sniff
+from rosetta_ref.inference.engine import Engine, NumpyEngine, load
+from rosetta_ref.inference.model import FACTORS
+from rosetta_ref.verify import prompts as asked
+from rosetta_ref.verify.answers import ACROSS_FACTORS, ACROSS_ORDERS, compare_answers, compare_logits
+from rosetta_ref.verify.blame import blame, numbers_that_differ
+from rosetta_ref.verify.claims import Claim, claim_of
+from rosetta_ref.verify.engines import compare_engines
+from rosetta_ref.verify.limits import limits_for
+from rosetta_ref.verify.measures import Measured
+from rosetta_ref.verify.prompts import NoPromptError, Prompt
+from rosetta_ref.verify.report import Report
+from rosetta_ref.verify.words import compare_words
+
+__all__ = ["Report", "VerificationError", "Verify", "require_same", "verify"]
+
+
+class VerificationError(RosettaError):
+    """A converted model gives the answers of its source."""
+
+
+class NothingConvertedError(RosettaError):
+    """What is verified is a conversion: another file than the source, with other bytes."""
+
+
+class NothingToAskError(RosettaError):
+    """An engine that is asked for must be able to read at least one of the two files."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """What a verification may be told.
+
+    prompts: texts to ask instead of the built-in ones (the first of which is always asked); text: a file of which the logits
+    count, too; count: tokens of an answer; engines: of numpy, llama.cpp, transformers, mlx-lm; lossless: whether the conversion must
+    lose nothing, None for what its types claim; limits: of a lossy one, by figure; blame: look for the weight behind a difference.
+    """
+
+    prompts: Sequence[str] = ()
+    text: Path | None = None
+    count: int = 32
+    engines: Sequence[str] = ("numpy",)
+    lossless: bool | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    blame: bool = True
+
+
+def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
+    """Ask both models the same questions; the options are the fields of `Verify`.
+
+    The numpy engine always judges, since it reads every format; the others judge the files that they read. Raises NothingConvertedError,
+    NoPromptError, BrokenSourceError, NothingComparedError and NothingToAskError, which are errors of the run, and what loading raises.
+    """
+    began, chosen = time.perf_counter(), Verify(**options)
+    source, target = Path(src), Path(dst)
+    report = Report(source, target)
+    _refuse_copies(source, target)
+    with NumpyEngine(source) as ours, NumpyEngine(target) as theirs:
+        claim = _claim(report, ours, theirs, chosen)
+        questions = asked.chosen(ours, chosen.prompts, chosen.text)
+        sequences = compare_words(report, ours, theirs, questions)
+        sequences = _usable(sequences, theirs.vocabulary)
+        measured = _compare(report, ours, theirs, questions, sequences, claim, chosen)
+        for name in chosen.engines:
+            if name != "numpy":
+                _on_another_engine(report, name, ours, theirs, questions, sequences, claim, chosen)
+        if report.failures and chosen.blame:
+            _blame(report, ours, theirs, sequences, measured)
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def require_same(src: Path, dst: Path, **options: Any) -> Report:
+    """`verify`, with an error instead of failures. Raises VerificationError."""
+    report = verify(src, dst, **options)
+    if not report.same:
+        found = [str(failure) for failure in report.failures[:3]]
+        found += report.blame.lines(3) if report.blame is not None else []
+        raise VerificationError("; ".join(found), file=dst)
+    return report
+
+
+def _refuse_copies(source: Path, target: Path) -> None:
+    same = source.is_file() and target.is_file() and source.stat().st_size == target.stat().st_size
+    if source.resolve() == target.resolve() or (same and _equal_bytes(source, target)):
+        raise NothingConvertedError("the converted model is a copy of the source, byte for byte", file=target)
+
+
+def _equal_bytes(a: Path, b: Path) -> bool:
+    with a.open("rb") as one, b.open("rb") as other:
+        while True:
+            here, there = one.read(1 << 20), other.read(1 << 20)
+            if here != there:
+                return False
+            if not here:
+                return True
+
+
+def _claim(report: Report, ours: NumpyEngine, theirs: NumpyEngine, chosen: Verify) -> Claim:
+    """What must hold; `lossless` and limits overrule what the types claim."""
+    claim = claim_of(ours.model, theirs.model)
+    lossy = chosen.lossless is False or (chosen.lossless is None and not claim.lossless) or bool(chosen.limits)
+    claim = Claim((claim.type or "any type") if lossy and not chosen.lossless else None, claim.same_types, claim.same_order)
+    report.claim = "lossless" if claim.lossless else f"lossy ({claim.type})"
+    if not claim.lossless:
+        report.limits["lossy"] = limits_for(claim.type, chosen.limits)
+    for name, (here, there) in numbers_that_differ(ours.model.parameters, theirs.model.parameters).items():
+        if not (name == "scaling" and _factors(ours, theirs)):
+            report.fail("numbers", "numpy", f"{name}: {here} became {there}")
+    return claim
+
+
+def _factors(*engines: NumpyEngine) -> bool:
+    """Whether one side says Llama 3's scaling in parameters and the other in a tensor."""
+    return len({FACTORS in engine.model.weights for engine in engines}) == 2
+
+
+def _usable(sequences: list[list[int]], vocabulary: int) -> list[list[int]]:
+    """Tokens that both models have; where rows are lost, the rest is still compared."""
+    usable = [[token for token in sequence if token < vocabulary] for sequence in sequences]
+    if not usable or not all(usable):
+        raise NoPromptError("a prompt has no tokens" if usable else "there are no prompts")
+    return usable
+
+
+def _compare(
+    report: Report, ours: NumpyEngine, theirs: NumpyEngine, questions: Sequence[Prompt], sequences: Sequence[list[int]],
+    claim: Claim, chosen: Verify,
+) -> Measured:  # fmt: skip
+    """On the numpy engine: bit for bit where the sums run in the same order, else in float64."""
+    tolerance = 0.0
+    if claim.lossless and not claim.same_order:
+        ours.dtype = theirs.dtype = np.float64
+        tolerance = ACROSS_FACTORS if _factors(ours, theirs) else ACROSS_ORDERS
+    measured = compare_logits(report, ours, theirs, sequences, claim, tolerance)
+    compare_answers(report, ours, theirs, _answered(questions, sequences), chosen.count, exact=claim.lossless)
+    return measured
+
+
+def _answered(questions: Sequence[Prompt], sequences: Sequence[list[int]]) -> list[tuple[str, list[int]]]:
+    return [(q.name, tokens) for q, tokens in zip(questions, sequences, strict=True) if q.answered]
+
+
+def _on_another_engine(
+    report: Report, name: str, ours: NumpyEngine, theirs: NumpyEngine, questions: Sequence[Prompt],
+    sequences: Sequence[list[int]], claim: Claim, chosen: Verify,
+) -> None:  # fmt: skip
+    """Each file that the engine reads against numpy; both against each other where it computes them in the same way."""
+    sides = [(side, one) for side, one in (("source", ours), ("converted", theirs)) if _reads(name, one.path)]
+    if not sides:
+        raise NothingToAskError(f"{name} reads neither file", file=theirs.path)
+    for side, one in sides:
+        with contextlib.ExitStack() as stack:
+            try:
+                other = stack.enter_context(load(one.path, name))
+            except RosettaError as error:
+                if side == "source":
+                    raise
+                report.fail("load", name, str(error))
+                return
+            _compare_words_of_engines(report, side, one, other, questions, sequences)
+        one.dtype = np.float32
+        compare_engines(report, side, one, name, sequences)
+    if len(sides) == 2 and claim.lossless and claim.same_types:
+        with load(ours.path, name) as a, load(theirs.path, name) as b:
+            compare_words(report, a, b, questions)
+            compare_logits(report, a, b, sequences, claim, 0.0)
+            compare_answers(report, a, b, _answered(questions, sequences), chosen.count, exact=True)
+
+
+def _reads(engine: str, path: Path) -> bool:
+    kind = sniff(path)
+    return kind == "gguf" if engine == "llama.cpp" else kind == "safetensors" and path.is_dir()
+
+
+def _compare_words_of_engines(
+    report: Report, side: str, mine: Engine, other: Engine, questions: Sequence[Prompt], sequences: Sequence[list[int]]
+) -> None:
+    """Each engine tokenizes by itself: the prompts must come out the same."""
+    for question, tokens in zip(questions, sequences, strict=True):
+        if not question.tokens and other.has_text and (found := question.ids(other)) != tokens:
+            report.fail("tokens", f"{side}, {other.name}", f"prompt {question.name!r}: {tokens[:6]} on {mine.name}, {found[:6]}")
+
+
+def _blame(
+    report: Report, ours: NumpyEngine, theirs: NumpyEngine, sequences: Sequence[list[int]], measured: Measured
+) -> None:
+    """Look for the weight behind the position where the logits are furthest apart."""
+    kinds = {failure.kind for failure in report.failures}
+    if kinds <= {"vocabulary", "tokens", "silent", "engines", "load"}:
+        return
+    sequence, position = measured.worst
+    report.blame = blame(ours.model, theirs.model, sequences[sequence][: position + 1])
+
+

@@ -1,0 +1,127 @@
+"""Logits and answers on both sides, and the ways in which an answer is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.inference.engine import Engine
+from rosetta_ref.verify.claims import Claim
+from rosetta_ref.verify.limits import beyond
+from rosetta_ref.verify.measures import Measured
+from rosetta_ref.verify.report import Report
+
+Array = NDArray[Any]
+
+#: Logits of float64 between files whose sums run in different orders.
+ACROSS_ORDERS = 1e-9
+#: The same where one file has Llama 3's rope scaling as parameters and the other as factors in float32, which round each angle.
+ACROSS_FACTORS = 1e-4
+
+
+class BrokenSourceError(RosettaError):
+    """A source can be a measure only if it answers: finite logits that depend on the prompt."""
+
+
+class NothingComparedError(RosettaError):
+    """A verdict counts what it compared, and nothing compared is an error."""
+
+
+def compare_logits(
+    report: Report, source: Engine, target: Engine, sequences: Sequence[Sequence[int]], claim: Claim, tolerance: float
+) -> Measured:
+    """Note what differs beyond `tolerance` (0: any bit) in a lossless conversion, or beyond the limits of a lossy one."""
+    measured = Measured()
+    last: tuple[list[bytes], list[bytes]] = ([], [])
+    pairs = zip(sequences, source.logits(sequences), target.logits(sequences), strict=True)
+    for number, (tokens, ours, theirs) in enumerate(pairs):
+        width = min(ours.shape[1], theirs.shape[1])
+        for rows, seen in ((ours, last[0]), (theirs, last[1])):
+            seen.append(rows[-1].tobytes())
+        fault = _fault(ours)
+        if fault:
+            raise BrokenSourceError(f"prompt {number + 1}: {fault} ({source.name})", file=source.path)
+        fault = _fault(theirs)
+        if fault:
+            report.fail("nan" if "NaN" in fault else "flat", target.name, f"prompt {number + 1}: {fault}")
+            theirs = np.nan_to_num(theirs, nan=0.0, posinf=0.0, neginf=0.0)
+        measured.add(number, tokens, ours[:, :width], theirs[:, :width])
+    _deaf(report, source, target, sequences, last)
+    if not measured.logits:
+        raise NothingComparedError("no logit was compared", file=target.path)
+    report.counts["positions"] += measured.positions
+    report.counts["logits"] += measured.logits
+    report.figures[source.name] = measured.figures
+    if claim.lossless:
+        _judge_lossless(report, source.name, measured, tolerance)
+    else:
+        limits = report.limits["lossy"]
+        for name in beyond(measured.figures, limits):
+            report.fail("limit", source.name, f"{name} is {measured.figures[name]:.4g}, the limit {limits[name]:.4g}")
+    return measured
+
+
+def _judge_lossless(report: Report, engine: str, measured: Measured, tolerance: float) -> None:
+    if measured.largest > tolerance or (not tolerance and measured.unequal):
+        how = "bit for bit" if not tolerance else f"within {tolerance:g}"
+        report.fail(
+            "logits",
+            engine,
+            f"{measured.unequal:,} of {measured.logits:,} differ, by up to {measured.largest:.3g}; they must be equal {how}",
+        )
+    wrong = measured.positions - measured.agreeing - measured.too_close * (tolerance > 0)
+    if wrong:
+        report.fail("top1", engine, f"the best token differs at {wrong} of {measured.positions} positions")
+
+
+def _fault(logits: Array) -> str | None:
+    """Why these logits are no answer."""
+    if not np.isfinite(logits).all():
+        return f"{np.count_nonzero(~np.isfinite(logits)):,} of {logits.size:,} logits are NaN or infinite"
+    if np.ptp(logits, axis=1).min() == 0:
+        return "every token has the same logit"
+    return None
+
+
+def _deaf(
+    report: Report, source: Engine, target: Engine, sequences: Sequence[Sequence[int]], last: tuple[list[bytes], list[bytes]]
+) -> None:
+    """A model whose logits are the same behind different prompts does not read them."""
+    if len({tuple(tokens) for tokens in sequences}) < 2:
+        return
+    if len(set(last[0])) == 1:
+        raise BrokenSourceError(f"the logits are the same whatever the prompt ({source.name})", file=source.path)
+    if len(set(last[1])) == 1:
+        report.fail("deaf", target.name, "the logits are the same whatever the prompt")
+
+
+def compare_answers(
+    report: Report, source: Engine, target: Engine, prompts: Sequence[tuple[str, list[int]]], count: int, *, exact: bool
+) -> None:
+    """Greedy answers; they must be equal where `exact`. An answer of nothing is a failure on either side."""
+    if not prompts or count < 1:
+        return
+    asked = [tokens for _, tokens in prompts]
+    ours, theirs = source.generate(asked, count), target.generate(asked, count)
+    for (name, _), a, b in zip(prompts, ours, theirs, strict=True):
+        for side, engine, answer in (("the source", source, a), ("the converted model", target, b)):
+            if not answer or (engine.has_text and not engine.text(answer).strip()):
+                what = "blanks only" if answer else "nothing"
+                report.fail("silent", engine.name, f"{side} answers prompt {name!r} with {what}")
+        report.counts["answers"] += 1
+        report.counts["tokens answered"] += len(a)
+        if exact and a != b:
+            place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+            report.fail("text", source.name, f"prompt {name!r}: answers part at token {place}: {_said(source, a)} became {_said(target, b)}")
+        elif exact and source.has_text and target.has_text and source.text(a) != target.text(b):
+            report.fail("text", source.name, f"prompt {name!r}: the same tokens read {_said(source, a)} and {_said(target, b)}")
+    if source.has_text:
+        report.answer[source.name] = source.text(ours[0])
+
+
+def _said(engine: Engine, tokens: Sequence[int]) -> str:
+    return repr(engine.text(tokens))[:80] if engine.has_text else str(list(tokens[:8]))

@@ -1,0 +1,57 @@
+"""What a conversion claims by the types it chose: to lose nothing, or to be an approximation of some type.
+
+Types are read from the files. A type that holds every value of the source (the same one, a wider float, a narrower one that
+happens to hold them all) promises the same numbers, whatever stands there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from rosetta_ref.archive import Tensor
+from rosetta_ref.convert.exact import survives
+from rosetta_ref.inference.model import Model
+from rosetta_ref.streaming import value_chunks
+
+#: The same blocks in another order of nibbles.
+_REPACKED = {("Q4_0", "AprQ4"), ("AprQ4", "Q4_0")}
+_WIDE = ("F32", "F64")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`type` is that of most of the elements that were rounded, None where nothing was."""
+
+    type: str | None
+    same_types: bool
+    same_order: bool
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the same numbers must arrive."""
+        return self.type is None
+
+
+def claim_of(source: Model, target: Model) -> Claim:
+    """The claim that the types of two models make."""
+    rounded: Counter[str] = Counter()
+    same = source.weights.keys() == target.weights.keys()
+    for role, weight in target.weights.items():
+        origin = source.weights.get(role)
+        if origin is None:
+            continue
+        same = same and origin.tensor.type.name == weight.tensor.type.name
+        if not _holds(origin.tensor, weight.tensor.type.name):
+            rounded[weight.tensor.type.name] += weight.tensor.count
+    most = rounded.most_common(1)
+    order = source.parameters.pairing == target.parameters.pairing
+    return Claim(most[0][0] if most else None, same, order)
+
+
+def _holds(origin: Tensor, kind: str) -> bool:
+    """Whether that type holds every value of the tensor by its nature."""
+    stored = origin.type.name
+    if kind in (stored, *_WIDE) or (stored, kind) in _REPACKED:
+        return True
+    return kind in ("F16", "BF16") and all(survives(values, kind) for _, values in value_chunks(origin))

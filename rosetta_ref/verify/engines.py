@@ -1,0 +1,78 @@
+"""The same file on two engines: this package's forward pass and llama.cpp (F-CONV-BE-001).
+
+llama.cpp rounds activations for every type of weights but F32 (to 8 bits for quantised ones, to F16 or BF16 for those), so its
+answers on such a file are not those of the numbers in it. Therefore the judge is a control: the same file with every tensor
+decoded to F32. On it both engines must agree to `LIMIT`; what llama.cpp's own rounding does is measured between its answers on the
+file and on the control, and its answers on the file may be that far from this package's, and `LIMIT` more.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rosetta_ref.archive import Kind, Value
+from rosetta_ref.formats import gguf
+from rosetta_ref.inference.engine import Engine, load
+from rosetta_ref.recode import decoded
+from rosetta_ref.verify.answers import NothingComparedError
+from rosetta_ref.verify.measures import Measured
+from rosetta_ref.verify.report import Report
+
+#: The largest difference of a logit between two engines that compute in float32.
+LIMIT = 1e-3
+
+
+def compare_engines(report: Report, side: str, mine: Engine, engine: str, sequences: Sequence[Sequence[int]]) -> None:
+    """Note where another engine's answers on the file of `mine` are not its own; `side` is that of the conversion."""
+    path = mine.path
+    with load(path, engine) as theirs, tempfile.TemporaryDirectory(prefix="rosetta-verify-") as folder:
+        if engine != "llama.cpp" or _is_f32(path):
+            _judge(report, f"{side}: numpy, {engine}", _measured(mine, theirs, sequences))
+            return
+        with load(write_control(path, Path(folder) / "control.gguf"), engine) as control:
+            pair = f"{side}: numpy, {engine}"
+            _judge(report, f"{pair} (decoded to F32)", _measured(mine, control, sequences))
+            rounding, found = _measured(control, theirs, sequences), _measured(mine, theirs, sequences)
+        report.figures[f"{side}: {engine}'s own rounding"] = rounding.figures
+        report.figures[pair] = found.figures
+        if not found.largest <= rounding.largest + LIMIT:
+            detail = f"logits differ by up to {found.largest:.3g}, its own rounding is {rounding.largest:.3g}"
+            report.fail("engines", pair, detail)
+
+
+def _measured(one: Engine, other: Engine, sequences: Sequence[Sequence[int]]) -> Measured:
+    made = Measured()
+    for number, (tokens, a, b) in enumerate(zip(sequences, one.logits(sequences), other.logits(sequences), strict=True)):
+        made.add(number, tokens, a, b)
+    if not made.logits:
+        raise NothingComparedError("no logit was compared", file=other.path)
+    return made
+
+
+def _judge(report: Report, pair: str, measured: Measured) -> None:
+    """Positions whose two best logits lie closer than the two engines are counted apart, not dropped."""
+    report.figures[pair] = measured.figures
+    report.counts["positions on two engines"] += measured.positions
+    report.counts["positions too close to call"] += measured.too_close
+    if not measured.largest <= LIMIT:
+        report.fail("engines", pair, f"logits differ by up to {measured.largest:.3g}, the limit is {LIMIT:g}")
+    wrong = measured.positions - measured.agreeing - measured.too_close
+    if wrong:
+        report.fail("engines", pair, f"the best token differs at {wrong} of {measured.positions} positions")
+
+
+def _is_f32(path: Path) -> bool:
+    with gguf.read(path) as archive:
+        return all(tensor.type.name == "F32" for tensor in archive.tensors.values())
+
+
+def write_control(path: Path, control: Path) -> Path:
+    """The same model with every tensor decoded to F32."""
+    with gguf.read(path) as archive:
+        tensors = {name: decoded(tensor) for name, tensor in archive.tensors.items()}
+        metadata = archive.metadata | {"general.file_type": Value.scalar(Kind.U32, 0)}
+        gguf.write(replace(archive, metadata=metadata, tensors=tensors, parts=()), control)
+    return control

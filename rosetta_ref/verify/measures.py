@@ -1,0 +1,87 @@
+"""How far two models are from each other, over the logits of the same positions.
+
+All of it is taken in float64 from the logits as the engines gave them. KL is that of the source's next-token distribution from the
+converted one's, in nats a position; perplexity is of the text that was asked, over every position that has a next token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def log_softmax(logits: Array) -> NDArray[np.float64]:
+    """The logarithm of the probabilities, in float64."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
+
+
+@dataclass
+class Measured:
+    """What was seen of all positions so far."""
+
+    positions: int = 0
+    logits: int = 0
+    unequal: int = 0
+    largest: float = 0.0
+    agreeing: int = 0
+    #: Positions whose best token differs while the source's two best logits lie closer than the two sides' difference there.
+    too_close: int = 0
+    kl: list[NDArray[np.float64]] = field(default_factory=list)
+    losses: tuple[float, float] = (0.0, 0.0)
+    predicted: int = 0
+    #: Where the largest difference is: sequence and position.
+    worst: tuple[int, int] = (0, 0)
+
+    def add(self, sequence: int, tokens: Sequence[int], source: Array, target: Array) -> None:
+        """The logits of one sequence on both sides, (tokens, vocabulary)."""
+        difference = np.abs(source.astype(np.float64) - target)
+        here = float(difference.max())
+        if here > self.largest or not self.positions:
+            self.largest, self.worst = here, (sequence, int(difference.max(axis=1).argmax()))
+        self.positions += len(tokens)
+        self.logits += source.size
+        self.unequal += int(np.count_nonzero(source != target))
+        self._best(source, target, difference)
+        p, q = log_softmax(source), log_softmax(target)
+        self.kl.append(np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0))
+        after = np.asarray(tokens[1:])
+        if after.size:
+            rows = np.arange(after.size)
+            self.losses = (self.losses[0] - float(p[rows, after].sum()), self.losses[1] - float(q[rows, after].sum()))
+            self.predicted += after.size
+
+    def _best(self, source: Array, target: Array, difference: Array) -> None:
+        best, other = source.argmax(axis=1), target.argmax(axis=1)
+        rows = np.arange(len(best))
+        same = best == other
+        gap = source[rows, best].astype(np.float64) - source[rows, other]
+        close = ~same & (gap <= difference[rows, best] + difference[rows, other])
+        self.agreeing += int(same.sum())
+        self.too_close += int(close.sum())
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures that limits are set for."""
+        kl = np.concatenate(self.kl) if self.kl else np.zeros(1)
+        mean = [loss / max(self.predicted, 1) for loss in self.losses]
+        return {
+            "mean_kl": float(kl.mean()),
+            "kl_p99": float(np.percentile(kl, 99)),
+            "top1": self.agreeing / max(self.positions, 1),
+            "logit": self.largest,
+            "perplexity": float(np.exp(mean[1] - mean[0]) - 1),
+        }
+
+    @property
+    def perplexities(self) -> tuple[float, float]:
+        """Of the source and of the converted model."""
+        return tuple(float(np.exp(loss / max(self.predicted, 1))) for loss in self.losses)  # type: ignore[return-value]
