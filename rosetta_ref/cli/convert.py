@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checksums", type=Path, metavar="FILE", help="write SHA-256 per tensor, before and after, as JSON"
     )
+    parser.add_argument("--verify", action="store_true",
+                        help="ask both models the same questions before the target gets its name; see `rosetta-ref verify`")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing target")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -66,6 +68,11 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options = {
         key: value for key, value in vars(arguments).items() if key not in ("command", "src", "dst", "json", "quiet")
     }
+    if options.pop("verify"):
+        from rosetta_ref.verify import verifier
+
+        exact = arguments.type is None and arguments.dtype == "exact"
+        options["verify"] = verifier(lossless=True if exact else None)
     with progress_bar(err, quiet=arguments.quiet or arguments.json) as progress:
         report = convert(arguments.src, arguments.dst, progress=progress, **options)
     if arguments.json:

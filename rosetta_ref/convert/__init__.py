@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,21 @@ class Options:
     force: bool = False
 
 
-def convert(src: str | Path, dst: str | Path, *, progress: ProgressLike | None = None, **options: Any) -> Report:
+#: Looks at the source and at what was written, before it gets its name: raises what is wrong, gives a line for the report.
+Verifier = Callable[[Path, Path], str]
+
+
+def convert(
+    src: str | Path,
+    dst: str | Path,
+    *,
+    progress: ProgressLike | None = None,
+    verify: Verifier | None = None,
+    **options: Any,
+) -> Report:
     """Convert a model file or directory; the target's suffix says the format, a directory is a Hugging Face directory.
 
-    The options are the fields of `Options`. Raises a RosettaError that names file, tensor and rule; then nothing is left
+    The options are the fields of `Options`; `verify` (see `rosetta_ref.verify.verifier`) has the last word. Raises a RosettaError that names file, tensor and rule; then nothing is left
     behind. The source is never touched.
     """
     began = time.perf_counter()
@@ -93,16 +104,19 @@ def convert(src: str | Path, dst: str | Path, *, progress: ProgressLike | None =
         plan = _plan(source, report, chosen, wanted)
         manifest = _claim(report, source, plan, chosen)
         with staging.staged(target) as folder, _named_by_target(folder, target), manifest:
+            written = folder if _is_directory(report) else folder / target.name
             sums, report.nbytes = write_and_check(
                 source.model,
                 plan,
-                folder if _is_directory(report) else folder / target.name,
+                written,
                 kind=report.target_format,
                 lenient=chosen.lenient,
                 sha256=chosen.checksums is not None,
                 progress=progress,
             )
             _fill(report, source, plan, sums)
+            if verify is not None:
+                report.notes.append(verify(source_path, written))
             manifest.write(report.checksums)
             _publish(report, folder, chosen.force)
             manifest.publish()

@@ -145,7 +145,8 @@ class Pass:
 def silu(x: Array) -> Array:
     """The sigmoid linear unit, x / (1 + exp(-x))."""
     with np.errstate(over="ignore"):
-        return x / (1 + np.exp(-x))
+        made: Array = x / (1 + np.exp(-x))
+    return made
 
 
 def attend(q: Array, keys: Array, values: Array) -> Array:
@@ -164,4 +165,5 @@ def attend(q: Array, keys: Array, values: Array) -> Array:
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     mixed = weights.reshape(groups, -1, total) @ values.transpose(1, 0, 2)
-    return mixed.reshape(groups, heads // groups, new, size).transpose(2, 0, 1, 3).reshape(new, heads * size)
+    made: Array = mixed.reshape(groups, heads // groups, new, size).transpose(2, 0, 1, 3).reshape(new, heads * size)
+    return made

@@ -115,7 +115,7 @@ class _Numbers:
         return value
 
     def real(self, key: str, default: float | None = None) -> float:
-        value = self.get(key)
+        value: Any = self.get(key)
         value = default if value is None else value
         if type(value) not in (int, float) or not np.isfinite(value):
             raise ParameterError(f"{self.prefix}{key} is {value!r}")

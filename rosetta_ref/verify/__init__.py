@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Engine, NumpyEngine, load
 from rosetta_ref.inference.model import FACTORS
 from rosetta_ref.verify import prompts as asked
-from rosetta_ref.verify.answers import ACROSS_FACTORS, ACROSS_ORDERS, compare_answers, compare_logits
+from rosetta_ref.verify.answers import (
+    ACROSS_FACTORS,
+    ACROSS_ORDERS,
+    BrokenSourceError,
+    NothingComparedError,
+    compare_answers,
+    compare_logits,
+)
 from rosetta_ref.verify.blame import blame, numbers_that_differ
 from rosetta_ref.verify.claims import Claim, claim_of
 from rosetta_ref.verify.engines import compare_engines
@@ -30,7 +37,7 @@ from rosetta_ref.verify.prompts import NoPromptError, Prompt
 from rosetta_ref.verify.report import Report
 from rosetta_ref.verify.words import compare_words
 
-__all__ = ["Report", "VerificationError", "Verify", "require_same", "verify"]
+__all__ = ["RUN_ERRORS", "Report", "VerificationError", "Verify", "verifier", "verify"]
 
 
 class VerificationError(RosettaError):
@@ -43,6 +50,10 @@ class NothingConvertedError(RosettaError):
 
 class NothingToAskError(RosettaError):
     """An engine that is asked for must be able to read at least one of the two files."""
+
+
+#: Errors of the run: nothing was judged.
+RUN_ERRORS = (NothingConvertedError, NoPromptError, NothingToAskError, NothingComparedError, BrokenSourceError)
 
 
 @dataclass(frozen=True)
@@ -88,14 +99,22 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
     return report
 
 
-def require_same(src: Path, dst: Path, **options: Any) -> Report:
-    """`verify`, with an error instead of failures. Raises VerificationError."""
-    report = verify(src, dst, **options)
-    if not report.same:
-        found = [str(failure) for failure in report.failures[:3]]
-        found += report.blame.lines(3) if report.blame is not None else []
-        raise VerificationError("; ".join(found), file=dst)
-    return report
+def verifier(**options: Any) -> Callable[[Path, Path], str]:
+    """For `convert(..., verify=verifier())`: it raises VerificationError where `verify` has failures, and what that raises."""
+
+    def require_same(src: Path, dst: Path) -> str:
+        report = verify(src, dst, **options)
+        if not report.same:
+            found = [str(failure) for failure in report.failures[:3]]
+            found += report.blame.lines(3) if report.blame is not None else []
+            raise VerificationError("; ".join(found), file=dst)
+        counts = report.counts
+        return (
+            f"verified, {report.claim}: {counts['prompts']} prompts, {counts['logits']:,} logits at {counts['positions']} "
+            f"positions, {counts['tokens answered']} tokens of {counts['answers']} answers"
+        )
+
+    return require_same
 
 
 def _refuse_copies(source: Path, target: Path) -> None:
@@ -118,7 +137,9 @@ def _claim(report: Report, ours: NumpyEngine, theirs: NumpyEngine, chosen: Verif
     """What must hold; `lossless` and limits overrule what the types claim."""
     claim = claim_of(ours.model, theirs.model)
     lossy = chosen.lossless is False or (chosen.lossless is None and not claim.lossless) or bool(chosen.limits)
-    claim = Claim((claim.type or "any type") if lossy and not chosen.lossless else None, claim.same_types, claim.same_order)
+    claim = Claim(
+        (claim.type or "any type") if lossy and not chosen.lossless else None, claim.same_types, claim.same_order
+    )
     report.claim = "lossless" if claim.lossless else f"lossy ({claim.type})"
     if not claim.lossless:
         report.limits["lossy"] = limits_for(claim.type, chosen.limits)
@@ -197,7 +218,9 @@ def _compare_words_of_engines(
     """Each engine tokenizes by itself: the prompts must come out the same."""
     for question, tokens in zip(questions, sequences, strict=True):
         if not question.tokens and other.has_text and (found := question.ids(other)) != tokens:
-            report.fail("tokens", f"{side}, {other.name}", f"prompt {question.name!r}: {tokens[:6]} on {mine.name}, {found[:6]}")
+            report.fail(
+                "tokens", f"{side}, {other.name}", f"prompt {question.name!r}: {tokens[:6]} on {mine.name}, {found[:6]}"
+            )
 
 
 def _blame(
@@ -209,5 +232,3 @@ def _blame(
         return
     sequence, position = measured.worst
     report.blame = blame(ours.model, theirs.model, sequences[sequence][: position + 1])
-
-

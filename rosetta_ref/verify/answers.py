@@ -88,7 +88,11 @@ def _fault(logits: Array) -> str | None:
 
 
 def _deaf(
-    report: Report, source: Engine, target: Engine, sequences: Sequence[Sequence[int]], last: tuple[list[bytes], list[bytes]]
+    report: Report,
+    source: Engine,
+    target: Engine,
+    sequences: Sequence[Sequence[int]],
+    last: tuple[list[bytes], list[bytes]],
 ) -> None:
     """A model whose logits are the same behind different prompts does not read them."""
     if len({tuple(tokens) for tokens in sequences}) < 2:
@@ -116,9 +120,15 @@ def compare_answers(
         report.counts["tokens answered"] += len(a)
         if exact and a != b:
             place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-            report.fail("text", source.name, f"prompt {name!r}: answers part at token {place}: {_said(source, a)} became {_said(target, b)}")
+            report.fail(
+                "text",
+                source.name,
+                f"prompt {name!r}: answers part at token {place}: {_said(source, a)} became {_said(target, b)}",
+            )
         elif exact and source.has_text and target.has_text and source.text(a) != target.text(b):
-            report.fail("text", source.name, f"prompt {name!r}: the same tokens read {_said(source, a)} and {_said(target, b)}")
+            report.fail(
+                "text", source.name, f"prompt {name!r}: the same tokens read {_said(source, a)} and {_said(target, b)}"
+            )
     if source.has_text:
         report.answer[source.name] = source.text(ours[0])
 

@@ -34,7 +34,7 @@ _SHAPES = ("architecture", "layers", "width", "inner", "heads", "groups", "head"
 
 @dataclass(frozen=True)
 class Suspect:
-    """A weight by its role, or a number by its name, and how far the first step that needs it is off, of that step's largest value."""
+    """A weight by its role, or a number by its name, and how far its step is off, as a part of the step's largest value."""
 
     role: str
     step: str

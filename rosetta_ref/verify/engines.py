@@ -30,12 +30,12 @@ def compare_engines(report: Report, side: str, mine: Engine, engine: str, sequen
     path = mine.path
     with load(path, engine) as theirs, tempfile.TemporaryDirectory(prefix="rosetta-verify-") as folder:
         if engine != "llama.cpp" or _is_f32(path):
-            _judge(report, f"{side}: numpy, {engine}", _measured(mine, theirs, sequences))
+            _judge(report, f"{side}: numpy, {engine}", _measured(sequences, mine, theirs)[-1])
             return
         with load(write_control(path, Path(folder) / "control.gguf"), engine) as control:
-            pair = f"{side}: numpy, {engine}"
-            _judge(report, f"{pair} (decoded to F32)", _measured(mine, control, sequences))
-            rounding, found = _measured(control, theirs, sequences), _measured(mine, theirs, sequences)
+            agreed, rounding, found = _measured(sequences, mine, control, theirs)
+        pair = f"{side}: numpy, {engine}"
+        _judge(report, f"{pair} (decoded to F32)", agreed)
         report.figures[f"{side}: {engine}'s own rounding"] = rounding.figures
         report.figures[pair] = found.figures
         if not found.largest <= rounding.largest + LIMIT:
@@ -43,12 +43,15 @@ def compare_engines(report: Report, side: str, mine: Engine, engine: str, sequen
             report.fail("engines", pair, detail)
 
 
-def _measured(one: Engine, other: Engine, sequences: Sequence[Sequence[int]]) -> Measured:
-    made = Measured()
-    for number, (tokens, a, b) in enumerate(zip(sequences, one.logits(sequences), other.logits(sequences), strict=True)):
-        made.add(number, tokens, a, b)
-    if not made.logits:
-        raise NothingComparedError("no logit was compared", file=other.path)
+def _measured(sequences: Sequence[Sequence[int]], *engines: Engine) -> list[Measured]:
+    """Each engine against the next one, and the first against the last."""
+    made = [Measured() for _ in engines]
+    streams = [engine.logits(sequences) for engine in engines]
+    for number, (tokens, *logits) in enumerate(zip(sequences, *streams, strict=True)):
+        for measured, one, other in zip(made, [*logits[:-1], logits[0]], [*logits[1:], logits[-1]], strict=True):
+            measured.add(number, tokens, one, other)
+    if not all(measured.logits for measured in made):
+        raise NothingComparedError("no logit was compared", file=engines[0].path)
     return made
 
 

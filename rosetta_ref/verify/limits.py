@@ -37,6 +37,7 @@ def limits_for(kind: str | None, given: Mapping[str, float] | None = None) -> di
 
 def beyond(figures: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:
     """The figures that are not within their limits; one that is no number is not."""
+
     def within(name: str) -> bool:
         value = abs(figures[name]) if name == "perplexity" else figures[name]
         return value >= limits[name] if name == "top1" else value <= limits[name]

@@ -1,7 +1,7 @@
 """Tokenisation on both sides, before anything else: a model that reads other tokens is another model.
 
-Prompts reach a few hundred tokens. So every token of the vocabulary is looked at too: its spelling by its id, and what the tokenizer
-makes of its text alone, which is the token itself as long as no merge that builds it is lost.
+Prompts reach a few hundred tokens. So every token of the vocabulary is looked at too: its spelling by its id, and what the
+tokenizer makes of its text alone, which is the token itself as long as no merge that builds it is lost.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def _compare_vocabulary(report: Report, source: Engine, target: Engine) -> None:
     if wrong:
         first = wrong[0]
         shown = f"{ours.get(first)!r} became {theirs.get(first)!r}"
-        report.fail("vocabulary", source.name, f"{len(wrong)} of {len(ids)} tokens are spelled otherwise: {first}, {shown}")
+        report.fail(
+            "vocabulary", source.name, f"{len(wrong)} of {len(ids)} tokens are spelled otherwise: {first}, {shown}"
+        )
     texts = list(dict.fromkeys(text for i in sorted(ours) if (text := source.text([i])) and "\ufffd" not in text))
     encoded = [engine.tokenize_all(texts) for engine in (source, target)]
     report.counts["texts of tokens"] += len(texts)
@@ -62,7 +64,9 @@ def _compare_vocabulary(report: Report, source: Engine, target: Engine) -> None:
     if odd:
         first = odd[0]
         detail = f"{texts[first]!r} is {encoded[0][first]}, became {encoded[1][first]}"
-        report.fail("tokens", source.name, f"{len(odd)} of {len(texts)} texts of tokens are tokenized otherwise: {detail}")
+        report.fail(
+            "tokens", source.name, f"{len(odd)} of {len(texts)} texts of tokens are tokenized otherwise: {detail}"
+        )
 
 
 def _placeholder(*spellings: str | None) -> bool:

@@ -1,0 +1,56 @@
+"""A verification as evidence for the gate F-CONV-BE-001: the same file on two engines, and the same answers after a conversion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rosetta_ref import evidence
+from rosetta_ref.formats.detect import format_of_target, sniff
+from rosetta_ref.verify.prompts import DEFAULT
+from rosetta_ref.verify.report import Report
+
+GATE = "F-CONV-BE-001"
+
+
+def evidence_of(report: Report) -> list[dict[str, Any]]:
+    """One case for the conversion, and one for each pair of engines that looked at the same file."""
+    engines = {name for failure in report.failures for name in [failure.engine] if ": " in name}
+    pairs = sorted({name for name in report.figures if ": numpy, " in name} | engines)
+    backend = " and ".join(sorted(name for name in report.figures if ": " not in name))
+    own = [failure for failure in report.failures if failure.engine not in pairs]
+    cases = [_case(report, "conversion", backend, [str(failure) for failure in own])]
+    for pair in pairs:
+        wrong = [str(failure) for failure in report.failures if failure.engine == pair]
+        cases.append(_case(report, pair, pair.partition(": ")[2], wrong))
+    return cases
+
+
+def _case(report: Report, case: str, backend: str, wrong: list[str]) -> dict[str, Any]:
+    figures = {name: row for name, row in report.figures.items() if (case in (name, "conversion"))}
+    logits = report.counts["positions on two engines"] if case != "conversion" else report.counts["logits"]
+    return evidence.entry(
+        GATE,
+        evidence.FALSIFIED if wrong else evidence.CORROBORATED,
+        "; ".join(wrong) or f"{logits:,} compared",
+        model=report.source,
+        format=f"{sniff(report.source)} to {format_of_target(report.target)}",
+        backend=backend,
+        prompt=DEFAULT[0].text,
+        output=next(iter(report.answer.values()), ""),
+        exit_code=int(bool(wrong)),
+        duration=report.seconds,
+        metadata={
+            "case": f"{GATE}/{case}",
+            "claim": report.claim,
+            "compared": {
+                "unit": "logits" if case == "conversion" else "positions",
+                "expected": logits,
+                "compared": logits,
+            },
+            "counts": dict(report.counts),
+            "figures": figures,
+            "limits": report.limits,
+            "blame": report.blame.to_json() if report.blame is not None and wrong else None,
+            "target": report.target,
+        },
+    )
