@@ -16,7 +16,21 @@ from tests.support import llama, smollm
 
 #: llama.cpp's mixes; Q4_0 and its kin are nearly pure, the K mixes are of several types.
 TYPES = (
-    *("F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_0", "Q4_K_M", "Q4_1", "Q4_0", "IQ4_XS", "IQ4_NL", "MXFP4_MOE"),
+    *(
+        "F16",
+        "BF16",
+        "Q8_0",
+        "Q6_K",
+        "Q5_K_M",
+        "Q5_1",
+        "Q5_0",
+        "Q4_K_M",
+        "Q4_1",
+        "Q4_0",
+        "IQ4_XS",
+        "IQ4_NL",
+        "MXFP4_MOE",
+    ),
     *("Q3_K_M", "IQ3_S", "Q2_K", "TQ2_0"),
 )
 

@@ -130,8 +130,13 @@ class Pass:
 
     def _heads(self, name: str, y: Array) -> Array:
         """The heads of q or k, the first elements of their pairs before the second ones."""
-        rows = self._linear(name, y).reshape(len(y), -1, self.model.parameters.head)
-        return self.tap(name, paired(rows, self.model.weights[f"{name}.weight"].pairing))
+        weight, bias = (self.model.weights.get(f"{name}.{kind}") for kind in ("weight", "bias"))
+        assert weight is not None
+        size = self.model.parameters.head
+        heads = paired((y @ weight.values(self.dtype).T).reshape(len(y), -1, size), weight.pairing)
+        if bias is not None:
+            heads = heads + paired(bias.values(self.dtype).reshape(-1, size), bias.pairing)
+        return self.tap(name, heads)
 
     def _feed_forward(self, layer: int, x: Array) -> Array:
         name = f"blk.{layer}"

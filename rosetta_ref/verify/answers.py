@@ -35,7 +35,7 @@ def compare_logits(
     report: Report, source: Engine, target: Engine, sequences: Sequence[Sequence[int]], claim: Claim, tolerance: float
 ) -> Measured:
     """Note what differs beyond `tolerance` (0: any bit) in a lossless conversion, or beyond the limits of a lossy one."""
-    measured = Measured()
+    measured = Measured(tolerance)
     last: tuple[list[bytes], list[bytes]] = ([], [])
     pairs = zip(sequences, source.logits(sequences), target.logits(sequences), strict=True)
     for number, (tokens, ours, theirs) in enumerate(pairs):
@@ -73,7 +73,7 @@ def _judge_lossless(report: Report, engine: str, measured: Measured, tolerance: 
             engine,
             f"{measured.unequal:,} of {measured.logits:,} differ, by up to {measured.largest:.3g}; they must be equal {how}",
         )
-    wrong = measured.positions - measured.agreeing - measured.too_close * (tolerance > 0)
+    wrong = measured.positions - measured.agreeing - measured.too_close
     if wrong:
         report.fail("top1", engine, f"the best token differs at {wrong} of {measured.positions} positions")
 

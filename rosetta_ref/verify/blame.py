@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rosetta_ref.inference.engine import logits_of
 from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
 from rosetta_ref.inference.parameters import Parameters
+from rosetta_ref.inference.rope import paired
 
 Array = NDArray[Any]
 
@@ -147,13 +148,20 @@ def _numbers(names: Sequence[str], source: Parameters, target: Parameters) -> li
 
 
 def _differ(role: str, source: Model, target: Model) -> bool:
-    """Whether a weight is not the same on both sides, where the rows stand in the same order; where they do not, it may differ."""
-    a, b = source.weights.get(role), target.weights.get(role)
-    if a is None or b is None:
-        return a is not b
-    if a.pairing != b.pairing and role.rsplit(".", 2)[-2] in ("attn_q", "attn_k"):
-        return True
-    return not np.array_equal(a.values(np.float64), b.values(np.float64))
+    """Whether a weight is not the same on both sides; rows of q and k are looked at pair by pair, as rope does."""
+    sides = [model.weights.get(role) for model in (source, target)]
+    if None in sides:
+        return sides[0] is not sides[1]
+    rotary = role.rsplit(".", 2)[-2] in ("attn_q", "attn_k")
+    values = []
+    for weight in sides:
+        assert weight is not None
+        made = weight.values(np.float64)
+        if rotary:
+            heads = made.reshape(-1, source.parameters.head, made.size // made.shape[0])
+            made = paired(heads.swapaxes(1, 2), weight.pairing)
+        values.append(made)
+    return not np.array_equal(*values, equal_nan=True)
 
 
 def _swap(made: Blame, source: Model, target: Model, tokens: Sequence[int], suspects: Sequence[Suspect]) -> None:

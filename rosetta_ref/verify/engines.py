@@ -45,7 +45,7 @@ def compare_engines(report: Report, side: str, mine: Engine, engine: str, sequen
 
 def _measured(sequences: Sequence[Sequence[int]], *engines: Engine) -> list[Measured]:
     """Each engine against the next one, and the first against the last."""
-    made = [Measured() for _ in engines]
+    made = [Measured(LIMIT) for _ in engines]
     streams = [engine.logits(sequences) for engine in engines]
     for number, (tokens, *logits) in enumerate(zip(sequences, *streams, strict=True)):
         for measured, one, other in zip(made, [*logits[:-1], logits[0]], [*logits[1:], logits[-1]], strict=True):

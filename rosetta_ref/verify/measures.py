@@ -26,14 +26,15 @@ def log_softmax(logits: Array) -> NDArray[np.float64]:
 
 @dataclass
 class Measured:
-    """What was seen of all positions so far."""
+    """What was seen of all positions so far. `tolerance` is how far a logit may be off without a fault."""
 
+    tolerance: float = 0.0
     positions: int = 0
     logits: int = 0
     unequal: int = 0
     largest: float = 0.0
     agreeing: int = 0
-    #: Positions whose best token differs while the source's two best logits lie closer than the two sides' difference there.
+    #: Positions whose best token differs, while the two tokens' logits lie so close that the tolerance may have turned them.
     too_close: int = 0
     kl: list[NDArray[np.float64]] = field(default_factory=list)
     losses: tuple[float, float] = (0.0, 0.0)
@@ -53,7 +54,7 @@ class Measured:
         self.positions += len(tokens)
         self.logits += source.size
         self.unequal += int(np.count_nonzero(source != target))
-        self._best(source, target, difference)
+        self._best(source, target)
         p, q = log_softmax(source), log_softmax(target)
         self.kl.append(np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0))
         after = np.asarray(tokens[1:])
@@ -74,12 +75,12 @@ class Measured:
             self.losses = (self.losses[0] + loss, self.losses[1] + loss)
             self.predicted += after.size
 
-    def _best(self, source: Array, target: Array, difference: Array) -> None:
+    def _best(self, source: Array, target: Array) -> None:
         best, other = source.argmax(axis=1), target.argmax(axis=1)
         rows = np.arange(len(best))
         same = best == other
         gap = source[rows, best].astype(np.float64) - source[rows, other]
-        close = ~same & (gap <= difference[rows, best] + difference[rows, other])
+        close = ~same & (gap <= 2 * self.tolerance)
         self.agreeing += int(same.sum())
         self.too_close += int(close.sum())
 

@@ -29,9 +29,10 @@ def build(
     strings: Mapping[str, str] | None = None,
     ints: Mapping[str, int] | None = None,
     rope_freqs: np.ndarray | None = None,
+    head_dim: int = HEAD_DIM,
     seed: int = 0,
 ) -> Path:
-    """Write a model with BF16 matrices; `floats`, `strings` and `ints` are further keys behind `{architecture}.`."""
+    """Write a model with BF16 matrices; heads of another size are said in the keys. `floats`, `strings` and `ints` are further keys behind `{architecture}.`."""
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(CONTEXT)
@@ -41,6 +42,9 @@ def build(
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-6)
+    if head_dim != HEAD_DIM:
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
     for name, number in (floats or {}).items():
         writer.add_float32(f"{architecture}.{name}", number)
     for name, text in (strings or {}).items():
@@ -67,12 +71,13 @@ def build(
         add("output.weight", vocabulary, E)
     add("output_norm.weight", E)
     for layer in range(LAYERS):
-        rows = {"attn_q": E, "attn_k": KV_HEADS * HEAD_DIM, "attn_v": KV_HEADS * HEAD_DIM}
+        wide, narrow = HEADS * head_dim, KV_HEADS * head_dim
+        rows = {"attn_q": wide, "attn_k": narrow, "attn_v": narrow}
         for name, count in rows.items():
             add(f"blk.{layer}.{name}.weight", count, E)
             if bias:
                 add(f"blk.{layer}.{name}.bias", count)
-        for name, shape in {"attn_output": (E, E), "ffn_gate": (F, E), "ffn_up": (F, E), "ffn_down": (E, F)}.items():
+        for name, shape in {"attn_output": (E, wide), "ffn_gate": (F, E), "ffn_up": (F, E), "ffn_down": (E, F)}.items():
             add(f"blk.{layer}.{name}.weight", *shape)
         add(f"blk.{layer}.attn_norm.weight", E)
         add(f"blk.{layer}.ffn_norm.weight", E)
