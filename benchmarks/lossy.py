@@ -1,7 +1,7 @@
 """What each type loses on SmolLM2-135M, as `verify` measures it: `python benchmarks/lossy.py [--types Q4_K_M Q8_0] [--text FILE]`.
 
-llama.cpp's quantiser makes each type of the F32 file, so that the limits in `rosetta_ref/verify/limits.py` are not taken from what they
-are to judge. The limits are three times these figures, rounded up.
+llama.cpp's quantiser makes each type of the F32 file, so that the limits in `rosetta_ref/verify/limits.py` are not taken from what
+they are to judge. The limits are about twice these figures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Evidence in the form that the gates of the field read: a JSON list with an object per case.
 
-The field names are an interface (`id`, `gate_id`, `scenario`, `outcome`, `metrics`, ...): those of the QA playbook of aprender. What this
-project adds stands under `metadata`. There is no NaN and no Infinity in it: JSON has none.
+The field names are an interface (`id`, `gate_id`, `scenario`, `outcome`, `metrics`, ...): those of aprender's QA playbook. What
+this project adds stands under `metadata`. There is no NaN and no Infinity in it: JSON has none.
 """
 
 from __future__ import annotations

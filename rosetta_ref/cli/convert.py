@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checksums", type=Path, metavar="FILE", help="write SHA-256 per tensor, before and after, as JSON"
     )
     parser.add_argument("--verify", action="store_true",
-                        help="ask both models the same questions before the target gets its name; see `rosetta-ref verify`")  # fmt: skip
+                        help="ask both models the same questions before the target gets its name")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing target")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

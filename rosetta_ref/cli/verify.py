@@ -37,15 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("src", type=Path, metavar="SRC", help="the model that was converted")
     parser.add_argument("dst", type=Path, metavar="DST", help="what was made of it")
     parser.add_argument("--prompt", action="append", default=[], metavar="TEXT",
-                        help="ask this instead of the built-in questions (the first of which is always asked); may be repeated")  # fmt: skip
+                        help="ask this, after the first built-in question, instead of the others; may be repeated")  # fmt: skip
     parser.add_argument("--text", type=Path, metavar="FILE", help="compare the logits over this text as well")
     parser.add_argument("-n", dest="count", type=int, default=32, metavar="N", help="tokens of an answer (default 32)")
     parser.add_argument("--engine", choices=tuple(_ENGINES), default="numpy",
-                        help="numpy reads every format and always judges; the others join it on the files that they read (default numpy)")  # fmt: skip
+                        help="numpy (the default) reads every format and always judges; others join it where they can")  # fmt: skip
     claim = parser.add_mutually_exclusive_group()
     claim.add_argument("--lossless", action="store_true", help="nothing may be lost, whatever the types are")
     claim.add_argument("--lossy", type=float, metavar="LIMIT",
-                       help="an approximation: at most this mean KL divergence, in nats (default: by the types in DST)")  # fmt: skip
+                       help="an approximation, of at most this mean KL divergence in nats (default: by type)")  # fmt: skip
     parser.add_argument("--limit", type=limit, action="append", default=[], metavar="NAME=VALUE",
                         help="a limit of an approximation: mean_kl, kl_p99, top1, logit or perplexity")  # fmt: skip
     parser.add_argument("--no-blame", dest="blame", action="store_false", help="do not look for the weight to blame")

@@ -85,8 +85,8 @@ def convert(
 ) -> Report:
     """Convert a model file or directory; the target's suffix says the format, a directory is a Hugging Face directory.
 
-    The options are the fields of `Options`; `verify` (see `rosetta_ref.verify.verifier`) has the last word. Raises a RosettaError that names file, tensor and rule; then nothing is left
-    behind. The source is never touched.
+    The options are the fields of `Options`; `verify` (see `rosetta_ref.verify.verifier`) has the last word. Raises a RosettaError
+    that names file, tensor and rule; then nothing is left behind. The source is never touched.
     """
     began = time.perf_counter()
     chosen = Options(**options)

@@ -103,7 +103,7 @@ class Model:
             list(pool.map(lambda weight: weight.keep and weight.values(dtype), self.weights.values()))
 
     def with_parts_of(self, other: Model, roles: Collection[str], parameters: Mapping[str, Any] | None = None) -> Model:
-        """This model with those weights of another one, and with other numbers.
+        """The model with those weights of another one, and with other numbers.
 
         A role that only one of the two has comes or goes. The order of the rows of a q or k comes along with it.
         """

@@ -1,7 +1,8 @@
 """The same answers after the conversion: two models asked the same questions, and the weight to blame where they differ.
 
-Read `verify` below (the order of the stages), then `prompts`, `words` (tokenisation), `claims` (must it be equal, or near?), `answers` and
-`measures` (logits and text), `limits` (how near), `engines` (the same file on two engines), `blame` (which weight), `report`.
+Read `verify` below (the order of the stages), then `prompts`, `words` (tokenisation), `claims` (must it be equal, or near?),
+`answers` and `measures` (logits and text), `limits` (how near), `engines` (the same file on two engines), `blame` (which weight),
+`report`.
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ class Verify:
     """What a verification may be told.
 
     prompts: texts to ask instead of the built-in ones (the first of which is always asked); text: a file of which the logits
-    count, too; count: tokens of an answer; engines: of numpy, llama.cpp, transformers, mlx-lm; lossless: whether the conversion must
-    lose nothing, None for what its types claim; limits: of a lossy one, by figure; blame: look for the weight behind a difference.
+    count, too; count: tokens of an answer; engines: of numpy, llama.cpp, transformers, mlx-lm; lossless: whether the conversion
+    must lose nothing, None for what its types claim; limits: of a lossy one, by figure; blame: look for the weight behind a
+    difference.
     """
 
     prompts: Sequence[str] = ()
@@ -77,8 +79,8 @@ class Verify:
 def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
     """Ask both models the same questions; the options are the fields of `Verify`.
 
-    The numpy engine always judges, since it reads every format; the others judge the files that they read. Raises NothingConvertedError,
-    NoPromptError, BrokenSourceError, NothingComparedError and NothingToAskError, which are errors of the run, and what loading raises.
+    The numpy engine always judges, since it reads every format; the others judge the files that they read. Raises RUN_ERRORS, which
+    are errors of the run, and what loading raises.
     """
     began, chosen = time.perf_counter(), Verify(**options)
     source, target = Path(src), Path(dst)

@@ -161,7 +161,7 @@ def _differ(role: str, source: Model, target: Model) -> bool:
             heads = made.reshape(-1, source.parameters.head, made.size // made.shape[0])
             made = paired(heads.swapaxes(1, 2), weight.pairing)
         values.append(made)
-    return not np.array_equal(*values, equal_nan=True)
+    return not np.array_equal(values[0], values[1], equal_nan=True)
 
 
 def _swap(made: Blame, source: Model, target: Model, tokens: Sequence[int], suspects: Sequence[Suspect]) -> None:

@@ -7,11 +7,13 @@ happens to hold them all) promises the same numbers, whatever stands there.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rosetta_ref.archive import Tensor
 from rosetta_ref.convert.exact import survives
 from rosetta_ref.inference.model import Model
+from rosetta_ref.quant import TYPES
 from rosetta_ref.streaming import value_chunks
 
 #: The same blocks in another order of nibbles.
@@ -21,7 +23,7 @@ _WIDE = ("F32", "F64")
 
 @dataclass(frozen=True)
 class Claim:
-    """`type` is that of most of the elements that were rounded, None where nothing was."""
+    """`type` is the roughest that a considerable part was rounded to, None where nothing was rounded."""
 
     type: str | None
     same_types: bool
@@ -44,9 +46,21 @@ def claim_of(source: Model, target: Model) -> Claim:
         same = same and origin.tensor.type.name == weight.tensor.type.name
         if not _holds(origin.tensor, weight.tensor.type.name):
             rounded[weight.tensor.type.name] += weight.tensor.count
-    most = rounded.most_common(1)
     order = source.parameters.pairing == target.parameters.pairing
-    return Claim(most[0][0] if most else None, same, order)
+    return Claim(_roughest(rounded), same, order)
+
+
+def _roughest(rounded: Mapping[str, int]) -> str | None:
+    """Of the types of mixes, which are of several, the one of the fewest bits; a twentieth of all elements counts."""
+    total = sum(rounded.values())
+    names = [name for name, count in rounded.items() if 20 * count >= total]
+    return min(names, key=lambda name: (_bits(name), -rounded[name])) if names else None
+
+
+def _bits(name: str) -> float:
+    """Bits an element."""
+    kind = TYPES[name].sized(1 << 20)
+    return 8 * kind.block_bytes / kind.elements
 
 
 def _holds(origin: Tensor, kind: str) -> bool:

@@ -195,7 +195,7 @@ def test_convert_verify_says_what_it_compared(target: str, tmp_path: Path, capsy
 
 
 def test_an_engine_reads_its_own_formats(tmp_path: Path) -> None:
-    with pytest.raises(EngineFormatError, match="llama.cpp reads GGUF"):
+    with pytest.raises(EngineFormatError, match=r"llama\.cpp reads GGUF"):
         load(GOLDEN / "llama-spm" / "hf", "llama.cpp")
     with pytest.raises(EngineFormatError, match="mlx-lm reads Hugging Face"):
         load(SOURCE, "mlx-lm")
@@ -249,7 +249,7 @@ def test_an_apr_file_that_says_two_things_is_refused(tmp_path: Path) -> None:
     convert(SOURCE, tmp_path / "m.apr")
     with apr.read(tmp_path / "m.apr") as archive:
         apr.write(replace(archive, metadata=archive.metadata | {"rope_theta": 5.0}, parts=()), tmp_path / "two.apr")
-    with pytest.raises(ConflictingParameterError, match="theta: APR's own keys say 5.0"):
+    with pytest.raises(ConflictingParameterError, match=r"theta: APR's own keys say 5\.0"):
         NumpyEngine(tmp_path / "two.apr")
 
 
