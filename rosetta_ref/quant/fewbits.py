@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
 from rosetta_ref.quant.encoding import encoder
-from rosetta_ref.quant.kernel import column, decoder, each, scaled, shifted, words
+from rosetta_ref.quant.kernel import column, decoder, planes, scaled
 from rosetta_ref.quant.rounding import half_away, inverse, total
 
 #: For each byte its four 2-bit codes, minus 1, lowest bits first; for each byte its eight signs.
@@ -28,11 +28,7 @@ _EIGHTS = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(np.int8) * np.int
 
 
 def _decode_tq2_0(blocks: Any, out: Floats) -> None:
-    packed = words(blocks["qs"]).reshape(-1, 2, 4)
-    codes = np.empty((packed.shape[0], 2, 4, 4), np.uint64)
-    for plane in range(4):
-        np.bitwise_and(shifted(packed, -2 * plane), each(0x03), out=codes[:, :, plane])
-    signed = codes.view(np.int8).reshape(-1, 256)
+    signed = planes(blocks["qs"], width=32, bits=2).view(np.int8)
     signed -= np.int8(1)
     scaled(signed, column(blocks["d"]), out)
 
@@ -55,12 +51,12 @@ def _decode_tq1_0(blocks: Any, out: Floats) -> None:
 
 def _decode_q2_0(blocks: Any, out: Floats) -> None:
     fours = np.take(_FOURS.view("<u4")[:, 0], blocks["qs"], mode="clip")
-    scaled(fours.view(np.int8).reshape(-1, 64), column(blocks["d"]), out)
+    scaled(fours.view(np.int8), column(blocks["d"]), out)
 
 
 def _decode_q1_0(blocks: Any, out: Floats) -> None:
     eights = np.take(_EIGHTS.view("<u8")[:, 0], blocks["qs"], mode="clip")
-    scaled(eights.view(np.int8).reshape(-1, 128), column(blocks["d"]), out)
+    scaled(eights.view(np.int8), column(blocks["d"]), out)
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------------

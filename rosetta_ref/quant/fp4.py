@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
 from rosetta_ref.quant.encoding import encoder
-from rosetta_ref.quant.kernel import decoder, scaled
-from rosetta_ref.quant.levels import Levels, halves, packed_halves
+from rosetta_ref.quant.kernel import decoder, planes, scaled
+from rosetta_ref.quant.levels import Levels, packed_halves
 
 _MAGNITUDES = (0, 1, 2, 3, 4, 6, 8, 12)
 LEVELS = (*_MAGNITUDES, *(-level for level in _MAGNITUDES))
@@ -39,13 +39,13 @@ UE4M3: Floats = np.array([_ue4m3(code) / 2 for code in range(256)], np.float32)
 
 
 def _decode_mxfp4(blocks: Any, out: Floats) -> None:
-    codes = _LEVELS.of(halves(blocks["qs"], 16))
-    scaled(codes.reshape(-1, 32), np.take(E8M0, blocks["e"])[:, None], out)
+    codes = _LEVELS.of(planes(blocks["qs"], width=16, bits=4))
+    scaled(codes, np.take(E8M0, blocks["e"])[:, None], out)
 
 
 def _decode_nvfp4(blocks: Any, out: Floats) -> None:
-    codes = _LEVELS.of(halves(blocks["qs"], 8))
-    scaled(codes.reshape(-1, 4, 16), np.take(UE4M3, blocks["d"])[:, :, None], out.reshape(-1, 4, 16))
+    codes = _LEVELS.of(planes(blocks["qs"], width=8, bits=4))
+    scaled(codes, np.take(UE4M3, blocks["d"]), out)
 
 
 def _nearest(x: Floats, scale: Floats) -> NDArray[np.uint8]:

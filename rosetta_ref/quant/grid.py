@@ -93,8 +93,7 @@ def _fill(patterns: Any, negated: Any, scale: Floats, out: Floats) -> None:
         flat ^= mask
         signed = flat.view(np.uint8)
         signed -= mask.view(np.uint8)
-    groups = (*scale.shape, out.shape[1] // scale.shape[1])
-    scaled(flat.view(np.int8).reshape(groups), scale[:, :, None], out.reshape(groups))
+    scaled(flat.view(np.int8), scale, out)
 
 
 def _nibbles(packed: Any) -> Any:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
 from rosetta_ref.quant.encoding import encoder, groups
-from rosetta_ref.quant.kernel import column, decoder, scaled
-from rosetta_ref.quant.levels import Levels, halves, packed_halves
+from rosetta_ref.quant.kernel import column, decoder, planes, scaled
+from rosetta_ref.quant.levels import Levels, packed_halves
 from rosetta_ref.quant.rounding import inverse, nearest_int, total
 
 LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
@@ -34,7 +34,7 @@ _NOTHING = np.float32(1e-15)
 
 
 def _decode_iq4_nl(blocks: Any, out: Floats) -> None:
-    scaled(_LEVELS.of(halves(blocks["qs"], 16)).reshape(-1, 32), column(blocks["d"]), out)
+    scaled(_LEVELS.of(planes(blocks["qs"], width=16, bits=4)), column(blocks["d"]), out)
 
 
 def six_bit_scales(low: Any, high: Any) -> Any:
@@ -46,8 +46,7 @@ def six_bit_scales(low: Any, high: Any) -> Any:
 
 def _decode_iq4_xs(blocks: Any, out: Floats) -> None:
     scale = column(blocks["d"]) * six_bit_scales(blocks["scales_l"], blocks["scales_h"])
-    levels = _LEVELS.of(halves(blocks["qs"], 16))
-    scaled(levels.reshape(-1, 8, 32), scale[:, :, None], out.reshape(-1, 8, 32))
+    scaled(_LEVELS.of(planes(blocks["qs"], width=16, bits=4)), scale, out)
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------------

@@ -16,23 +16,21 @@ import numpy as np
 from rosetta_ref.quant import search
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
 from rosetta_ref.quant.encoding import Kernel, WeightedKernel, encoder, groups, ungrouped
-from rosetta_ref.quant.kernel import column, decoder, nibbles, scaled, words
+from rosetta_ref.quant.kernel import column, decoder, planes, scaled, spread
 from rosetta_ref.quant.rounding import extreme, half_away, inverse, smallest, to_int
 
 
 def _codes(blocks: Any) -> Any:
     """Low nibbles to elements 0..15, high ones to 16..31."""
-    codes = np.empty((blocks.size, 2, 2), np.uint64)
-    nibbles(words(blocks["qs"]).reshape(-1, 2), low=codes[:, 0], high=codes[:, 1])
-    return codes.view(np.uint8).reshape(-1, 32)
+    return planes(blocks["qs"], width=16, bits=4).view(np.uint8)
 
 
 def _five_bit_codes(blocks: Any) -> Any:
-    bits = np.ascontiguousarray(blocks["qh"]).view(np.uint8).reshape(-1, 4)
-    fifth = np.unpackbits(bits, axis=1, bitorder="little")
-    fifth <<= 4
-    fifth |= _codes(blocks)
-    return fifth
+    bits = np.ascontiguousarray(blocks["qh"]).view(np.uint8)
+    codes = np.unpackbits(bits, bitorder="little").view(np.uint64)
+    codes <<= np.uint64(4)
+    codes |= planes(blocks["qs"], width=16, bits=4)
+    return codes.view(np.uint8)
 
 
 def _signed(codes: Any, half: int) -> Any:
@@ -47,7 +45,7 @@ def _decode_q4_0(blocks: Any, out: Floats) -> None:
 
 def _decode_q4_1(blocks: Any, out: Floats) -> None:
     scaled(_codes(blocks), column(blocks["d"]), out)
-    out += column(blocks["m"])
+    out += spread(column(blocks["m"]), out)
 
 
 def _decode_q5_0(blocks: Any, out: Floats) -> None:
@@ -56,7 +54,7 @@ def _decode_q5_0(blocks: Any, out: Floats) -> None:
 
 def _decode_q5_1(blocks: Any, out: Floats) -> None:
     scaled(_five_bit_codes(blocks), column(blocks["d"]), out)
-    out += column(blocks["m"])
+    out += spread(column(blocks["m"]), out)
 
 
 def _decode_q8(blocks: Any, out: Floats) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.quant.kernel import nibbles, words
+from rosetta_ref.quant.kernel import Words
 
 
 class Levels:
@@ -23,24 +23,13 @@ class Levels:
         both = np.stack([self.levels[pair & 15], self.levels[pair >> 8]], axis=1)
         self._pairs: NDArray[np.uint16] = both.view(np.uint16)[:, 0]
 
-    def of(self, codes: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """The levels of codes below 16; an even number of them, contiguous, and so is the result."""
+    def of(self, codes: Words) -> NDArray[np.int8]:
+        """The levels of codes below 16, flat."""
         pairs = codes.view("<u2")
         return np.take(self._pairs, pairs, mode="clip").view(np.int8)
 
 
-def halves(qs: Any, width: int) -> NDArray[np.uint8]:
-    """Codes in element order, shape (n, -1, 2 width), of bytes that each hold element j and, above it, element j + width.
-
-    `width` is 8 or 16, and how many bytes belong together.
-    """
-    packed = words(qs).reshape(qs.shape[0], -1, width // 8)
-    codes = np.empty((*packed.shape[:2], 2, width // 8), np.uint64)
-    nibbles(packed, low=codes[:, :, 0], high=codes[:, :, 1])
-    return codes.reshape(*packed.shape[:2], -1).view(np.uint8)
-
-
 def packed_halves(codes: NDArray[np.uint8]) -> Any:
-    """The way back: codes of shape (..., 2 width) to bytes of shape (..., width)."""
+    """Codes of shape (..., 2 width) to bytes of shape (..., width): each holds code j and, above it, code j + width."""
     low, high = np.split(codes, 2, axis=-1)
     return low | high << 4

@@ -17,6 +17,22 @@ def _decode_plain(blocks: Any, out: Floats) -> None:
     out[:, 0] = blocks["x"]
 
 
+def _decode_f16(blocks: Any, out: Floats) -> None:
+    """By hand, since NumPy converts f16 one at a time.
+
+    Sign, exponent and mantissa go to where a float32 has them; multiplying by 2^112 then makes up for the other bias of the
+    exponent, of subnormals too. What has the largest exponent is Inf or NaN, and rare: NumPy may have it.
+    """
+    bits, words = blocks["x"].view("<i2"), out.view(np.int32)[:, 0]
+    np.copyto(words, bits)  # the sign goes to all upper bits
+    words <<= 13
+    words &= ~0x70000000
+    out *= np.float32(2.0**112)
+    special = bits & 0x7C00 == 0x7C00
+    if special.any():
+        out[special, 0] = blocks["x"][special]
+
+
 def _decode_bf16(blocks: Any, out: Floats) -> None:
     # A bf16 is the upper half of a float32.
     words = out.view(np.uint32)
@@ -76,7 +92,7 @@ def encode_bf16(values: Any, importance: Any = None) -> Blocks:
 #: name: (decode, encode)
 CODECS: dict[str, tuple[Decoder, Encoder | None]] = {
     "F32": (decode_plain, encode_as("<f4")),
-    "F16": (decode_plain, encode_as("<f2")),
+    "F16": (decoder(1, _decode_f16), encode_as("<f2")),
     "BF16": (decode_bf16, encode_bf16),
     "F64": (decode_plain, encode_as("<f8")),
     **{name: (decode_plain, encode_as(code)) for name, code in

@@ -21,8 +21,9 @@ import numpy as np
 from rosetta_ref.quant import search
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
 from rosetta_ref.quant.encoding import by_block, encoder, groups, ungrouped
-from rosetta_ref.quant.kernel import Words, column, decoder, each, scaled, shifted, words
+from rosetta_ref.quant.kernel import Words, column, decoder, scaled
 from rosetta_ref.quant.kquants.packing import (
+    bit_planes,
     four_bit_pairs,
     nibble_groups,
     packed_bit_plane,
@@ -47,7 +48,7 @@ def scales_and_minima(blocks: Any, unpacked: Callable[[Any], tuple[Any, Any]]) -
 def _values(blocks: Any, codes: Words, out: Floats) -> None:
     """Fill in d s q - dmin m from the codes of 8 groups of 32."""
     scale, minimum = scales_and_minima(blocks, six_bit_pairs)
-    scaled(codes.view(np.uint8), scale[:, :, None], out.reshape(-1, 8, 32), minimum[:, :, None])
+    scaled(codes.view(np.uint8), scale, out, minimum)
 
 
 def _decode_q4_k(blocks: Any, out: Floats) -> None:
@@ -56,16 +57,14 @@ def _decode_q4_k(blocks: Any, out: Floats) -> None:
 
 def _decode_q5_k(blocks: Any, out: Floats) -> None:
     """As Q4_K; bit g of byte i of `qh` is the fifth bit of element i in group g."""
-    codes, fifth = nibble_groups(blocks["qs"]), words(blocks["qh"]).reshape(-1, 4)
-    for group in range(8):
-        codes[:, group] |= shifted(fifth, 4 - group) & each(0x10)
+    codes = nibble_groups(blocks["qs"])
+    codes |= bit_planes(blocks["qh"]) << np.uint64(4)
     _values(blocks, codes, out)
 
 
 def _decode_q2_k(blocks: Any, out: Floats) -> None:
-    codes = two_bit_planes(blocks["qs"]).view(np.uint8)
     scale, minimum = scales_and_minima(blocks, four_bit_pairs)
-    scaled(codes.reshape(-1, 16, 16), scale[:, :, None], out.reshape(-1, 16, 16), minimum[:, :, None])
+    scaled(two_bit_planes(blocks["qs"]).view(np.uint8), scale, out, minimum)
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Where the bits of the K types are: each packing beside its way back, as arrays of the shape (block, ...).
 
-Unpacking works on words of eight bytes (see `kernel`), packing on bytes: encoding spends its time in the searches.
+Unpacking works on words of eight bytes (see `kernel`) or four, packing on bytes: encoding spends its time in the searches.
 """
 
 from __future__ import annotations
@@ -9,7 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.quant.kernel import Words, each, nibbles, shifted, words
+from rosetta_ref.quant.kernel import Words, planes
+
+
+def _words_of_four(packed: Any) -> Any:
+    """The three words in 12 bytes, each of shape (n,)."""
+    return np.ascontiguousarray(packed).view(np.uint32).T
+
+
+def _bytes(words: Any) -> Any:
+    """Words of shape (n,), one after the other, as bytes of shape (n, ...)."""
+    return np.stack(words, axis=1).view(np.uint8)
+
+
+def _each(byte: int) -> np.uint32:
+    """A word that has this byte in each of its four places."""
+    return np.uint32(byte * 0x01010101)
+
 
 # --- scales and minima of Q4_K and Q5_K ------------------------------------------------------------------------------------
 
@@ -20,10 +36,10 @@ def six_bit_pairs(packed: Any) -> tuple[Any, Any]:
     Bytes 0..3 and 4..7 hold scales and minima 0..3 in their low six bits. Scales and minima 4..7 have their low four bits
     in the nibbles of bytes 8..11, and their high two in the top bits of bytes 0..3 and 4..7.
     """
-    first, second, third = packed[:, 0:4], packed[:, 4:8], packed[:, 8:12]
-    scales = np.concatenate([first & 63, (third & 15) | (first >> 6) << 4], axis=1)
-    minima = np.concatenate([second & 63, (third >> 4) | (second >> 6) << 4], axis=1)
-    return scales, minima
+    first, second, third = _words_of_four(packed)
+    scales = [first & _each(63), third & _each(15) | first >> 2 & _each(0x30)]
+    minima = [second & _each(63), third >> 4 & _each(15) | second >> 2 & _each(0x30)]
+    return _bytes(scales), _bytes(minima)
 
 
 def packed_six_bit_pairs(scales: Any, minima: Any) -> Any:
@@ -59,9 +75,10 @@ def six_bit_scales(packed: Any) -> Any:
     Bytes 0..7 hold the low four bits: of scales 0..7 in their low nibbles, of 8..15 in the high ones. Bytes 8..11 hold the
     high two bits: byte 8 + i % 4, bits 2 (i // 4) and up, for scale i.
     """
-    low = np.concatenate([packed[:, :8] & 15, packed[:, :8] >> 4], axis=1)
-    high = np.concatenate([(packed[:, 8:] >> shift) & 3 for shift in (0, 2, 4, 6)], axis=1)
-    return (low | high << 4).view(np.int8) - np.int8(32)
+    first, second, third = _words_of_four(packed)
+    low = first & _each(15), second & _each(15), first >> 4 & _each(15), second >> 4 & _each(15)
+    stored = _bytes([four | (third >> 2 * k & _each(3)) << 4 for k, four in enumerate(low)])
+    return stored.view(np.int8) - np.int8(32)
 
 
 def packed_six_bit_scales(stored: Any) -> Any:
@@ -79,11 +96,8 @@ def packed_six_bit_scales(stored: Any) -> Any:
 
 
 def nibble_groups(qs: Any) -> Words:
-    """Words of shape (n, 8 groups, 4): each run of 32 bytes holds one group in its low nibbles, the next in its high ones."""
-    packed = words(qs).reshape(-1, 4, 4)
-    codes = np.empty((packed.shape[0], 4, 2, 4), np.uint64)
-    nibbles(packed, low=codes[:, :, 0], high=codes[:, :, 1])
-    return codes.reshape(-1, 8, 4)
+    """The codes of 8 groups of 32: each run of 32 bytes holds one group in its low nibbles, the next in its high ones."""
+    return planes(qs, width=32, bits=4)
 
 
 def packed_nibble_groups(codes: Any) -> Any:
@@ -93,12 +107,8 @@ def packed_nibble_groups(codes: Any) -> Any:
 
 
 def two_bit_planes(qs: Any) -> Words:
-    """Words of shape (n, 8 groups, 4): in each half of 32 bytes, bits 2k and 2k+1 belong to group k of 32 elements."""
-    halves = words(qs).reshape(-1, 2, 4)
-    planes = np.empty((halves.shape[0], 2, 4, 4), np.uint64)
-    for plane in range(4):
-        np.bitwise_and(shifted(halves, -2 * plane), each(0x03), out=planes[:, :, plane])
-    return planes.reshape(-1, 8, 4)
+    """The codes of 8 groups of 32: in each half of 32 bytes, bits 2k and 2k+1 belong to group k."""
+    return planes(qs, width=32, bits=2)
 
 
 def packed_two_bit_planes(codes: Any) -> Any:
@@ -107,6 +117,11 @@ def packed_two_bit_planes(codes: Any) -> Any:
     return (planes[:, :, 0] | planes[:, :, 1] << 2 | planes[:, :, 2] << 4 | planes[:, :, 3] << 6).reshape(-1, 64)
 
 
+def bit_planes(bits: Any) -> Words:
+    """The bits of 8 groups of 32, as 0 or 1: bit g of byte i is that of element i of group g."""
+    return planes(bits, width=32, bits=1)
+
+
 def packed_bit_plane(bits: Any) -> Any:
-    """32 bytes of 256 bits that are 0 or 1: bit g of byte i is that of element i of group g of 32."""
+    """The way back, from 0 or 1 for each of 256 elements."""
     return np.packbits(bits.reshape(-1, 8, 32), axis=1, bitorder="little").reshape(-1, 32)

@@ -15,8 +15,9 @@ import numpy as np
 from rosetta_ref.quant import search
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
 from rosetta_ref.quant.encoding import by_block, encoder, groups, ungrouped
-from rosetta_ref.quant.kernel import column, decoder, each, nibbles, scaled, shifted, words
+from rosetta_ref.quant.kernel import column, decoder, planes, scaled
 from rosetta_ref.quant.kquants.packing import (
+    bit_planes,
     packed_bit_plane,
     packed_six_bit_scales,
     packed_two_bit_planes,
@@ -30,25 +31,20 @@ from rosetta_ref.quant.rounding import Integers, extreme, nearest_int, total
 
 def _decode_q6_k(blocks: Any, out: Floats) -> None:
     """Two halves of four groups of 32: groups 0, 1 in the low nibbles of `ql`, 2, 3 in the high ones, top bits in `qh`."""
-    codes = np.empty((blocks.size, 2, 2, 2, 4), np.uint64)  # block, half, low or high nibble, group of the two, word
-    nibbles(words(blocks["ql"]).reshape(-1, 2, 2, 4), low=codes[:, :, 0], high=codes[:, :, 1])
-    groups, tops = codes.reshape(-1, 2, 4, 4), words(blocks["qh"]).reshape(-1, 2, 4)
-    for group in range(4):  # bits 2g and 2g + 1 of byte i are bits 4 and 5 of element i of group g
-        groups[:, :, group] |= shifted(tops, 4 - 2 * group) & each(0x30)
-    signed = codes.view(np.int8).reshape(-1)
+    codes = planes(blocks["ql"], width=64, bits=4)
+    codes |= two_bit_planes(blocks["qh"]) << np.uint64(4)
+    signed = codes.view(np.int8)
     signed -= np.int8(32)
-    scales = column(blocks["d"]) * blocks["scales"]
-    scaled(signed.reshape(-1, 16, 16), scales[:, :, None], out.reshape(-1, 16, 16))
+    scaled(signed, column(blocks["d"]) * blocks["scales"], out)
 
 
 def _decode_q3_k(blocks: Any, out: Floats) -> None:
-    codes, mask = two_bit_planes(blocks["qs"]), words(blocks["hmask"]).reshape(-1, 4)
-    for group in range(8):  # bit g of byte i of hmask: clear means 4 less, for element i of group g
-        codes[:, group] |= shifted(mask, 2 - group) & each(0x04)
-    signed = codes.view(np.int8).reshape(-1)
+    """A clear bit of `hmask` means 4 less."""
+    codes = two_bit_planes(blocks["qs"])
+    codes |= bit_planes(blocks["hmask"]) << np.uint64(2)
+    signed = codes.view(np.int8)
     signed -= np.int8(4)
-    scales = column(blocks["d"]) * six_bit_scales(blocks["scales"])
-    scaled(signed.reshape(-1, 16, 16), scales[:, :, None], out.reshape(-1, 16, 16))
+    scaled(signed, column(blocks["d"]) * six_bit_scales(blocks["scales"]), out)
 
 
 def _decode_q8_k(blocks: Any, out: Floats) -> None:
