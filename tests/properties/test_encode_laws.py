@@ -13,6 +13,8 @@ from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.quant.encoding import ImportanceError, mean_square
 from rosetta_ref.quant.rounding import extreme, nearest_int, smallest, total
+from rosetta_ref.strategies.patterns import block_bytes
+from rosetta_ref.strategies.scales import SUBSCALES
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
 PLAIN = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K")
@@ -212,6 +214,50 @@ def test_what_was_encoded_is_a_fixed_point(name: str, data: st.DataObject) -> No
     again = kind.encode(kind.decode(made)) if made.size else made
     for field in ("d", "qs"):
         assert np.array_equal(again[field], made[field])
+
+
+def _standing(name: str, count: int, seed: int) -> np.ndarray:
+    """Blocks of a K type that an encoder could have written: in each group all codes that pin its scale, in each block the top scale.
+
+    Scales are powers of two, and a step of the minimum is at least one of the scale, so that nothing is rounded on the way.
+    """
+    kind, rng, every = TYPES[name], np.random.default_rng(seed), np.arange(count)
+    made = kind.blocks(block_bytes(kind, count, "random", seed)).copy()
+    affine = "dmin" in kind.dtype.names
+    for field in {"ql", "qs", "qh", "hmask"} & set(kind.dtype.names):
+        runs = made[field].reshape(count, -1, 32 if name in ("Q4_K", "Q5_K") else 16)
+        runs[:, :, 0] = 0
+        if affine:  # 0, the largest code, and two between them: 0 and 3 alone would do as 0 and 2 with another scale
+            runs[:, :, 1:4] = [0xFF, 0x55, 0xAA]
+    d = rng.integers(-6, 3, count)
+    made["d"] = np.exp2(d)
+    if affine:
+        made["dmin"] = np.exp2(d + rng.integers(0, 5, count))
+    steps = rng.integers(1, {"Q2_K": 16, "Q6_K": 128}.get(name, 64), (2, count, 16))
+    if name in ("Q4_K", "Q5_K"):
+        for first in (0, 8):
+            steps[0][every, first + rng.integers(0, 8, count)] = 63
+    elif name == "Q2_K":
+        for half in steps:
+            half[every, rng.integers(0, 16, count)] = 15
+        steps[0] |= steps[1] << 4
+    else:  # the one furthest from zero is negative: stored as 0 in Q3_K, which adds 32 (and there 32 is none at all)
+        steps[0][steps[0] == 32] += name == "Q3_K"
+        steps[0][every, rng.integers(0, 16, count)] = 0 if name == "Q3_K" else 128
+    SUBSCALES[name].put(made, steps[0].astype(np.uint16))
+    return made
+
+
+@pytest.mark.parametrize("name", K_TYPES)
+@few
+@given(data=st.data())
+def test_a_block_that_uses_its_whole_range_stands_still(name: str, data: st.DataObject) -> None:
+    kind = TYPES[name]
+    made = _standing(name, 8, data.draw(st.integers(0, 2**32 - 1), label="seed"))
+    matrix = (
+        np.linspace(0.5, 2, made.size * 256, dtype=np.float32) if data.draw(st.booleans(), label="matrix") else None
+    )
+    assert_same(kind.encode(kind.decode(made), matrix), made)
 
 
 @pytest.mark.parametrize("name", PLAIN)

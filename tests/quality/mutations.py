@@ -143,7 +143,7 @@ _K_TYPES = (
     encoding("Q8_K", "symmetric:_encode_q8_k", "nearest_int(x * factor[:, None])", "np.trunc(x * factor[:, None])",
              "rounding: truncated"),
     encoding("Q4_K", "affine:_Q4", "21", "20", "one trial less", SEARCH),
-    encoding("Q5_K Q4_K Q2_K", "affine:_encode_weighted", "-0.9, 0.05, 37", "-0.9, 0.05, 36", "one trial less", SEARCH),
+    encoding("Q4_K Q5_K", "affine:_encode_weighted", "-0.9, 0.05, 37", "-0.9, 0.05, 36", "one trial less with a matrix", SEARCH),
     encoding("Q6_K", "search:symmetric", "range(-9, 0)", "range(-8, 0)", "one trial less", SEARCH),
     encoding("Q3_K", "search:descend", "range(4)", "range(3)", "one pass less", SEARCH),
 )  # fmt: skip
@@ -233,7 +233,7 @@ _APR = (
     encoding("AprQ4", "aprender:encode_aprq4", "_scale(rows, 7)", "_scale(rows, 8)", "the scale of one code more"),
     encoding("AprQ4 AprQ8", "aprender:_rounded_away", ">= 0.5", ">= 1", "rounding: truncated"),
     encoding("AprQ8", "aprender:encode_aprq8", "_scale(flat[None], 127)", "_scale(flat[None], 128)", "the scale of one code more"),
-    encoding("AprQ8", "aprender:_scale", "np.abs(values)", "values", "negative elements have no magnitude"),
+    encoding("AprQ8", "aprender:encode_aprq8", "-127, 127)", "0, 127)", "negative codes are lost"),
 )  # fmt: skip
 
 MUTATIONS = (*_PLAIN_NUMBERS, *_ALONE, *_LEGACY, *_K_TYPES, *_LEVELS, *_FEW_BITS, *_GRIDS, *_APR)
