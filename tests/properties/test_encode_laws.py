@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import RaggedRowError
-from rosetta_ref.quant.encoding import ImportanceError, mean_square
+from rosetta_ref.quant.encoding import REACH, ImportanceError, mean_square
 from rosetta_ref.quant.rounding import extreme, nearest_int, smallest, total
 from rosetta_ref.strategies.patterns import block_bytes
 from rosetta_ref.strategies.scales import SUBSCALES
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
 PLAIN = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K")
+EVERY = tuple(
+    name
+    for name, kind in TYPES.items()
+    if kind.encode is not None and not (kind.is_scalar and kind.dtype["x"].kind in "iu" and name != "BF16")
+)
 K_TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 WEIGHTED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", *K_TYPES)
 
@@ -279,12 +284,32 @@ def test_nan_counts_as_zero(name: str, data: st.DataObject) -> None:
         assert not np.isnan(made[field]).any()
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", EVERY)
+@few
 @given(data=st.data())
 def test_finite_gives_finite(name: str, data: st.DataObject) -> None:
-    kind = TYPES[name]
-    x = _block_values(kind, data, (*ORDINARY, "tiny", "subnormals"))
-    assert np.isfinite(kind.decode(kind.encode(x))).all()
+    """Any finite numbers, each block blown up to the end of the type's range, or to a part of it."""
+    kind, reach = TYPES[name], REACH.get(name, float(np.finfo(np.float32).max))
+    x = (
+        _block_values(TYPES["Q4_K"], data, tuple(k for k in KINDS if k != "infinities"))
+        .reshape(-1, 256)
+        .astype(np.float64)
+    )
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    x *= reach / np.where(largest > 0, largest, 1) * data.draw(st.sampled_from([1, 0.9, 1e-3, 1e-12]), label="part")
+    x = np.clip(x, -reach, reach).astype(np.float32).reshape(-1)
+    assert np.isfinite(x).all()
+    made = kind.encode(x)
+    assert np.isfinite(kind.sized(x.size).decode(made)).all()
+
+
+@pytest.mark.parametrize("name", sorted(REACH))
+def test_beyond_its_range_a_type_is_not_finite(name: str) -> None:
+    """Twice as far and a little more: the table says no less than it could, and who converts has to look."""
+    most = float(np.finfo(np.float32).max)
+    x = np.clip(np.linspace(-2.3, 2.3, 512) * REACH[name], -most, most).astype(np.float32)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(TYPES[name].decode(TYPES[name].encode(x))).all()
 
 
 @pytest.mark.parametrize("name", WEIGHTED)
