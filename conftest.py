@@ -51,3 +51,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if repeated:
         config.hook.pytest_deselected(items=repeated)
         items[:] = [item for item in items if not _is_a_repetition(item)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The mistakes of tests/quality/mutations.py and who saw them: the counts always, the list with -v."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    found = [
+        (report, text)
+        for report in reports
+        for name, text in getattr(report, "user_properties", ())
+        if name == "mutation"
+    ]
+    if not found:
+        return
+    terminalreporter.section("codecs broken on purpose")
+    if terminalreporter.config.get_verbosity() > 0:
+        for line in sorted(text for _, text in found):
+            terminalreporter.line(line)
+    seen = sum(report.passed for report, _ in found)
+    both = sum(report.passed and ": none, " not in text for report, text in found)
+    types = len({text.partition(",")[0] for _, text in found})
+    terminalreporter.line(
+        f"{len(found)} mutations of {types} types: {both} seen by a property and by a differential test, "
+        f"{seen - both} by the one side that has a judge, {len(found) - seen} by nobody"
+    )

@@ -32,9 +32,9 @@ def test_what_is_said_of_some_types() -> None:
     text = document()
     assert "| Q4_K | 12 | 256 | 144 | 4.5 | yes | " in text
     assert "| Q6_K | 14 | 256 | 210 | 6.5625 | yes | " in text
-    assert "| IQ2_XXS | 16 | 256 | 66 | 2.0625 | yes | libggml | [grid]" in text
+    assert "| IQ2_XXS | 16 | 256 | 66 | 2.0625 | yes | libggml | - | [grid]" in text
     assert "| F4 | - | 2 | 1 | 4 | - | - | " in text
-    assert "| AprQ8 | - | all n | 4 + n | 8 + 32/n | yes | yes | [aprender]" in text
+    assert "| AprQ8 | - | all n | 4 + n | 8 + 32/n | yes | yes | 1.70141e+38 | [aprender]" in text
     assert diagram(TYPES["Q3_K"]).splitlines() == [
         "0         32        96        108   110",
         "+---------+---------+---------+-----+",

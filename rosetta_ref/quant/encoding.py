@@ -26,6 +26,19 @@ WeightedKernel = Callable[[Floats, Any, Floats, Floats], None]
 #: Elements that one call of a kernel works on: enough that NumPy's calls cost little beside the work, little enough for the cache.
 _PIECE = 1 << 17
 
+_HALF, _SINGLE = 65504.0, float(np.finfo(np.float32).max)
+#: Up to which magnitude finite numbers stay finite without a matrix, for types that do not reach as far as float32. Plain rounding:
+#: as far as the f16 scale times the largest code, or the f16 minimum. The searches may take a scale above the one that the
+#: largest element asks for: half as far; and so may a scale in float32, by rounding. Beyond, values are Inf, as ggml's are, and
+#: `convert` refuses the tensor.
+REACH: dict[str, float] = {
+    "F16": _HALF, "BF16": 3.3895313892515355e38, "Q8_K": _SINGLE / 2, "AprQ8": _SINGLE / 2, "AprQ4": 7 * _HALF,
+    "Q4_0": 8 * _HALF, "Q5_0": 16 * _HALF, "Q4_1": _HALF, "Q5_1": _HALF, "Q8_0": 127 * _HALF, "Q8_1": 127 * _HALF,
+    "TQ1_0": _HALF, "TQ2_0": _HALF, "Q1_0": _HALF, "Q2_0": _HALF,
+    "Q2_K": 15 * _HALF / 2, "Q3_K": 32 * 4 * _HALF / 2, "Q4_K": 63 * _HALF / 2, "Q5_K": 63 * _HALF / 2,
+    "Q6_K": 128 * 32 * _HALF / 2, "IQ4_NL": 113 * _HALF / 2, "IQ4_XS": 31 * 113 * _HALF / 2,
+}  # fmt: skip
+
 
 class ImportanceError(RosettaError):
     """An importance matrix has one weight for each column."""

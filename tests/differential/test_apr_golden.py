@@ -13,6 +13,7 @@ import pytest
 
 from rosetta_ref.formats import apr
 from rosetta_ref.formats.apr import errors
+from rosetta_ref.quant import TYPES
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "apr"
 #: The names that its reader has for types, and ours.
@@ -62,6 +63,22 @@ def test_payloads_of_every_type():
     with apr.read(GOLDEN / "every-type.apr") as archive:
         for name, data in expected.items():
             assert archive.tensors[name].data.tobytes() == data, name
+
+
+#: The numbers that the crate encoded: the tensors "q4" and "q8".
+ENCODED = np.float32([((37 * i + 11) % 101) / 16 - 3 for i in range(45)])
+
+
+@pytest.mark.parametrize(("name", "size"), [("AprQ4", 36), ("AprQ8", 49)])
+def test_the_crates_blocks(name, size):
+    """Its numbers are encoded to its bytes, and its bytes are decoded to its numbers, but for half a step."""
+    kind = TYPES[name].sized(45)
+    with apr.read(GOLDEN / "every-type.apr") as archive:
+        data = archive.tensors[{"AprQ4": "q4", "AprQ8": "q8"}[name]].data.tobytes()
+    assert len(data) == size
+    assert kind.encode(ENCODED).tobytes() == data
+    got = kind.decode(kind.blocks(data))[:45]
+    assert np.abs(got - ENCODED).max() <= np.abs(ENCODED).max() / (7 if name == "AprQ4" else 127) * 0.5005
 
 
 def test_what_is_written_again_differs_in_the_order_of_data_at_most(tmp_path):

@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import RaggedRowError
-from rosetta_ref.quant.encoding import ImportanceError, mean_square
+from rosetta_ref.quant.encoding import REACH, ImportanceError, mean_square
 from rosetta_ref.quant.rounding import extreme, nearest_int, smallest, total
+from rosetta_ref.strategies.patterns import block_bytes
+from rosetta_ref.strategies.scales import SUBSCALES
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
 PLAIN = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K")
+EVERY = tuple(
+    name
+    for name, kind in TYPES.items()
+    if kind.encode is not None and not (kind.is_scalar and kind.dtype["x"].kind in "iu" and name != "BF16")
+)
 K_TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 WEIGHTED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", *K_TYPES)
 
@@ -214,6 +221,50 @@ def test_what_was_encoded_is_a_fixed_point(name: str, data: st.DataObject) -> No
         assert np.array_equal(again[field], made[field])
 
 
+def _standing(name: str, count: int, seed: int) -> np.ndarray:
+    """Blocks of a K type that an encoder could have written: in each group all codes that pin its scale, in each block the top scale.
+
+    Scales are powers of two, and a step of the minimum is at least one of the scale, so that nothing is rounded on the way.
+    """
+    kind, rng, every = TYPES[name], np.random.default_rng(seed), np.arange(count)
+    made = kind.blocks(block_bytes(kind, count, "random", seed)).copy()
+    affine = "dmin" in kind.dtype.names
+    for field in {"ql", "qs", "qh", "hmask"} & set(kind.dtype.names):
+        runs = made[field].reshape(count, -1, 32 if name in ("Q4_K", "Q5_K") else 16)
+        runs[:, :, 0] = 0
+        if affine:  # 0, the largest code, and two between them: 0 and 3 alone would do as 0 and 2 with another scale
+            runs[:, :, 1:4] = [0xFF, 0x55, 0xAA]
+    d = rng.integers(-6, 3, count)
+    made["d"] = np.exp2(d)
+    if affine:
+        made["dmin"] = np.exp2(d + rng.integers(0, 5, count))
+    steps = rng.integers(1, {"Q2_K": 16, "Q6_K": 128}.get(name, 64), (2, count, 16))
+    if name in ("Q4_K", "Q5_K"):
+        for first in (0, 8):
+            steps[0][every, first + rng.integers(0, 8, count)] = 63
+    elif name == "Q2_K":
+        for half in steps:
+            half[every, rng.integers(0, 16, count)] = 15
+        steps[0] |= steps[1] << 4
+    else:  # the one furthest from zero is negative: stored as 0 in Q3_K, which adds 32 (and there 32 is none at all)
+        steps[0][steps[0] == 32] += name == "Q3_K"
+        steps[0][every, rng.integers(0, 16, count)] = 0 if name == "Q3_K" else 128
+    SUBSCALES[name].put(made, steps[0].astype(np.uint16))
+    return made
+
+
+@pytest.mark.parametrize("name", K_TYPES)
+@few
+@given(data=st.data())
+def test_a_block_that_uses_its_whole_range_stands_still(name: str, data: st.DataObject) -> None:
+    kind = TYPES[name]
+    made = _standing(name, 8, data.draw(st.integers(0, 2**32 - 1), label="seed"))
+    matrix = (
+        np.linspace(0.5, 2, made.size * 256, dtype=np.float32) if data.draw(st.booleans(), label="matrix") else None
+    )
+    assert_same(kind.encode(kind.decode(made), matrix), made)
+
+
 @pytest.mark.parametrize("name", PLAIN)
 @few
 @given(data=st.data())
@@ -233,12 +284,32 @@ def test_nan_counts_as_zero(name: str, data: st.DataObject) -> None:
         assert not np.isnan(made[field]).any()
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", EVERY)
+@few
 @given(data=st.data())
 def test_finite_gives_finite(name: str, data: st.DataObject) -> None:
-    kind = TYPES[name]
-    x = _block_values(kind, data, (*ORDINARY, "tiny", "subnormals"))
-    assert np.isfinite(kind.decode(kind.encode(x))).all()
+    """Any finite numbers, each block blown up to the end of the type's range, or to a part of it."""
+    kind, reach = TYPES[name], REACH.get(name, float(np.finfo(np.float32).max))
+    x = (
+        _block_values(TYPES["Q4_K"], data, tuple(k for k in KINDS if k != "infinities"))
+        .reshape(-1, 256)
+        .astype(np.float64)
+    )
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    x *= reach / np.where(largest > 0, largest, 1) * data.draw(st.sampled_from([1, 0.9, 1e-3, 1e-12]), label="part")
+    x = np.clip(x, -reach, reach).astype(np.float32).reshape(-1)
+    assert np.isfinite(x).all()
+    made = kind.encode(x)
+    assert np.isfinite(kind.sized(x.size).decode(made)).all()
+
+
+@pytest.mark.parametrize("name", sorted(REACH))
+def test_beyond_its_range_a_type_is_not_finite(name: str) -> None:
+    """Twice as far and a little more: the table says no less than it could, and who converts has to look."""
+    most = float(np.finfo(np.float32).max)
+    x = np.clip(np.linspace(-2.3, 2.3, 512) * REACH[name], -most, most).astype(np.float32)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(TYPES[name].decode(TYPES[name].encode(x))).all()
 
 
 @pytest.mark.parametrize("name", WEIGHTED)

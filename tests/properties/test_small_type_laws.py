@@ -196,6 +196,20 @@ def test_rows_are_independent(name: str, weighted: bool) -> None:
     assert kind.encode(values[:0]).shape == (0, 40, values.shape[-1] // kind.elements)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@given(seed=st.integers(0, 2**20), scale=st.sampled_from([1e-20, 1e-3, 1, 1e4, 1e30]))
+def test_blocks_are_independent(name: str, seed: int, scale: float) -> None:
+    """With a matrix too: in these types no weight depends on the rest of the row."""
+    kind, rng = TYPES[name], np.random.default_rng(seed)
+    x = (rng.standard_normal(4 * 256) * scale).astype(np.float32)
+    for importance in (None, rng.random(x.size).astype(np.float32)):
+        made = kind.encode(x, importance)
+        for i in range(made.size):
+            part = slice(i * kind.elements, (i + 1) * kind.elements)
+            alone = kind.encode(x[part], None if importance is None else importance[part])
+            assert made[i : i + 1].tobytes() == alone.tobytes()
+
+
 @pytest.mark.parametrize("name", ["IQ4_NL", "IQ4_XS"])
 def test_importance_counts(name: str) -> None:
     """Columns with weight are nearer to the original than without a matrix, on the whole."""
