@@ -31,7 +31,8 @@ SEARCH = "properties: any choice of the search keeps the laws; only ggml's bytes
 ALONE = "differential: ggml and gguf-py have no codec for plain numbers"
 
 FOUR_BITS = "Q4_0 Q4_1 Q5_0 Q5_1"
-NIBBLES = "low=codes[:, :, 0], high=codes[:, :, 1]", "low=codes[:, :, 1], high=codes[:, :, 0]"
+#: Of all that is packed in planes: which group of codes lies in which bits of a byte.
+PLANES = "np.arange(0, 8, bits, dtype=np.uint64)", "np.arange(0, 8, bits, dtype=np.uint64)[::-1]"
 COLUMN_D = 'column(blocks["d"])'
 NEGATIVE_LOST = "the sign of the scale is lost"
 
@@ -45,9 +46,9 @@ def encoding(types: str, place: str, old: str, new: str, what: str, lost: str = 
 
 
 _PLAIN_NUMBERS = (
-    decoding("F16", "scalars:_decode_plain", 'blocks["x"]', 'np.abs(blocks["x"])', "the sign is lost"),
-    decoding("F16", "scalars:_decode_plain", 'blocks["x"]', 'blocks["x"].byteswap()', "byte order"),
-    decoding("F16", "scalars:_decode_plain", 'blocks["x"]', 'blocks["x"] * (np.abs(blocks["x"]) > 6e-5)', "subnormals are 0"),
+    decoding("F16", "scalars:_decode_f16", "~0x70000000", "0x0FFFFFFF", "the sign is lost"),
+    decoding("F16", "scalars:_decode_f16", "words <<= 13", "words <<= 12", "shift of the bits"),
+    decoding("F16", "scalars:_decode_f16", "special = bits & 0x7C00 == 0x7C00", "special = bits == 0x7C00", "only +Inf is looked at"),
     encoding("F16", "scalars:CODECS", 'encode_as("<f2")', 'encode_as(">f2")', "byte order"),
     encoding("F16", "scalars:encode_as", "floats.astype(dtype)", "np.nextafter(floats, np.float32(0)).astype(dtype)",
              "the middle between two goes towards zero"),
@@ -77,7 +78,7 @@ _ALONE = (
 )  # fmt: skip
 
 _LEGACY = (
-    decoding(FOUR_BITS, "legacy:_codes", "low=codes[:, 0], high=codes[:, 1]", "low=codes[:, 1], high=codes[:, 0]", "nibble order"),
+    decoding(FOUR_BITS, "kernel:_shifts", *PLANES, "nibble order"),
     decoding("Q4_0", "legacy:_decode_q4_0", "8)", "7)", "codes are off by one"),
     decoding("Q4_0", "legacy:_decode_q4_0", COLUMN_D, f"np.abs({COLUMN_D})", NEGATIVE_LOST),
     decoding("Q4_1", "legacy:_decode_q4_1", "out += ", "out -= ", "the sign of the minimum"),
@@ -103,20 +104,20 @@ _LEGACY = (
 )  # fmt: skip
 
 _K_TYPES = (
-    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "(third & 15) | (first >> 6)", "(third & 15) | (second >> 6)",
+    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "_each(15) | first >> 2", "_each(15) | second >> 2",
              "scale bits from the minima"),
-    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "(third >> 4) | (second >> 6)", "(third & 15) | (second >> 6)",
+    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "third >> 4 & _each(15)", "third & _each(15)",
              "minimum bits from the scales"),
-    decoding("Q4_K Q5_K", "packing:nibble_groups", *NIBBLES, "nibble order"),
+    decoding("Q4_K Q5_K Q6_K", "kernel:_shifts", *PLANES, "order of the planes"),
     decoding("Q4_K Q5_K Q2_K", "affine:scales_and_minima", 'column(blocks["dmin"])', '-column(blocks["dmin"])',
              "the sign of the minimum"),
-    decoding("Q5_K", "affine:_decode_q5_k", "4 - group", "group - 3", "order of the fifth bits"),
+    decoding("Q5_K", "affine:_decode_q5_k", "np.uint64(4)", "np.uint64(3)", "the fifth bit set for the fourth"),
     decoding("Q2_K", "packing:four_bit_pairs", "packed & 15, packed >> 4", "packed >> 4, packed & 15", "scale and minimum swapped"),
-    decoding("Q2_K Q3_K", "packing:two_bit_planes", "planes[:, :, plane]", "planes[:, :, 3 - plane]", "lane order"),
+    decoding("Q2_K Q3_K", "packing:two_bit_planes", "width=32", "width=64", "lane order"),
     decoding("Q3_K", "symmetric:_decode_q3_k", "np.int8(4)", "np.int8(3)", "codes are off by one"),
-    decoding("Q3_K", "packing:six_bit_scales", "(0, 2, 4, 6)", "(0, 4, 2, 6)", "scale bits"),
+    decoding("Q3_K", "packing:six_bit_scales", "third >> 2 * k", "third >> 6 - 2 * k", "scale bits"),
     decoding("Q3_K", "packing:six_bit_scales", "np.int8(32)", "np.int8(31)", "scales are off by one"),
-    decoding("Q6_K", "symmetric:_decode_q6_k", "each(0x30)", "each(0x10)", "the sixth bit is lost"),
+    decoding("Q6_K", "symmetric:_decode_q6_k", "np.uint64(4)", "np.uint64(3)", "the top bits are one too low"),
     decoding("Q6_K", "symmetric:_decode_q6_k", 'blocks["scales"]', 'blocks["scales"].view(np.uint8)', "the sign of scales is lost"),
     decoding("Q6_K", "symmetric:_decode_q6_k", "np.int8(32)", "np.int8(31)", "codes are off by one"),
     decoding("Q8_K", "symmetric:_decode_q8_k", 'blocks["qs"]', 'blocks["qs"].view(np.uint8)', "the sign of codes is lost"),
@@ -149,7 +150,7 @@ _K_TYPES = (
 )  # fmt: skip
 
 _LEVELS = (
-    decoding("IQ4_NL IQ4_XS MXFP4 NVFP4", "levels:halves", *NIBBLES, "nibble order"),
+    decoding("IQ4_NL IQ4_XS MXFP4 NVFP4", "kernel:_shifts", *PLANES, "nibble order"),
     decoding("IQ4_NL IQ4_XS MXFP4 NVFP4", "levels:Levels", "self.levels[pair & 15], self.levels[pair >> 8]",
              "self.levels[pair >> 8], self.levels[pair & 15]", "neighbours swapped"),
     decoding("IQ4_NL IQ4_XS", "iq4:LEVELS", "-83", "-84", "a level"),
@@ -179,7 +180,7 @@ _FEW_BITS = (
     decoding("TQ1_0", "fewbits:_decode_tq1_0", "rest > 170", "rest > 171", "a threshold"),
     decoding("TQ1_0", "fewbits:_decode_tq1_0", "rest < 86", "rest < 85", "a threshold"),
     decoding("TQ1_0", "fewbits:_decode_tq1_0", "60 + k", "63 - k", "lane order of the last elements"),
-    decoding("TQ2_0", "fewbits:_decode_tq2_0", "-2 * plane", "2 * plane - 6", "lane order"),
+    decoding("TQ2_0", "kernel:_shifts", *PLANES, "lane order"),
     decoding("TQ2_0", "fewbits:_decode_tq2_0", "np.int8(1)", "np.int8(2)", "codes are off by one"),
     decoding("TQ2_0", "fewbits:_decode_tq2_0", COLUMN_D, f"np.abs({COLUMN_D})", NEGATIVE_LOST),
     decoding("Q2_0", "fewbits:_FOURS", "np.arange(0, 8, 2)", "np.arange(6, -2, -2)", "lane order"),
