@@ -18,6 +18,8 @@ from rosetta_ref.quant import TYPES, BlockType
 from tests.support import ggml
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
+pytestmark = pytest.mark.usefixtures("encoded_by")
+
 PLAIN = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K")
 WEIGHTED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 FUSED = platform.machine() not in ("x86_64", "AMD64")

@@ -18,9 +18,12 @@ from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 NAMES = ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
 SEEDS = (1, 2, 3)
 SHAPE = (1024 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 256, 1024)
-pytestmark = pytest.mark.skipif(
-    platform.machine() not in ("x86_64", "AMD64"), reason="with FMA the C library rounds otherwise"
-)
+pytestmark = [
+    pytest.mark.usefixtures("encoded_by"),
+    pytest.mark.skipif(
+        platform.machine() not in ("x86_64", "AMD64"), reason="with FMA the C library rounds otherwise"
+    ),
+]
 
 
 def assert_same_blocks(name: str, values: np.ndarray, matrix: np.ndarray | None, what: str) -> int:

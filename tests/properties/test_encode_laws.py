@@ -15,6 +15,8 @@ from rosetta_ref.quant.encoding import ImportanceError, mean_square
 from rosetta_ref.quant.rounding import extreme, nearest_int, smallest, total
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
+pytestmark = pytest.mark.usefixtures("encoded_by")
+
 PLAIN = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K")
 K_TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 WEIGHTED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", *K_TYPES)

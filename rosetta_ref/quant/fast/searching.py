@@ -17,6 +17,8 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite.ir import IntType
+from numba.extending import intrinsic
 
 from rosetta_ref.quant.iq4 import LEVELS
 
@@ -54,11 +56,16 @@ def kernel(function: Callable[..., None]) -> Any:
 step: Callable[[Any], Any] = numba.njit(inline="always")
 
 
+@intrinsic
+def bits_of(context: Any, value: Any) -> Any:
+    """The bits of a float32. (numba's own `view` is a call, at which a compiler gives up on a loop.)"""
+    return numba.int32(numba.float32), lambda context, builder, signature, given: builder.bitcast(given[0], IntType(32))
+
+
 @step
 def nearest_int(value: Any) -> Any:
     """As `rounding.nearest_int`, garbage included; a whole float32."""
-    bits = np.float32(value + _MAGIC).view(np.int32)
-    return np.float32(np.int32((bits & np.int32(0x7FFFFF)) - np.int32(0x400000)))
+    return np.float32(np.int32((bits_of(np.float32(value + _MAGIC)) & np.int32(0x7FFFFF)) - np.int32(0x400000)))
 
 
 @step
@@ -142,20 +149,21 @@ def _affine_sums(s: Any, size: int, top: Any, lanes: int) -> None:
                 sum_l += weighted
                 sum_l2 += weighted * code
                 sum_xl += weighted * x
-                s.codes[start + k, lane] = code
             s.sum_l[lane], s.sum_l2[lane], s.sum_xl[lane] = sum_l, sum_l2, sum_xl
 
 
 @step
-def _affine_error(s: Any, scales: Any, lows: Any, size: int, absolute: bool, lanes: int) -> None:
-    """The error of scale x code + low, into `error`."""
+def _affine_error(s: Any, scales: Any, lows: Any, size: int, top: Any, absolute: bool, lanes: int) -> None:
+    """The error of scale x code + low, into `error`. The codes are made once more: that costs less than to keep them."""
     for lane in range(lanes):
         s.error[lane] = 0
     for start in range(0, size, 8):
         for lane in range(lanes):
-            scale, low, error = scales[lane], lows[lane], s.error[lane]
+            origin, factor, scale, low, error = s.low[lane], s.tried[lane], scales[lane], lows[lane], s.error[lane]
             for k in range(8):
-                difference = scale * s.codes[start + k, lane] + low - s.x[start + k, lane]
+                x = s.x[start + k, lane]
+                code = clipped(nearest_int((x - origin) * factor), _ZERO, top)
+                difference = scale * code + low - x
                 error += (abs(difference) if absolute else difference * difference) * s.w[start + k, lane]
             s.error[lane] = error
 
@@ -177,12 +185,12 @@ def _affine_line(s: Any, lanes: int) -> None:
 @step
 def _affine_keep(s: Any, lanes: int) -> None:
     for lane in range(lanes):
-        better = (s.determinant[lane] > _ZERO) & (s.error[lane] < s.best[lane])
-        s.best[lane] = s.error[lane] if better else s.best[lane]
-        s.scale[lane] = s.new_scale[lane] if better else s.scale[lane]
-        s.factor[lane] = s.tried[lane] if better else s.factor[lane]
-        s.origin[lane] = s.low[lane] if better else s.origin[lane]
-        s.low[lane] = s.new_low[lane] if better else s.low[lane]
+        error, best, scale, factor = s.error[lane], s.best[lane], s.scale[lane], s.factor[lane]
+        origin, low, tried, new_scale, new_low = s.origin[lane], s.low[lane], s.tried[lane], s.new_scale[lane], s.new_low[lane]
+        better = (s.determinant[lane] > _ZERO) & (error < best)
+        s.best[lane], s.scale[lane] = error if better else best, new_scale if better else scale
+        s.factor[lane], s.origin[lane] = tried if better else factor, low if better else origin
+        s.low[lane] = new_low if better else low
 
 
 @kernel
@@ -194,8 +202,7 @@ def affine(
         count = min(LANES, x.shape[0] - first)
         turn(s, x, weights, first, count, lanes)
         _affine_start(s, size, top, lanes)
-        _affine_sums(s, size, top, lanes)
-        _affine_error(s, s.scale, s.low, size, absolute, lanes)
+        _affine_error(s, s.scale, s.low, size, top, absolute, lanes)
         for lane in range(lanes):
             s.best[lane] = -_INFINITE if s.constant[lane] != _ZERO else s.error[lane]
         for numerator in numerators:
@@ -203,7 +210,7 @@ def affine(
                 s.tried[lane] = _ZERO if s.constant[lane] != _ZERO else numerator / (s.high[lane] - s.low[lane])
             _affine_sums(s, size, top, lanes)
             _affine_line(s, lanes)
-            _affine_error(s, s.new_scale, s.new_low, size, absolute, lanes)
+            _affine_error(s, s.new_scale, s.new_low, size, top, absolute, lanes)
             _affine_keep(s, lanes)
         for lane in range(count):
             scales[first + lane], lows[first + lane] = s.scale[lane], s.low[lane]
@@ -281,12 +288,11 @@ def symmetric(x: Any, weights: Any, half: Any, scales: Any, codes: Any) -> None:
 def _keep_line(s: Any, lanes: int) -> None:
     """A line through the origin, if it is better than the best."""
     for lane in range(lanes):
-        sum_l2, sum_xl = s.sum_l2[lane], s.sum_xl[lane]
-        better = (sum_l2 > _ZERO) & (sum_xl * sum_xl > s.best[lane] * sum_l2)
-        scale = sum_xl / sum_l2
-        s.scale[lane] = scale if better else s.scale[lane]
-        s.best[lane] = scale * sum_xl if better else s.best[lane]
-        s.factor[lane] = s.tried[lane] if better else s.factor[lane]
+        sum_l2, sum_xl, best, tried = s.sum_l2[lane], s.sum_xl[lane], s.best[lane], s.tried[lane]
+        scale, factor, new_scale = s.scale[lane], s.factor[lane], sum_xl / sum_l2
+        better = (sum_l2 > _ZERO) & (sum_xl * sum_xl > best * sum_l2)
+        s.scale[lane], s.factor[lane] = new_scale if better else scale, tried if better else factor
+        s.best[lane] = new_scale * sum_xl if better else best
 
 
 # --- one code at a time ----------------------------------------------------------------------------------------------------
@@ -317,9 +323,10 @@ def _descend(s: Any, size: int, bottom: Any, top: Any, as_bytes: bool, lanes: in
                 new_xl, new_l2 = rest_xl + w * x * code, rest_l2 + w * code * code
                 moves = (code != old) & (rest_xl > _ZERO) & ((rest_l2 if as_bytes else new_l2) > _ZERO)
                 moves &= new_xl * new_xl * sum_l2 > sum_xl * sum_xl * new_l2
-                s.codes[i, lane] = (as_byte(code) if as_bytes else code) if moves else old
+                stored = (as_byte(code) if as_bytes else code) if moves else old
+                s.codes[i, lane] = stored
                 s.sum_xl[lane], s.sum_l2[lane] = new_xl if moves else sum_xl, new_l2 if moves else sum_l2
-                s.moved[lane] = _ONE if moves else s.moved[lane]
+                s.moved[lane] += abs(stored - old)
         moved = _ZERO
         for lane in range(lanes):
             moved += s.moved[lane]
