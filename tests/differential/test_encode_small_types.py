@@ -20,9 +20,7 @@ SEEDS = (1, 2, 3)
 SHAPE = (1024 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 256, 1024)
 pytestmark = [
     pytest.mark.usefixtures("encoded_by"),
-    pytest.mark.skipif(
-        platform.machine() not in ("x86_64", "AMD64"), reason="with FMA the C library rounds otherwise"
-    ),
+    pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="with FMA the C library rounds otherwise"),
 ]
 
 

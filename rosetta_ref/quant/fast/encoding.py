@@ -20,7 +20,7 @@ from rosetta_ref.quant.kernel import column
 from rosetta_ref.quant.kquants import affine, symmetric
 from rosetta_ref.quant.kquants.packing import packed_six_bit_scales, six_bit_scales
 from rosetta_ref.quant.levels import packed_halves
-from rosetta_ref.quant.rounding import inverse, total
+from rosetta_ref.quant.rounding import inverse
 
 #: Fill in blocks; with an importance of each value or without.
 _Fill = Callable[[Floats, Any, Floats | None], None]
@@ -38,9 +38,16 @@ def _encoder(name: str, fill: _Fill) -> Encoder:
 
 def _squares(rows: Floats) -> Floats:
     """The sum of the squares of each row."""
-    sums = np.empty(rows.shape[0], np.float32)
-    searching.squares(rows, sums)
-    return sums
+    found = np.empty(rows.shape[0], np.float32)
+    searching.sums(rows, True, found)
+    return found
+
+
+def _by_block(weights: Floats, blocks: int) -> Floats:
+    """The sum of the weights of each group, as rows of blocks."""
+    found = np.empty(weights.shape[0], np.float32)
+    searching.sums(weights, False, found)
+    return found.reshape(blocks, -1)
 
 
 def _spread(x: Floats, mean: Floats, importance: Floats) -> Floats:
@@ -50,11 +57,6 @@ def _spread(x: Floats, mean: Floats, importance: Floats) -> Floats:
     np.sqrt(weights, out=weights)
     weights *= importance
     return weights
-
-
-def _of_groups(weights: Floats, blocks: int) -> Floats:
-    """The sum of the weights of each group, as rows of blocks."""
-    return total(np.ascontiguousarray(weights.T)).reshape(blocks, -1)
 
 
 # --- scale and minimum -----------------------------------------------------------------------------------------------------
@@ -86,7 +88,7 @@ def _fill_affine(kind: affine.Encoding, store: Callable[[Any, Any], None]) -> _F
         by_magnitude = kind.by_magnitude and importance is None
         factors = plain if importance is None else weighted
         searching.affine(rows, weights, top, factors, by_magnitude, scale.reshape(-1), low.reshape(-1), codes)
-        of_weights = None if importance is None else _of_groups(weights, blocks.size)
+        of_weights = None if importance is None else _by_block(weights, blocks.size)
         blocks["d"], scales = numbers(scale, of_weights)
         blocks["dmin"], minima = numbers(-low, of_weights)
         blocks["scales"] = kind.packed(scales, minima)
@@ -109,8 +111,8 @@ def _search(search: Any, rows: Floats, weights: Floats, half: int) -> tuple[Floa
 
 def _rounded(rows: Floats, scales: Floats, half: int, codes: Any) -> Any:
     """The codes, shape (n, 256), with the scales that are stored."""
-    none, bounds = np.zeros(rows.shape[0], np.float32), np.float32([-half, half - 1])
-    searching.rounded(rows, scales.reshape(-1), none, *bounds, codes)
+    no_minima = np.zeros(rows.shape[0], np.float32)
+    searching.rounded(rows, scales.reshape(-1), no_minima, np.float32(-half), np.float32(half - 1), codes)
     return codes.reshape(-1, 256)
 
 
@@ -132,7 +134,7 @@ def _fill_q3_k(x: Floats, blocks: Any, importance: Floats | None) -> None:
         mean = np.float32(2) * _squares(x) / np.float32(256)
         weights = _spread(x, mean, importance).reshape(rows.shape)
         scale, codes = _search(searching.symmetric, rows, weights, 4)
-        d, steps = _search(searching.symmetric, scale.reshape(-1, 16), _of_groups(weights, blocks.size), 32)
+        d, steps = _search(searching.symmetric, scale.reshape(-1, 16), _by_block(weights, blocks.size), 32)
         blocks["d"], blocks["scales"] = d, packed_six_bit_scales(steps)
     scales = column(blocks["d"]) * six_bit_scales(blocks["scales"])
     symmetric.store_q3_k(blocks, _rounded(rows, scales, 4, codes))

@@ -27,10 +27,11 @@ LANES = 64
 #: The most elements that a group has.
 _MOST = 32
 
-_BY_LANE = """
-    low high origin scale factor best constant nothing largest moved tried error
-    sum_w sum_x sum_l sum_l2 sum_xl determinant new_scale new_low
-""".split()
+#: One number for each group in the lanes.
+_BY_LANE = (
+    *("low", "high", "origin", "scale", "factor", "best", "tried", "error", "constant", "nothing", "largest", "moved"),
+    *("sum_w", "sum_x", "sum_l", "sum_l2", "sum_xl", "determinant", "new_scale", "new_low"),
+)
 _SCRATCH = np.dtype(
     [(name, np.float32, (_MOST, LANES)) for name in ("x", "w", "codes")]
     + [(name, np.float32, LANES) for name in _BY_LANE]
@@ -56,10 +57,15 @@ def kernel(function: Callable[..., None]) -> Any:
 step: Callable[[Any], Any] = numba.njit(inline="always")
 
 
-@intrinsic
-def bits_of(context: Any, value: Any) -> Any:
-    """The bits of a float32. (numba's own `view` is a call, at which a compiler gives up on a loop.)"""
-    return numba.int32(numba.float32), lambda context, builder, signature, given: builder.bitcast(given[0], IntType(32))
+def _bitcast(context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], IntType(32))
+
+    return numba.int32(numba.float32), generate
+
+
+#: The bits of a float32, without the call that numba's `view` is: no loop with a call becomes vector code.
+bits_of: Any = intrinsic(_bitcast)
 
 
 @step
@@ -70,6 +76,7 @@ def nearest_int(value: Any) -> Any:
 
 @step
 def clipped(value: Any, bottom: Any, top: Any) -> Any:
+    """From `bottom` to `top`."""
     raised = value if value > bottom else bottom
     return raised if raised < top else top
 
@@ -85,14 +92,15 @@ def turn(s: Any, x: Any, weights: Any, first: int, count: int, lanes: int) -> No
 
 @step
 def put_codes(s: Any, codes: Any, first: int, count: int) -> None:
+    """The codes back to rows."""
     for lane in range(count):
         for i in range(codes.shape[1]):
             codes[first + lane, i] = np.uint8(np.int32(s.codes[i, lane]))
 
 
 @kernel
-def squares(x: Any, sums: Any) -> None:
-    """The sum of the squares of each row."""
+def sums(x: Any, squared: bool, out: Any) -> None:
+    """The sum of each row, or of its squares."""
     by_lane = np.zeros(LANES, np.float32)
     for first in range(0, x.shape[0], LANES):
         count = min(LANES, x.shape[0] - first)
@@ -101,10 +109,11 @@ def squares(x: Any, sums: Any) -> None:
             for lane in range(count):
                 row, total = first + lane, by_lane[lane]
                 for k in range(8):
-                    total += x[row, start + k] * x[row, start + k]
+                    value = x[row, start + k]
+                    total += value * value if squared else value
                 by_lane[lane] = total
         for lane in range(count):
-            sums[first + lane] = by_lane[lane]
+            out[first + lane] = by_lane[lane]
 
 
 # --- scale and minimum -----------------------------------------------------------------------------------------------------
@@ -172,7 +181,13 @@ def _affine_error(s: Any, scales: Any, lows: Any, size: int, top: Any, absolute:
 def _affine_line(s: Any, lanes: int) -> None:
     """The best line through the codes, into `new_scale` and `new_low`."""
     for lane in range(lanes):
-        sum_l, sum_l2, sum_xl, sum_w, sum_x = s.sum_l[lane], s.sum_l2[lane], s.sum_xl[lane], s.sum_w[lane], s.sum_x[lane]
+        sum_l, sum_l2, sum_xl, sum_w, sum_x = (
+            s.sum_l[lane],
+            s.sum_l2[lane],
+            s.sum_xl[lane],
+            s.sum_w[lane],
+            s.sum_x[lane],
+        )
         determinant = sum_w * sum_l2 - sum_l * sum_l
         scale = (sum_w * sum_xl - sum_x * sum_l) / determinant
         low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant
@@ -186,7 +201,13 @@ def _affine_line(s: Any, lanes: int) -> None:
 def _affine_keep(s: Any, lanes: int) -> None:
     for lane in range(lanes):
         error, best, scale, factor = s.error[lane], s.best[lane], s.scale[lane], s.factor[lane]
-        origin, low, tried, new_scale, new_low = s.origin[lane], s.low[lane], s.tried[lane], s.new_scale[lane], s.new_low[lane]
+        origin, low, tried, new_scale, new_low = (
+            s.origin[lane],
+            s.low[lane],
+            s.tried[lane],
+            s.new_scale[lane],
+            s.new_low[lane],
+        )
         better = (s.determinant[lane] > _ZERO) & (error < best)
         s.best[lane], s.scale[lane] = error if better else best, new_scale if better else scale
         s.factor[lane], s.origin[lane] = tried if better else factor, low if better else origin
@@ -194,9 +215,8 @@ def _affine_keep(s: Any, lanes: int) -> None:
 
 
 @kernel
-def affine(
-    x: Any, weights: Any, top: Any, numerators: Any, absolute: bool, scales: Any, lows: Any, codes: Any
-) -> None:
+def affine(x: Any, weights: Any, top: Any, numerators: Any, absolute: bool, scales: Any, lows: Any, codes: Any) -> None:
+    """`search.affine`; `numerators` are its trials."""
     s, size, lanes = np.zeros(1, _SCRATCH)[0], x.shape[1], LANES
     for first in range(0, x.shape[0], LANES):
         count = min(LANES, x.shape[0] - first)
@@ -256,6 +276,7 @@ def _symmetric_sums(s: Any, size: int, half: Any, lanes: int) -> None:
 
 @kernel
 def symmetric(x: Any, weights: Any, half: Any, scales: Any, codes: Any) -> None:
+    """`search.symmetric`."""
     s, size, lanes = np.zeros(1, _SCRATCH)[0], x.shape[1], LANES
     for first in range(0, x.shape[0], LANES):
         count = min(LANES, x.shape[0] - first)
@@ -339,11 +360,13 @@ def _descend(s: Any, size: int, bottom: Any, top: Any, as_bytes: bool, lanes: in
 
 @step
 def as_byte(code: Any) -> Any:
+    """C's conversion of an integer to a byte."""
     return np.float32(np.int32(code) & np.int32(255))
 
 
 @kernel
 def descended(x: Any, weights: Any, half: Any, scales: Any, codes: Any) -> None:
+    """`search.descended`."""
     s, size, lanes = np.zeros(1, _SCRATCH)[0], x.shape[1], LANES
     for first in range(0, x.shape[0], LANES):
         count = min(LANES, x.shape[0] - first)
@@ -376,6 +399,7 @@ def _positive_error(s: Any, size: int, top: Any, lanes: int) -> None:
 
 @kernel
 def positive(x: Any, weights: Any, top: Any, scales: Any, codes: Any) -> None:
+    """`search.positive`."""
     s, size, lanes = np.zeros(1, _SCRATCH)[0], x.shape[1], LANES
     for first in range(0, x.shape[0], LANES):
         count = min(LANES, x.shape[0] - first)
@@ -451,6 +475,7 @@ def nearest_level(x: Any) -> Any:
 
 @kernel
 def levels(x: Any, weights: Any, scales: Any) -> None:
+    """The search of IQ4: the scale alone."""
     s, lanes = np.zeros(1, _SCRATCH)[0], LANES
     for first in range(0, x.shape[0], LANES):
         count = min(LANES, x.shape[0] - first)

@@ -109,4 +109,8 @@ def packed_two_bit_planes(codes: Any) -> Any:
 
 def packed_bit_plane(bits: Any) -> Any:
     """32 bytes of 256 bits that are 0 or 1: bit g of byte i is that of element i of group g of 32."""
-    return np.packbits(bits.reshape(-1, 8, 32), axis=1, bitorder="little").reshape(-1, 32)
+    groups = bits.reshape(-1, 8, 32)
+    plane = groups[:, 0].copy()
+    for group in range(1, 8):
+        plane |= groups[:, group] << group
+    return plane

@@ -119,7 +119,10 @@ def _encode_q3_k_weighted(x: Floats, blocks: Any, importance: Floats, mean: Floa
     found = search.symmetric(group, weights, 4)
     of_block, of_group = (by_block(a, x.shape[0]) for a in (found.scale, total(weights)))
     of_scales = search.symmetric(of_block, of_group, 32)
-    blocks["d"], blocks["scales"] = of_scales.scale, packed_six_bit_scales(of_scales.stored(of_block).T.astype(np.uint8))
+    blocks["d"], blocks["scales"] = (
+        of_scales.scale,
+        packed_six_bit_scales(of_scales.stored(of_block).T.astype(np.uint8)),
+    )
     _codes_of_q3_k(group, found.stored(group), blocks)
 
 
