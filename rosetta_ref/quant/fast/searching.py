@@ -5,7 +5,8 @@ behind them: numbers by group, and the codes of the best trial as they are store
 to (element, lane), so that each adds up from its first element to its last, and the innermost loop, over the lanes, becomes vector
 code: lanes never meet. What all lanes need lies in one record, whose fields a compiler knows to be apart.
 
-A loop over eight elements inside of the one over the lanes is unrolled, and keeps the sums in registers for as long.
+A loop over eight elements inside of the one over the lanes is unrolled, and keeps the sums in registers for as long. Numbers are
+read before one is chosen of two: a choice between places in memory would not be vector code.
 
 Everything a kernel calls stands in this module, see `decoding`.
 """
@@ -84,9 +85,9 @@ def clipped(value: Any, bottom: Any, top: Any) -> Any:
 @step
 def turn(s: Any, x: Any, weights: Any, first: int, count: int, lanes: int) -> None:
     """The next groups to (element, lane); lanes that are left over get the last group again."""
-    for i in range(x.shape[1]):
-        for lane in range(lanes):
-            row = first + (lane if lane < count else count - 1)
+    for lane in range(lanes):
+        row = first + (lane if lane < count else count - 1)
+        for i in range(x.shape[1]):
             s.x[i, lane], s.w[i, lane] = x[row, i], weights[row, i]
 
 
