@@ -33,17 +33,28 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 @pytest.fixture(scope="module", params=["numpy", "numba"])
 def decoded_by(request: pytest.FixtureRequest) -> Iterator[str]:
     """Both ways to decode: a module that uses this runs twice, the second time for the types that have a kernel."""
-    if request.param == "numba" and not fast.available():
+    yield from _by(request.param)
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba"])
+def encoded_by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways to encode, likewise."""
+    yield from _by(request.param)
+
+
+def _by(way: str) -> Iterator[str]:
+    if way == "numba" and not fast.available():
         pytest.skip("numba is not installed: it is the extra `fast`")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROSETTA_FAST", "1" if request.param == "numba" else "0")
-        yield request.param
+        patch.setenv("ROSETTA_FAST", "1" if way == "numba" else "0")
+        yield way
 
 
 def _is_a_repetition(item: pytest.Item) -> bool:
     """A second run, with numba, of a test that is not about a type with a kernel."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return params.get("decoded_by") == "numba" and params.get("name") not in fast.NAMES
+    ways = {"decoded_by": fast.NAMES, "encoded_by": fast.ENCODED}
+    return any(params.get(way) == "numba" and params.get("name") not in names for way, names in ways.items())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

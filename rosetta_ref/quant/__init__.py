@@ -18,6 +18,8 @@ def _type(name: str) -> BlockType:
     decode, encode = _CODECS.get(name, (None, None))
     if decode is not None and name in fast.NAMES:
         decode = fast.decoder(name, ROWS[name][1], plain=decode)
+    if encode is not None and name in fast.ENCODED:
+        encode = fast.encoder(name, plain=encode)
     return BlockType(name, *ROWS[name], decode, encode, padded=name == "AprQ4")
 
 

@@ -20,7 +20,8 @@ from rosetta_ref.quant.table import ROWS, block_dtype
 
 #: Fill in the blocks of values of shape (blocks, elements).
 Kernel = Callable[[Floats, Any], None]
-#: The same with the importance of each value; the last argument is the mean square of the row that each block is part of.
+#: The same with the importance of each value; the last argument is the mean square of the row that each block is part of, for
+#: those that ask for it, which takes time.
 WeightedKernel = Callable[[Floats, Any, Floats, Floats], None]
 
 #: Elements that one call of a kernel works on: enough that NumPy's calls cost little beside the work, little enough for the cache.
@@ -44,7 +45,7 @@ class ImportanceError(RosettaError):
     """An importance matrix has one weight for each column."""
 
 
-def encoder(name: str, kernel: Kernel, weighted: WeightedKernel | None = None) -> Encoder:
+def encoder(name: str, kernel: Kernel, weighted: WeightedKernel | None = None, *, mean_of_row: bool = False) -> Encoder:
     """An encoder made of kernels: float32 of shape (..., n * elements) to blocks of shape (..., n).
 
     With `importance`, one weight per column, the weighted kernel is used, where the type has one.
@@ -62,7 +63,7 @@ def encoder(name: str, kernel: Kernel, weighted: WeightedKernel | None = None) -
                 for values_, blocks in _pieces(x.reshape(-1, elements), made.reshape(-1)):
                     kernel(values_, blocks)
             else:
-                _encode_weighted(x, _weights(importance, columns), made.reshape(-1), weighted)
+                _encode_weighted(x, _weights(importance, columns), made.reshape(-1), weighted, mean_of_row)
         return made
 
     return encode
@@ -81,7 +82,7 @@ def _weights(importance: Any, columns: int) -> Floats:
     return numbers(weights)
 
 
-def _encode_weighted(x: Floats, weights: Floats, made: Any, kernel: WeightedKernel) -> None:
+def _encode_weighted(x: Floats, weights: Floats, made: Any, kernel: WeightedKernel, mean_of_row: bool) -> None:
     """Piece by piece of each row, since each block of a row has weights of its own."""
     columns = x.shape[-1]
     per_row = columns // (x.size // made.size) if made.size else 1
@@ -90,7 +91,7 @@ def _encode_weighted(x: Floats, weights: Floats, made: Any, kernel: WeightedKern
     for first in range(0, made.size // per_row, rows):
         some = numbers(x.reshape(-1, columns)[first : first + rows])
         blocks = made[first * per_row : (first + rows) * per_row]
-        mean = np.repeat(mean_square(some), per_row)
+        mean = np.repeat(mean_square(some), per_row) if mean_of_row else np.empty(0, np.float32)
         each = np.broadcast_to(weights, some.shape).reshape(-1, elements)
         step = _PIECE // elements
         for i in range(0, blocks.size, step):

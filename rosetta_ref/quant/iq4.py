@@ -111,17 +111,21 @@ def _fill_iq4_nl(x: Floats, blocks: Any, weights: Floats) -> None:
 
 
 def _fill_iq4_xs(x: Floats, blocks: Any, weights: Floats) -> None:
-    found = _search(groups(x, 32), groups(weights, 32)).reshape(-1, 8)
+    factor = scales_of_iq4_xs(_search(groups(x, 32), groups(weights, 32)).reshape(-1, 8), blocks)
+    codes = _nearest(x.reshape(-1, 8, 32) * factor[:, :, None])
+    blocks["qs"] = packed_halves(codes).reshape(-1, 128)
+
+
+def scales_of_iq4_xs(found: Floats, blocks: Any) -> Floats:
+    """Fill in d and scales from what was found for each group, shape (n, 8); what the elements are multiplied with."""
     d = -_largest(found) / np.float32(32)
     scales = np.clip(nearest_int(column(inverse(d)) * found), -32, 31)
-    factor = inverse(column(d) * scales.astype(np.float32))
-    codes = _nearest(x.reshape(-1, 8, 32) * factor[:, :, None])
     stored = (scales + 32).astype(np.uint8)
     top = (stored >> 4).astype(np.uint16) << np.arange(0, 16, 2, dtype=np.uint16)
     blocks["d"] = d
     blocks["scales_l"] = stored[:, 0::2] & 15 | (stored[:, 1::2] & 15) << 4
     blocks["scales_h"] = np.bitwise_or.reduce(top, axis=1)
-    blocks["qs"] = packed_halves(codes).reshape(-1, 128)
+    return inverse(column(d) * scales.astype(np.float32))
 
 
 def _encode_iq4_nl(x: Floats, blocks: Any) -> None:

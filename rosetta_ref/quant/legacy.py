@@ -153,10 +153,10 @@ def _affine_weighted(top: int) -> WeightedKernel:
 
 #: name: (decode, encode)
 CODECS: dict[str, tuple[Decoder, Encoder]] = {
-    "Q4_0": (decoder(32, _decode_q4_0), encoder("Q4_0", _symmetric(8), _symmetric_weighted(8))),
-    "Q4_1": (decoder(32, _decode_q4_1), encoder("Q4_1", _affine(15), _affine_weighted(15))),
-    "Q5_0": (decoder(32, _decode_q5_0), encoder("Q5_0", _symmetric(16), _symmetric_weighted(16))),
-    "Q5_1": (decoder(32, _decode_q5_1), encoder("Q5_1", _affine(31), _affine_weighted(31))),
+    "Q4_0": (decoder(32, _decode_q4_0), encoder("Q4_0", _symmetric(8), _symmetric_weighted(8), mean_of_row=True)),
+    "Q4_1": (decoder(32, _decode_q4_1), encoder("Q4_1", _affine(15), _affine_weighted(15), mean_of_row=True)),
+    "Q5_0": (decoder(32, _decode_q5_0), encoder("Q5_0", _symmetric(16), _symmetric_weighted(16), mean_of_row=True)),
+    "Q5_1": (decoder(32, _decode_q5_1), encoder("Q5_1", _affine(31), _affine_weighted(31), mean_of_row=True)),
     "Q8_0": (decoder(32, _decode_q8), encoder("Q8_0", _eight_bits)),
     "Q8_1": (decoder(32, _decode_q8), encoder("Q8_1", _eight_bits)),
 }

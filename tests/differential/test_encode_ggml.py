@@ -16,6 +16,8 @@ from tests.support import ggml
 from tests.support.encoders import assert_as_good, assert_same_blocks, compare
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
+pytestmark = pytest.mark.usefixtures("encoded_by")
+
 PLAIN = (
     *("F16", "BF16"),
     "Q4_0",

@@ -17,6 +17,7 @@ from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 NAMES = ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
 SEEDS = (1, 2, 3)
 SHAPE = (1024 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 256, 1024)
+pytestmark = pytest.mark.usefixtures("encoded_by")
 
 
 @pytest.mark.parametrize("what", KINDS)

@@ -17,6 +17,8 @@ from rosetta_ref.strategies.patterns import block_bytes
 from rosetta_ref.strategies.scales import SUBSCALES
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
+pytestmark = pytest.mark.usefixtures("encoded_by")
+
 PLAIN = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K")
 EVERY = tuple(
     name

@@ -1,4 +1,4 @@
-"""What is promised of the extra `fast` beyond right values, which the tests of the codecs ask of both ways to decode."""
+"""What is promised of the extra `fast` beyond right values, which the tests of the codecs ask of both ways to decode and encode."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from rosetta_ref.quant import TYPES, fast
 from rosetta_ref.quant.block import BlockType
 from rosetta_ref.strategies.patterns import block_bytes
 from tests.support import sweeps
+from tests.support.weights import importance, weights
 
 ROOT = Path(__file__).parents[2]
 needs_numba = pytest.mark.skipif(not fast.available(), reason="numba is not installed: it is the extra `fast`")
@@ -81,6 +83,60 @@ def test_any_argument(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         kind.decode(blocks, out=readonly)
 
 
+def both_encoded(encode: Callable[[], np.ndarray], patch: pytest.MonkeyPatch) -> tuple[bytes, bytes]:
+    by_numpy, by_numba = both(encode, patch)
+    assert by_numpy.dtype == by_numba.dtype
+    assert by_numpy.shape == by_numba.shape
+    return by_numpy.tobytes(), by_numba.tobytes()
+
+
+@needs_numba
+@pytest.mark.parametrize("name", fast.ENCODED)
+def test_any_values(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second row, rows backwards, columns first, float64, read-only, a list, one block, none; a matrix of float64."""
+    encode = TYPES[name].encode
+    rows = weights("mixed scales", 12, 512, seed=1)
+    readonly = rows.copy()
+    readonly.flags.writeable = False
+    matrix = importance("activations", 512, seed=1)
+    given = [rows[::2], rows[::-1], np.asfortranarray(rows), rows.astype(np.float64), readonly, rows.tolist(), rows[:0]]
+    for values in (*given, rows.reshape(2, 3, 2, 512), rows[0]):
+        for weighed in (None, matrix, matrix.astype(np.float64)):
+            by_numpy, by_numba = both_encoded(lambda v=values, w=weighed: encode(v, w), monkeypatch)
+            assert by_numba == by_numpy
+    one_block = rows[0, : TYPES[name].elements]
+    by_numpy, by_numba = both_encoded(lambda: encode(one_block), monkeypatch)
+    assert by_numba == by_numpy != b""
+
+
+@needs_numba
+@pytest.mark.parametrize("name", fast.ENCODED)
+def test_any_bits_as_values(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random patterns, NaN and Inf among them, also as weights."""
+    rng = np.random.default_rng(2)
+    rows = rng.integers(0, 2**32, (500, 512), dtype=np.uint32).view(np.float32)
+    rows[::7, 3] = np.inf
+    assert np.isnan(rows).any()
+    for matrix in (None, rng.integers(0, 2**32, 512, dtype=np.uint32).view(np.float32)):
+        by_numpy, by_numba = both_encoded(lambda w=matrix: TYPES[name].encode(rows, w), monkeypatch)
+        assert by_numba == by_numpy
+
+
+@needs_numba
+@pytest.mark.parametrize("name", fast.ENCODED)
+def test_threads_do_not_meet(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels let go of Python's lock: pieces that four threads encode at once are those of the whole."""
+    monkeypatch.setenv("ROSETTA_FAST", "1")
+    rows = weights("heavy tails", 64, 2816, seed=3)
+    for matrix in (None, importance("activations", 2816, seed=3)):
+        whole = TYPES[name].encode(rows, matrix)
+        with ThreadPoolExecutor(4) as pool:
+            pieces = list(
+                pool.map(lambda first, w=matrix: TYPES[name].encode(rows[first : first + 8], w), range(0, 64, 8))
+            )
+        assert np.concatenate(pieces).tobytes() == whole.tobytes()
+
+
 def run(code: str, **environment: str) -> str:
     """What that code prints in a process of its own."""
     setup = "import sys, numpy as np; from rosetta_ref.quant import TYPES, fast; kind = TYPES['Q4_K']\n"
@@ -104,6 +160,26 @@ def test_numba_is_imported_when_it_pays() -> None:
     assert run(LITTLE + MUCH).split() == ["False", "True"]
     assert run(LITTLE, ROSETTA_FAST="1") == "True"
     assert run(LITTLE + MUCH, ROSETTA_FAST="0").split() == ["False", "False"]
+
+
+ENCODE = "kind.encode(np.zeros((8, 2048)));"
+ENCODE_MUCH = "fast.ENCODING_PATIENCE = 1 << 16; [kind.encode(np.zeros((8, 2048))) for _ in range(5)]; print('numba' in sys.modules)"
+
+
+@needs_numba
+def test_numba_is_imported_when_encoding_pays() -> None:
+    """Which is sooner than for decoding, and counted apart."""
+    little = f"{ENCODE} print('numba' in sys.modules);"
+    assert run(little + ENCODE_MUCH).split() == ["False", "True"]
+    assert run(little, ROSETTA_FAST="1") == "True"
+    assert run(little + ENCODE_MUCH, ROSETTA_FAST="0").split() == ["False", "False"]
+
+
+def test_without_numba_numpy_encodes() -> None:
+    without = "sys.modules['numba'] = None\n"
+    assert run(f"{without}fast.ENCODING_PATIENCE = 0; {ENCODE} print('done')") == "done"
+    code = f"try: {ENCODE}\nexcept fast.NoNumbaError as error: print(error)"
+    assert "install rosetta-ref[fast]" in run(without + code, ROSETTA_FAST="1")
 
 
 def test_without_numba() -> None:

@@ -13,6 +13,8 @@ from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.quant.encoding import ImportanceError
 from rosetta_ref.strategies.patterns import block_bytes
 
+pytestmark = pytest.mark.usefixtures("encoded_by")
+
 NAMES = ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
 FINITE = st.floats(-1000, 1000, width=32)
 IQ4 = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float64)

@@ -71,7 +71,7 @@ def _decode_q2_k(blocks: Any, out: Floats) -> None:
 
 
 @dataclass(frozen=True)
-class _Encoding:
+class Encoding:
     """What tells the three types apart."""
 
     group: int  # elements
@@ -86,27 +86,32 @@ class _Encoding:
     packed: Callable[[Any, Any], Any]
     unpacked: Callable[[Any], tuple[Any, Any]]
 
+    @property
+    def factors_weighted(self) -> tuple[np.float32, ...]:
+        """Of the search with a matrix."""
+        return search.trials(-0.9, 0.05, 37, self.top)
+
 
 _SIX_BITS = packed_six_bit_pairs, six_bit_pairs
-_Q4 = _Encoding(32, 15, 63, search.trials(-1.0, 0.1, 21, 15), False, 2, 63, 255, *_SIX_BITS)
-_Q5 = _Encoding(32, 31, 63, search.trials(-0.5, 0.1, 16, 31), False, 2, 63, 63, *_SIX_BITS)
-_Q2 = _Encoding(16, 3, 15, search.trials(-0.5, 0.1, 16, 3), True, 1, 255, 255, packed_four_bit_pairs, four_bit_pairs)
+_Q4 = Encoding(32, 15, 63, search.trials(-1.0, 0.1, 21, 15), False, 2, 63, 255, *_SIX_BITS)
+_Q5 = Encoding(32, 31, 63, search.trials(-0.5, 0.1, 16, 31), False, 2, 63, 63, *_SIX_BITS)
+_Q2 = Encoding(16, 3, 15, search.trials(-0.5, 0.1, 16, 3), True, 1, 255, 255, packed_four_bit_pairs, four_bit_pairs)
 
 
-def _encode(x: Floats, kind: _Encoding, blocks: Any) -> Any:
+def _encode(x: Floats, kind: Encoding, blocks: Any) -> Any:
     """Fill in d, dmin and scales without a matrix; the codes, of shape (n, 256)."""
     group = groups(x, kind.group)
     weights = np.abs(group)
     if not kind.by_magnitude:
         weights += np.sqrt(total(group * group) / np.float32(kind.group))
     found = search.affine(group, weights, kind.top, kind.factors, absolute=kind.by_magnitude)
-    blocks["d"], scales = _proportional(found.scale.reshape(x.shape[0], -1), kind)
-    blocks["dmin"], minima = _proportional(-found.low.reshape(x.shape[0], -1), kind)
+    blocks["d"], scales = proportional(found.scale.reshape(x.shape[0], -1), kind)
+    blocks["dmin"], minima = proportional(-found.low.reshape(x.shape[0], -1), kind)
     blocks["scales"] = kind.packed(scales, minima)
     return _codes(group, found, kind, blocks)
 
 
-def _proportional(of_groups: Floats, kind: _Encoding) -> tuple[Floats, Any]:
+def proportional(of_groups: Floats, kind: Encoding) -> tuple[Floats, Any]:
     """What one step is worth, and each group's number of steps: the largest gets `top_scale`."""
     largest = np.fmax.reduce(of_groups, axis=1, initial=np.float32(0))[:, None] + np.float32(0)  # never -0
     top = np.float32(kind.top_scale)
@@ -114,12 +119,12 @@ def _proportional(of_groups: Floats, kind: _Encoding) -> tuple[Floats, Any]:
     return largest[:, 0] / top, np.minimum(steps.astype(np.uint8), np.uint8(kind.clip))
 
 
-def _encode_weighted(x: Floats, kind: _Encoding, importance: Floats, blocks: Any) -> Any:
+def _encode_weighted(x: Floats, kind: Encoding, importance: Floats, blocks: Any) -> Any:
     """The same with a matrix: weights are importance x root of (mean square of the block, once or twice, + square)."""
     group, weights = groups(x, kind.group), groups(importance, kind.group)
     mean = np.float32(kind.squares) * np.add.accumulate(x * x, axis=1)[:, -1] / np.float32(256)
     weights *= np.sqrt(np.repeat(mean, 256 // kind.group) + group * group)
-    found = search.affine(group, weights, kind.top, search.trials(-0.9, 0.05, 37, kind.top))
+    found = search.affine(group, weights, kind.top, kind.factors_weighted)
     of_group = by_block(total(weights), x.shape[0])
     blocks["d"], scales = _searched(found.scale, of_group, kind)
     blocks["dmin"], minima = _searched(-found.low, of_group, kind)
@@ -127,12 +132,12 @@ def _encode_weighted(x: Floats, kind: _Encoding, importance: Floats, blocks: Any
     return _codes(group, found, kind, blocks)
 
 
-def _searched(of_groups: Floats, weights: Floats, kind: _Encoding) -> tuple[Floats, Any]:
+def _searched(of_groups: Floats, weights: Floats, kind: Encoding) -> tuple[Floats, Any]:
     scale, steps = search.positive(by_block(of_groups, weights.shape[1]), weights, kind.top_scale)
     return scale, np.minimum(steps.T, np.uint8(kind.clip_weighted))
 
 
-def _codes(group: Floats, found: search.Affine, kind: _Encoding, blocks: Any) -> Any:
+def _codes(group: Floats, found: search.Affine, kind: Encoding, blocks: Any) -> Any:
     """Round (x + minimum) / scale with what is stored; where that scale is 0, the codes of the search stay."""
     scale, minimum = scales_and_minima(blocks, kind.unpacked)
     codes = group + minimum.reshape(-1)
@@ -155,7 +160,7 @@ def _store_q2_k(blocks: Any, codes: Any) -> None:
     blocks["qs"] = packed_two_bit_planes(codes)
 
 
-def _encoder(name: str, kind: _Encoding, store: Callable[[Any, Any], None]) -> Encoder:
+def _encoder(name: str, kind: Encoding, store: Callable[[Any, Any], None]) -> Encoder:
     def plain(x: Floats, blocks: Any) -> None:
         store(blocks, _encode(x, kind, blocks))
 
@@ -165,9 +170,12 @@ def _encoder(name: str, kind: _Encoding, store: Callable[[Any, Any], None]) -> E
     return encoder(name, plain, weighted)
 
 
+#: name: what tells the encoding apart, and how the codes are stored
+ENCODINGS = {"Q4_K": (_Q4, _store_q4_k), "Q5_K": (_Q5, _store_q5_k), "Q2_K": (_Q2, _store_q2_k)}
+
 #: name: (decode, encode)
 CODECS: dict[str, tuple[Decoder, Encoder]] = {
-    "Q4_K": (decoder(256, _decode_q4_k), _encoder("Q4_K", _Q4, _store_q4_k)),
-    "Q5_K": (decoder(256, _decode_q5_k), _encoder("Q5_K", _Q5, _store_q5_k)),
-    "Q2_K": (decoder(256, _decode_q2_k), _encoder("Q2_K", _Q2, _store_q2_k)),
+    "Q4_K": (decoder(256, _decode_q4_k), _encoder("Q4_K", *ENCODINGS["Q4_K"])),
+    "Q5_K": (decoder(256, _decode_q5_k), _encoder("Q5_K", *ENCODINGS["Q5_K"])),
+    "Q2_K": (decoder(256, _decode_q2_k), _encoder("Q2_K", *ENCODINGS["Q2_K"])),
 }

@@ -124,4 +124,8 @@ def bit_planes(bits: Any) -> Words:
 
 def packed_bit_plane(bits: Any) -> Any:
     """The way back, from 0 or 1 for each of 256 elements."""
-    return np.packbits(bits.reshape(-1, 8, 32), axis=1, bitorder="little").reshape(-1, 32)
+    groups = bits.reshape(-1, 8, 32)
+    plane = groups[:, 0].copy()
+    for group in range(1, 8):
+        plane |= groups[:, group] << group
+    return plane

@@ -54,9 +54,9 @@ def _decode_q8_k(blocks: Any, out: Floats) -> None:
 # --- encoding --------------------------------------------------------------------------------------------------------------
 
 
-def _codes(group: Floats, d: Floats, scales: Any, half: int) -> tuple[Integers, Any]:
+def _codes(group: Floats, d: Any, scales: Any, half: int) -> tuple[Integers, Any]:
     """The stored codes of x / scale, with the scales of shape (n, 16) that are stored, and where that scale is 0."""
-    scale = (d.astype(np.float16).astype(np.float32)[:, None] * scales).reshape(-1)
+    scale = (column(d) * scales).reshape(-1)
     return np.clip(nearest_int(group / scale), -half, half - 1) + np.int32(half), scale == 0
 
 
@@ -65,31 +65,45 @@ def _encode_q6_k(x: Floats, blocks: Any, importance: Floats | None = None, mean:
     group = groups(x, 16)
     weights = group * group if importance is None else groups(importance, 16)
     found = search.symmetric(group, weights, 32)
-    of_block = by_block(found.scale, x.shape[0])
-    largest = extreme(of_block)
-    factor = np.float32(-128) / largest
-    d = np.float32(1) / factor
-    scales = np.minimum(nearest_int(factor * of_block), 127).astype(np.int8).T
-    codes, unscaled = _codes(group, d, scales, 32)
+    nothing = scales_of_q6_k(by_block(found.scale, x.shape[0]), blocks)
+    codes, unscaled = _codes(group, blocks["d"], blocks["scales"], 32)
     if unscaled.any():
         np.copyto(codes, found.stored(group), where=unscaled)
-    stored = ungrouped(codes, 256)
-    quarters = stored.reshape(-1, 2, 2, 2, 32)  # block, half, low or high nibble, group of the two, element
-    blocks["d"], blocks["scales"] = d, scales
+    store_q6_k(blocks, ungrouped(codes, 256))
+    blocks[nothing] = np.zeros((), blocks.dtype)
+
+
+def scales_of_q6_k(of_block: Floats, blocks: Any) -> Any:
+    """Fill in d and scales, the largest of the 16 becoming -128; which blocks count as zeros."""
+    largest = extreme(of_block)
+    factor = np.float32(-128) / largest
+    blocks["d"] = np.float32(1) / factor
+    blocks["scales"] = np.minimum(nearest_int(factor * of_block), 127).astype(np.int8).T
+    return np.abs(largest) < search.NOTHING
+
+
+def store_q6_k(blocks: Any, codes: Any) -> None:
+    """Fill in `ql` and `qh` from codes of shape (n, 256)."""
+    quarters = codes.reshape(-1, 2, 2, 2, 32)  # block, half, low or high nibble, group of the two, element
     blocks["ql"] = (quarters[:, :, 0] & 15 | quarters[:, :, 1] << 4).reshape(-1, 128)
-    blocks["qh"] = packed_two_bit_planes(stored >> 4)
-    blocks[np.abs(largest) < search.NOTHING] = np.zeros((), blocks.dtype)
+    blocks["qh"] = packed_two_bit_planes(codes >> 4)
 
 
 def _encode_q3_k(x: Floats, blocks: Any) -> None:
     group = groups(x, 16)
-    scale, codes = search.descended(group, 4)
-    of_block = by_block(scale, x.shape[0])
+    scale, searched = search.descended(group, 4)
+    scales_of_q3_k(by_block(scale, x.shape[0]), blocks)
+    _codes_of_q3_k(group, searched, blocks)
+
+
+def scales_of_q3_k(of_block: Floats, blocks: Any) -> None:
+    """Fill in d and scales, the largest of the 16 becoming -32."""
     largest = extreme(of_block)
     factor = np.float32(-32) / largest
     steps = np.clip(nearest_int(factor * of_block).astype(np.int8), -32, 31) + np.int8(32)
     some = largest != 0
-    _store_q3_k(blocks, group, np.where(some, np.float32(1) / factor, np.float32(0)), np.where(some, steps, 0).T, codes)
+    blocks["d"] = np.where(some, np.float32(1) / factor, np.float32(0))
+    blocks["scales"] = packed_six_bit_scales(np.where(some, steps, 0).T.astype(np.uint8))
 
 
 def _encode_q3_k_weighted(x: Floats, blocks: Any, importance: Floats, mean: Floats) -> None:
@@ -101,17 +115,23 @@ def _encode_q3_k_weighted(x: Floats, blocks: Any, importance: Floats, mean: Floa
     found = search.symmetric(group, weights, 4)
     of_block, of_group = (by_block(a, x.shape[0]) for a in (found.scale, total(weights)))
     of_scales = search.symmetric(of_block, of_group, 32)
-    _store_q3_k(blocks, group, of_scales.scale, of_scales.stored(of_block).T, found.stored(group))
+    blocks["d"], blocks["scales"] = (
+        of_scales.scale,
+        packed_six_bit_scales(of_scales.stored(of_block).T.astype(np.uint8)),
+    )
+    _codes_of_q3_k(group, found.stored(group), blocks)
 
 
-def _store_q3_k(blocks: Any, group: Floats, d: Floats, steps: Any, searched: Integers) -> None:
-    """Fill in the fields from scales plus 32, of shape (n, 16), and the codes of the search, which stay where the scale is 0."""
-    steps = np.ascontiguousarray(steps.astype(np.uint8))
-    codes, unscaled = _codes(group, d, steps.view(np.int8) - np.int8(32), 4)
+def _codes_of_q3_k(group: Floats, searched: Integers, blocks: Any) -> None:
+    """Round with the scales that are stored; the codes of the search stay where the scale is 0."""
+    codes, unscaled = _codes(group, blocks["d"], six_bit_scales(blocks["scales"]), 4)
     np.copyto(codes, searched, where=unscaled)
-    stored = ungrouped(codes, 256)
-    blocks["d"], blocks["scales"] = d, packed_six_bit_scales(steps)
-    blocks["hmask"], blocks["qs"] = packed_bit_plane(stored >> 2), packed_two_bit_planes(stored)
+    store_q3_k(blocks, ungrouped(codes, 256))
+
+
+def store_q3_k(blocks: Any, codes: Any) -> None:
+    """Fill in `hmask` and `qs` from codes of shape (n, 256)."""
+    blocks["hmask"], blocks["qs"] = packed_bit_plane(codes >> 2), packed_two_bit_planes(codes)
 
 
 def _encode_q8_k(x: Floats, blocks: Any) -> None:
