@@ -25,6 +25,7 @@ def numpy_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "mutation"), CASES, ids=[f"{name}-{mutation.way}-{mutation.what}" for name, mutation in CASES]
 )
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_mistake_is_seen(name: str, mutation: Mutation, tmp_path: Path, record_property) -> None:
     lost, _, why = mutation.lost.partition(": ")
     seen = {side: f"none, {why}" if side == lost else killer(mutation, name, side, tmp_path) for side in SIDES}
