@@ -2,7 +2,8 @@
 
 The sides take turns in one process, after a turn that does not count; the figure is the median. Scales are ordinary numbers: NaN
 and subnormals slow NumPy down, and no model has many. gguf-py allocates its result, since it has no way to be given
-one; this package is timed both ways. `fast` is its way with numba, into `out=`; `x ggml` stands once for each.
+one; this package is timed both ways. `fast` is its way with numba, into `out=`; `x ggml` stands once for each. `extra MB` is what
+decoding with NumPy takes beside its result at most, as Python's allocators count it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import os
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,18 @@ def measure(kind: BlockType, elements: int, turns: int, rows: Callable[[str], An
     return seconds(sides, turns)
 
 
+def extra_megabytes(kind: BlockType, elements: int) -> float:
+    """The most memory that decoding takes beside the result that it makes."""
+    blocks = kind.blocks(ordinary(kind, elements))
+    by("0", lambda: kind.decode(blocks[:1]))()
+    tracemalloc.start()
+    made = kind.decode(blocks)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak >= made.nbytes
+    return (peak - made.nbytes) / 1e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--elements", type=int, default=64, help="millions (2^20) of elements")
@@ -123,7 +137,7 @@ def main() -> None:
     options = parser.parse_args()
     elements, rows = options.elements << 20, ggml_rows()
     print(f"{options.elements} x 2^20 elements, median of {options.turns} turns; GB of float32 a second")
-    ratios = ("x gguf-py", "x ggml", "fast x ggml")
+    ratios = ("x gguf-py", "x ggml", "fast x ggml", "extra MB")
     print(f"{'type':8}" + "".join(f"{title:>12}" for title in (*SIDES, *ratios)))
     for name in options.types:
         taken = measure(TYPES[name], elements, options.turns, rows)
@@ -134,6 +148,7 @@ def main() -> None:
             taken[3] = math.nan
         plain, _, compiled, gguf_py, ggml = taken
         figures = [*(elements * 4 / t / 1e9 for t in taken), gguf_py / plain, ggml / plain, ggml / compiled]
+        figures.append(extra_megabytes(TYPES[name], elements))
         line = f"{name:8}" + "".join(f"{figure:12.2f}" for figure in figures)
         print(line.replace("nan", "  -"), flush=True)
 
