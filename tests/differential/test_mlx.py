@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rosetta_ref.convert import convert
+from rosetta_ref.verify import verify
 from tests.support import llama, smollm
 
 mlx_lm = pytest.importorskip("mlx_lm", reason="needs the extra mlx: pip install -e '.[mlx]'")
@@ -53,3 +54,12 @@ def test_golden_model_gives_the_logits_of_transformers(name: str, tmp_path: Path
     expected = np.load(GOLDEN / name / "logits.npy")
     assert found.shape == expected.shape
     assert float(np.abs(found - expected).max()) < 1e-3
+
+
+def test_it_joins_verify_as_an_engine(tmp_path: Path) -> None:
+    source = GOLDEN / "llama-yarn" / "auto.gguf"
+    convert(source, tmp_path / "hf")
+    report = verify(source, tmp_path / "hf", engines=("numpy", "mlx-lm"))
+    assert report.same, report.failures
+    assert report.figures["converted: numpy, mlx-lm"]["logit"] < 1e-3
+    assert report.counts["positions on two engines"] == report.counts["positions"] > 500

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -279,3 +281,41 @@ def test_a_lossy_conversion_is_measured(tmp_path: Path) -> None:
     convert(source, tmp_path / "hf", dtype="f32", keep_blocks=False)
     edit_weights(tmp_path / "hf", lambda t: t["model.norm.weight"].__imul__(3))
     assert not verify(source, tmp_path / "hf", lossless=False, limits={"top1": 0.0}, blame=False).same
+
+
+# --- the golden models, and evidence
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in GOLDEN.glob("*/logits.npy")))
+def test_a_directory_and_what_is_made_of_it_are_the_same(name: str, tmp_path: Path) -> None:
+    """Directories that transformers wrote: tokenizers of their own, sharded, tied, each kind of rope scaling."""
+    for target in ("m.gguf", "m.apr"):
+        convert(GOLDEN / name / "hf", tmp_path / target)
+        report = verify(GOLDEN / name / "hf", tmp_path / target)
+        assert report.same, report.failures
+        assert report.claim == "lossless"
+        assert report.counts["logits"] > 100_000
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["right", "damaged"])
+def test_evidence_has_the_fields_of_the_gates(damaged: bool, tmp_path: Path) -> None:
+    target = tmp_path / "hf"
+    convert(SOURCE, target, dtype="f32", keep_blocks=False)
+    if damaged:
+        edit_weights(target, lambda t: t["model.norm.weight"].__imul__(2))
+    code = run("verify", SOURCE, target, "--engine", "both", "--evidence", tmp_path / "evidence.json", "--quiet")
+    assert code == int(damaged)
+    cases = json.loads((tmp_path / "evidence.json").read_text(), parse_constant=pytest.fail)
+    outcomes = [case["outcome"] for case in cases]
+    assert outcomes == ["Falsified" if damaged else "Corroborated", "Corroborated", "Corroborated"]
+    for case in cases:
+        assert re.fullmatch("[0-9a-f]{32}", case["id"])
+        assert case["gate_id"] == "F-CONV-BE-001"
+        assert case["scenario"]["prompt"] == "What is 2+2?"
+        assert case["metadata"]["compared"]["compared"] > 0
+        assert case["metadata"]["figures"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", case["timestamp"])
+    backends = [case["scenario"]["backend"] for case in cases]
+    assert backends == ["numpy", "numpy, llama.cpp", "numpy, llama.cpp (decoded to F32)"]
+    if damaged:
+        assert cases[0]["metadata"]["blame"]["suspects"][0]["role"] == "output_norm.weight"
