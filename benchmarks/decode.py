@@ -1,9 +1,12 @@
-"""Decoding against gguf-py and ggml, one thread: `python benchmarks/decode.py [--elements 16] [--types Q4_K Q6_K]`.
+"""Decoding against gguf-py and ggml, one thread: `python benchmarks/decode.py [--elements 16] [--types Q4_K Q6_K] [--markdown]`.
 
-The sides take turns in one process, after a turn that does not count; the figure is the median. Scales are ordinary numbers: NaN
+The sides take turns in one process, after a turn that does not count; the figure is the median. Time is what the processor gave
+this thread, so that others on the machine matter less. Scales are ordinary numbers: NaN
 and subnormals slow NumPy down, and no model has many. gguf-py allocates its result, since it has no way to be given
-one; this package is timed both ways. `fast` is its way with numba, into `out=`; `x ggml` stands once for each. `extra MB` is what
-decoding with NumPy takes beside its result at most, as Python's allocators count it.
+one; this package is timed both ways, and both ratios are printed: on a virtual machine fresh memory costs as much as the
+decoding. `fast` is its way with numba, into `out=`.
+
+`--memory` prints instead what decoding needs beside blocks and result, in a process of its own for each type and side.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ import ctypes
 import importlib.util
 import math
 import os
+import resource
 import statistics
 import time
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +38,8 @@ NAMES = [
 #: What gguf-py does not decode.
 ALONE = ("Q1_0", "Q2_0")
 SIDES = ("into out=", "allocating", "fast", "gguf-py", "ggml")
+RATIOS = ("x gguf-py", "allocating", "x ggml", "fast x ggml")
+MEMORY = ("plain", "fast", "gguf-py")
 
 
 def ordinary(kind: BlockType, elements: int) -> Any:
@@ -94,17 +101,21 @@ def seconds(sides: list[Callable[[], Any]], turns: int) -> list[float]:
     times: list[list[float]] = [[] for _ in sides]
     for _ in range(turns + 1):
         for side, taken in zip(sides, times, strict=True):
-            start = time.perf_counter()
+            start = time.thread_time()
             side()
-            taken.append(time.perf_counter() - start)
+            taken.append(time.thread_time() - start)
     return [statistics.median(taken[1:]) for taken in times]
+
+
+def _rows(kind: BlockType, data: Any) -> Any:
+    """As gguf-py is given them. It works on 16 rows at a time: rows as long as a model has, or the measurement slows it down."""
+    return data.reshape(-1, 4096 // kind.elements * kind.block_bytes)
 
 
 def measure(kind: BlockType, elements: int, turns: int, rows: Callable[[str], Any] | None) -> list[float]:
     data = ordinary(kind, elements)
     blocks, out = kind.blocks(data), np.zeros(elements, np.float32)
-    # gguf-py works on 16 rows at a time: rows as long as a model has them, or it is slowed down by the measurement.
-    raw = data.reshape(-1, 4096 // kind.elements * kind.block_bytes)
+    raw = _rows(kind, data)
     sides: list[Callable[[], Any]] = [
         by("0", lambda: kind.decode(blocks, out=out)),
         by("0", lambda: kind.decode(blocks)),
@@ -117,40 +128,74 @@ def measure(kind: BlockType, elements: int, turns: int, rows: Callable[[str], An
     return seconds(sides, turns)
 
 
-def extra_megabytes(kind: BlockType, elements: int) -> float:
-    """The most memory that decoding takes beside the result that it makes."""
-    blocks = kind.blocks(ordinary(kind, elements))
-    by("0", lambda: kind.decode(blocks[:1]))()
-    tracemalloc.start()
-    made = kind.decode(blocks)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak >= made.nbytes
-    return (peak - made.nbytes) / 1e6
+def speeds(name: str, elements: int, turns: int, rows: Callable[[str], Any] | None) -> list[float]:
+    """GB of float32 a second for each of `SIDES`, then `RATIOS`; NaN for what there is not."""
+    taken = measure(TYPES[name], elements, turns, rows)
+    taken += [math.nan] * (len(SIDES) - len(taken))
+    if not has_kernel(name):
+        taken[2] = math.nan
+    if name in ALONE:
+        taken[3] = math.nan
+    plain, allocating, compiled, gguf_py, ggml = taken
+    ratios = gguf_py / plain, gguf_py / allocating, ggml / plain, ggml / compiled
+    return [*(elements * 4 / t / 1e9 for t in taken), *ratios]
+
+
+def extra_memory(name: str, elements: int, side: str) -> float:
+    """MB at the peak of decoding, over what was there before and the result. For a process of its own; Linux."""
+    kind, few = TYPES[name], min(elements, 1 << 20)
+    os.environ["ROSETTA_FAST"] = "1" if side == "fast" else "0"
+    data = np.tile(ordinary(kind, few), elements // few)
+    if side == "fast":
+        kind.decode(kind.blocks(data)[:2])  # loads numba
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    if side == "gguf-py":
+        result = gguf.dequantize(_rows(kind, data), gguf.GGMLQuantizationType[name])
+    else:
+        result = kind.decode(kind.blocks(data))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (peak - before - result.nbytes) / 1e6
+
+
+def memory(name: str, elements: int) -> list[float]:
+    """`extra_memory` of each of `MEMORY`; NaN for what there is not."""
+    figures = []
+    for side in MEMORY:
+        there = {"plain": True, "fast": has_kernel(name), "gguf-py": name not in ALONE}[side]
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            figures.append(alone.submit(extra_memory, name, elements, side).result() if there else math.nan)
+    return figures
+
+
+def line(name: str, figures: list[float], digits: int, markdown: bool) -> str:
+    cells = ["-" if math.isnan(figure) else f"{figure:.{digits}f}" for figure in figures]
+    return row(name, cells, markdown)
+
+
+def row(name: str, cells: Sequence[str], markdown: bool) -> str:
+    return f"| {' | '.join((name, *cells))} |" if markdown else f"{name:8}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--elements", type=int, default=64, help="millions (2^20) of elements")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--types", nargs="+", default=NAMES, metavar="TYPE")
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
+    parser.add_argument("--markdown", action="store_true", help="a table for a document")
     options = parser.parse_args()
     elements, rows = options.elements << 20, ggml_rows()
-    print(f"{options.elements} x 2^20 elements, median of {options.turns} turns; GB of float32 a second")
-    ratios = ("x gguf-py", "x ggml", "fast x ggml", "extra MB")
-    print(f"{'type':8}" + "".join(f"{title:>12}" for title in (*SIDES, *ratios)))
+    what = (
+        "MB beside blocks and result" if options.memory else f"GB of float32 a second, median of {options.turns} turns"
+    )
+    titles = MEMORY if options.memory else (*SIDES, *RATIOS)
+    print(f"{options.elements} x 2^20 elements; {what}\n")
+    print(row("type", titles, options.markdown))
+    if options.markdown:
+        print("|---" * (len(titles) + 1) + "|")
     for name in options.types:
-        taken = measure(TYPES[name], elements, options.turns, rows)
-        taken += [math.nan] * (len(SIDES) - len(taken))
-        if not has_kernel(name):
-            taken[2] = math.nan
-        if name in ALONE:
-            taken[3] = math.nan
-        plain, _, compiled, gguf_py, ggml = taken
-        figures = [*(elements * 4 / t / 1e9 for t in taken), gguf_py / plain, ggml / plain, ggml / compiled]
-        figures.append(extra_megabytes(TYPES[name], elements))
-        line = f"{name:8}" + "".join(f"{figure:12.2f}" for figure in figures)
-        print(line.replace("nan", "  -"), flush=True)
+        figures = memory(name, elements) if options.memory else speeds(name, elements, options.turns, rows)
+        print(line(name, figures, 1 if options.memory else 2, options.markdown), flush=True)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def planes(field: Any, width: int, bits: int) -> Words:
     >>> planes(np.arange(0x10, 0x18, dtype=np.uint8), width=8, bits=4).view(np.uint8).tolist()
     [0, 1, 2, 3, 4, 5, 6, 7, 1, 1, 1, 1, 1, 1, 1, 1]
     """
-    runs = np.ascontiguousarray(field).reshape(-1).view(f"V{width}")
+    runs = field.view(f"V{width}").reshape(-1)  # one item each, so that NumPy moves them whole
     codes = np.repeat(runs, 8 // bits).view(np.uint64)
     codes >>= _shifts(width, bits)[: codes.size]
     codes &= each((1 << bits) - 1)

@@ -104,10 +104,10 @@ _LEGACY = (
 )  # fmt: skip
 
 _K_TYPES = (
-    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "_each(15) | first >> 2", "_each(15) | second >> 2",
-             "scale bits from the minima"),
-    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "third >> 4 & _each(15)", "third & _each(15)",
-             "minimum bits from the scales"),
+    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "both >> 2", "both[::-1] >> 2",
+             "top bits of scale and minimum swapped"),
+    decoding("Q4_K Q5_K", "packing:six_bit_pairs", "both & _each(63)", "both[::-1] & _each(63)",
+             "scale and minimum swapped"),
     decoding("Q4_K Q5_K Q6_K", "kernel:_shifts", *PLANES, "order of the planes"),
     decoding("Q4_K Q5_K Q2_K", "affine:scales_and_minima", 'column(blocks["dmin"])', '-column(blocks["dmin"])',
              "the sign of the minimum"),

@@ -13,19 +13,22 @@ from rosetta_ref.quant.kernel import Words, planes
 
 
 def _words_of_four(packed: Any) -> Any:
-    """The three words in 12 bytes, each of shape (n,)."""
-    return np.ascontiguousarray(packed).view(np.uint32).T
+    """The three words in 12 bytes, shape (3, n)."""
+    return np.ascontiguousarray(packed.view(np.uint32).T)
 
 
 def _bytes(words: Any) -> Any:
-    """Words of shape (n,), one after the other, as bytes of shape (n, ...)."""
-    return np.stack(words, axis=1).view(np.uint8)
+    """Words of shape (..., n), one after the other, as bytes of shape (..., n, 4 x how many)."""
+    return np.stack(words, axis=-1).view(np.uint8)
 
 
 def _each(byte: int) -> np.uint32:
     """A word that has this byte in each of its four places."""
     return np.uint32(byte * 0x01010101)
 
+
+#: Shifts to the low nibbles and to the high ones.
+_NIBBLES = np.array([[0], [4]], np.uint32)
 
 # --- scales and minima of Q4_K and Q5_K ------------------------------------------------------------------------------------
 
@@ -36,10 +39,12 @@ def six_bit_pairs(packed: Any) -> tuple[Any, Any]:
     Bytes 0..3 and 4..7 hold scales and minima 0..3 in their low six bits. Scales and minima 4..7 have their low four bits
     in the nibbles of bytes 8..11, and their high two in the top bits of bytes 0..3 and 4..7.
     """
-    first, second, third = _words_of_four(packed)
-    scales = [first & _each(63), third & _each(15) | first >> 2 & _each(0x30)]
-    minima = [second & _each(63), third >> 4 & _each(15) | second >> 2 & _each(0x30)]
-    return _bytes(scales), _bytes(minima)
+    words = _words_of_four(packed)
+    both, third = words[:2], words[2]  # what holds for scales holds for minima
+    first_four = both & _each(63)
+    last_four = third >> _NIBBLES & _each(15) | both >> 2 & _each(0x30)
+    scales, minima = _bytes([first_four, last_four])
+    return scales, minima
 
 
 def packed_six_bit_pairs(scales: Any, minima: Any) -> Any:
@@ -58,6 +63,7 @@ def packed_six_bit_pairs(scales: Any, minima: Any) -> Any:
 
 def four_bit_pairs(packed: Any) -> tuple[Any, Any]:
     """The 16 scales, in the low nibbles, and the 16 minima, in the high ones, of Q2_K."""
+    packed = np.ascontiguousarray(packed)
     return packed & 15, packed >> 4
 
 
