@@ -21,27 +21,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CONVERT = "import sys; from rosetta_ref.convert import convert; convert(sys.argv[1], sys.argv[2], **eval(sys.argv[3]))"
 VARIANT = "import sys; from tests.support import smollm; print(smollm.variant(sys.argv[1]))"
-DECODE = """
-import sys, time, numpy as np
-name, side, count = sys.argv[1], sys.argv[2], 1 << 26
-import gguf
-from rosetta_ref.quant import TYPES
-kind = gguf.GGMLQuantizationType[name]
-elements, size = gguf.GGML_QUANT_SIZES[kind]
-rng = np.random.default_rng(0)
-blocks = rng.integers(0, 256, (count // elements, size), dtype=np.uint8)
-blocks = blocks.reshape(count // 4096, -1)
-structured = blocks.reshape(-1).view(TYPES[name].dtype)
-for field in ("d", "dmin"):
-    if field in structured.dtype.names:
-        structured[field] = rng.standard_normal(len(structured)).astype(np.float16)
-out = np.ones(count, np.float32)
-run = (lambda: gguf.dequantize(blocks, kind)) if side == "peer" else (lambda: TYPES[name].decode(structured, out=out))
-run()
-began = time.perf_counter()
-run()
-print(time.perf_counter() - began)
-"""
 
 
 @dataclass
@@ -144,20 +123,9 @@ def conversions(pairs: int, folder: Path) -> None:
 
 
 def decoding(pairs: int, folder: Path) -> None:
-    """One thread, 64M elements, against gguf-py."""
-    print("| decode, one thread, 64M elements | time | gguf-py | ratio |\n|---|---|---|---|")
-    env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(HERE.parent))
-
-    def timed(name: str, side: str) -> Run:
-        done = subprocess.run(
-            [sys.executable, "-c", DECODE, name, side], env=env, check=True, capture_output=True, text=True
-        )
-        return Run(float(done.stdout), 0)
-
-    for name in ("Q4_K", "Q6_K", "Q8_0"):
-        found = together(pairs, ours=lambda n=name: timed(n, "ours"), peer=lambda n=name: timed(n, "peer"))
-        ours, peer = found["ours"].seconds, found["peer"].seconds
-        print(f"| {name} | {ours:.3f} s | {peer:.3f} s | {peer / ours:.1f} x |", flush=True)
+    """One thread, 64M elements, against gguf-py and ggml: some of the types of decode.py."""
+    env = dict(os.environ, OPENBLAS_NUM_THREADS="1", PYTHONPATH=str(HERE.parent))
+    subprocess.run([sys.executable, str(HERE / "decode.py"), "--short", "--turns", str(pairs)], env=env, check=True)
 
 
 def memory(pairs: int, folder: Path) -> None:

@@ -39,6 +39,9 @@ NAMES = [
 ALONE = ("Q1_0", "Q2_0")
 SIDES = ("into out=", "allocating", "fast", "gguf-py", "ggml")
 RATIOS = ("x gguf-py", "allocating", "x ggml", "fast x ggml")
+#: The README's table: its types, and of each column its title and where it is among those above.
+SHORT = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "Q4_0", "IQ4_XS", "BF16", "F16")
+COLUMNS = {"NumPy": 0, "gguf-py": 3, "times": 5, "`fast`": 2, "ggml": 4, "times ": 8}
 MEMORY = ("plain", "fast", "gguf-py")
 
 
@@ -180,22 +183,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--elements", type=int, default=64, help="millions (2^20) of elements")
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--types", nargs="+", default=NAMES, metavar="TYPE")
+    parser.add_argument("--types", nargs="+", metavar="TYPE")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     parser.add_argument("--markdown", action="store_true", help="a table for a document")
+    parser.add_argument("--short", action="store_true", help="the README's table")
     options = parser.parse_args()
-    elements, rows = options.elements << 20, ggml_rows()
-    what = (
-        "MB beside blocks and result" if options.memory else f"GB of float32 a second, median of {options.turns} turns"
-    )
-    titles = MEMORY if options.memory else (*SIDES, *RATIOS)
-    print(f"{options.elements} x 2^20 elements; {what}\n")
-    print(row("type", titles, options.markdown))
-    if options.markdown:
+    elements, rows, markdown = options.elements << 20, ggml_rows(), options.markdown or options.short
+    titles = MEMORY if options.memory else tuple(COLUMNS) if options.short else (*SIDES, *RATIOS)
+    if not options.short:
+        what = "MB beside blocks and result" if options.memory else f"GB/s of float32, median of {options.turns} turns"
+        print(f"{options.elements} x 2^20 elements; {what}\n")
+    print(row("type", titles, markdown))
+    if markdown:
         print("|---" * (len(titles) + 1) + "|")
-    for name in options.types:
+    for name in options.types or (SHORT if options.short else NAMES):
         figures = memory(name, elements) if options.memory else speeds(name, elements, options.turns, rows)
-        print(line(name, figures, 1 if options.memory else 2, options.markdown), flush=True)
+        if options.short:
+            figures = [figures[column] for column in COLUMNS.values()]
+        print(line(name, figures, 1 if options.memory else 2, markdown), flush=True)
 
 
 if __name__ == "__main__":
