@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -70,10 +71,10 @@ def measure(kind: BlockType, rows: Any, importance: Any, turns: int, library: An
     assert encode is not None
     sides = [by("0", lambda: encode(rows, importance)), by_ggml(kind, rows, importance, library)]
     if kind.name not in fast.ENCODED or not fast.available():
-        here, ggml = seconds(sides, turns)
+        here, ggml = seconds(sides, turns, time.perf_counter)
         return [here, math.nan, math.nan, ggml]
     sides[1:1] = [by("1", lambda: encode(rows, importance)), by("1", on_all_cores(kind, rows, importance))]
-    return seconds(sides, turns)
+    return seconds(sides, turns, time.perf_counter)
 
 
 def main() -> None:
