@@ -20,6 +20,8 @@ import llama_cpp.llama_cpp as c
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ref.inference.llamacpp import bindings
+
 #: The file types of `llama_model_quantize`, by their names in llama-quantize; llama.h has the numbers.
 FILE_TYPES = {
     "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
@@ -36,17 +38,8 @@ class LlamaError(AssertionError):
     """llama.cpp refused: `log` in the message is what it said."""
 
 
-_log: list[str] = []
-
-
-@c.llama_log_callback
-def _collect(level: int, text: bytes, data: Any) -> None:
-    _log.append(text.decode("utf-8", "replace"))
-    del _log[:-200]
-
-
-c.llama_log_set(_collect, ctypes.c_void_p(0))
-c.llama_backend_init()
+# One process has one log: whoever sets its callback last has it, so both sides share it.
+_, _log, _ = bindings()
 
 
 def log_tail(lines: int = 6) -> str:
