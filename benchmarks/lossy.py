@@ -46,7 +46,7 @@ def main() -> None:
         for name in options.types:
             target = Path(folder) / f"{name}.gguf"
             llama.quantize(source, target, name)
-            report = verify(source, target, count=0, lossless=False, blame=False, text=options.text)
+            report = verify(source, target, count=1, lossless=False, blame=False, text=options.text)
             figures = report.figures["numpy"]
             print(f"{name:10}{report.claim[7:-1]:>12}" + "".join(f"{figures[f]:12.4g}" for f in FIGURES), flush=True)
             target.unlink()

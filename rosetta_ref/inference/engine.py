@@ -45,6 +45,10 @@ class Engine(Protocol):
     has_text: bool
     has_template: bool
 
+    @property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end an answer, as far as the file names them; empty where the engine does not tell."""
+
     def logits(self, sequences: Sequence[Sequence[int]]) -> Iterator[Logits]:
         """For each sequence the logits behind each of its tokens, shape (tokens, vocabulary)."""
 
@@ -138,6 +142,11 @@ class NumpyEngine:
     def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, with nothing added."""
         return self.words.encode_all(texts)
+
+    @property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end an answer, as the file names them."""
+        return self.words.stops
 
     def spelled(self) -> dict[int, str]:
         """Every token of the vocabulary by its id, as the tokenizer spells it."""

@@ -70,6 +70,11 @@ class _Directory:
         """The ids of many texts, with nothing added."""
         return self.words.encode_all(texts)
 
+    @property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end an answer, as the directory names them."""
+        return self.words.stops
+
     def spelled(self) -> dict[int, str]:
         """Every token of the vocabulary by its id, as the tokenizer spells it."""
         return self.words.tokens

@@ -170,6 +170,11 @@ class LlamaCpp:
             raise LlamaError(f"{len(data)} bytes need {-count} tokens", file=self.path)
         return list(buffer[:count])
 
+    @property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end an answer, by the file and by llama.cpp's own list of names."""
+        return frozenset(i for i in range(self.vocabulary) if self._c.llama_vocab_is_eog(self._vocab, i))
+
     def spelled(self) -> dict[int, str]:
         """Every token of the vocabulary by its id, as the file spells it."""
         return {

@@ -140,8 +140,11 @@ def model_of(archive: Archive, path: Path) -> Model:
         parameters = numbers.of_apr(archive.metadata)
         theirs = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
     else:
-        parameters, theirs = numbers.of_config(_config(path)), True
+        config = _config(path)
+        parameters, theirs = numbers.of_config(config), True
     tensors = _by_role(archive, parameters, hugging_face=theirs)
+    if archive.format == "safetensors":
+        tensors = _as_configured(tensors, config)
     keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
     weights = {role: Weight(tensor, parameters.pairing, keep) for role, tensor in tensors.items()}
     return Model(parameters, weights, path, archive)
@@ -152,6 +155,17 @@ def _config(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise numbers.ParameterError("there is no config.json beside the weights", file=path)
     return numbers.parse_json(file.read_bytes(), "config.json")
+
+
+def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What loaders make of tie_word_embeddings and vocab_size: a tied head is the embedding, whatever lm_head holds."""
+    stated, rows = config.get("vocab_size"), tensors[EMBEDDING].shape[0]
+    if stated is not None and stated != rows:
+        raise WeightShapeError(f"{rows} rows, and vocab_size is {stated}", tensor=EMBEDDING)
+    if config.get("tie_word_embeddings") is False and HEAD not in tensors:
+        raise MissingWeightError("tie_word_embeddings is false, and there is no head", tensor="lm_head.weight")
+    tied = config.get("tie_word_embeddings") is True
+    return {role: tensor for role, tensor in tensors.items() if not (tied and role == HEAD)}
 
 
 def _expected(parameters: Parameters, *, hugging_face: bool) -> Iterator[tuple[str, str, str]]:

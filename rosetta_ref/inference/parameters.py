@@ -139,6 +139,10 @@ def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
     if keys.get("expert_count"):
         raise NoForwardPassError(f"{name}.expert_count is {keys.get('expert_count')}")
     width, heads = keys.whole("embedding_length"), keys.whole("attention.head_count")
+    head = keys.whole("attention.key_length", width // heads)
+    for key in ("rope.dimension_count", "attention.value_length"):
+        if keys.whole(key, head) != head:
+            raise NoForwardPassError(f"{name}.{key} is {keys.get(key)}, and a head has {head} elements")
     return Parameters(
         architecture=name,
         layers=keys.whole("block_count"),
@@ -146,7 +150,7 @@ def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
         inner=keys.whole("feed_forward_length"),
         heads=heads,
         groups=keys.whole("attention.head_count_kv", heads),
-        head=keys.whole("attention.key_length", width // heads),
+        head=head,
         epsilon=keys.real("attention.layer_norm_rms_epsilon"),
         theta=keys.real("rope.freq_base", _DEFAULT_THETA),
         pairing=GGUF_PAIRING[name],

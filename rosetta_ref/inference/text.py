@@ -31,6 +31,10 @@ class NoTokenizerError(RosettaError):
     """Text needs a tokenizer."""
 
 
+class BrokenTokenizerError(RosettaError):
+    """A tokenizer.json is one that the library `tokenizers` reads."""
+
+
 class NoTemplateError(RosettaError):
     """A chat needs a chat template."""
 
@@ -67,7 +71,12 @@ class Text:
     def _tokenizer(self) -> Any:
         if not self.exists:
             raise NoTokenizerError("the model has no vocabulary", file=self.path)
-        made = library("tokenizers").Tokenizer.from_str(self.files["tokenizer.json"].decode())
+        try:
+            made = library("tokenizers").Tokenizer.from_str(self.files["tokenizer.json"].decode("utf-8", "replace"))
+        except MissingLibraryError:
+            raise
+        except Exception as error:  # the library raises nothing narrower
+            raise BrokenTokenizerError(f"tokenizer.json: {error}", file=self.path) from error
         made.no_truncation()
         made.no_padding()
         return made
@@ -177,7 +186,9 @@ def text_of_directory(folder: Path) -> Text:
     """The tokenizer files of a Hugging Face directory."""
     files = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).is_file()}
     if "tokenizer.json" not in files and "tokenizer.model" in files:
-        size = parse_json(files["config.json"], "config.json")["vocab_size"]
+        size = parse_json(files.get("config.json", b"{}"), "config.json").get("vocab_size")
+        if type(size) is not int:
+            raise BrokenTokenizerError("config.json does not say vocab_size", file=folder)
         made = tokenizer_files(tokenizer_metadata(files, size))
         files |= {"tokenizer.json": made["tokenizer.json"]}
     return Text(files, folder)

@@ -19,7 +19,8 @@ import numpy as np
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Engine, NumpyEngine, load
-from rosetta_ref.inference.model import FACTORS
+from rosetta_ref.inference.model import FACTORS, HEAD, Model
+from rosetta_ref.inference.text import MissingLibraryError
 from rosetta_ref.verify import prompts as asked
 from rosetta_ref.verify.answers import (
     ACROSS_FACTORS,
@@ -29,10 +30,10 @@ from rosetta_ref.verify.answers import (
     compare_answers,
     compare_logits,
 )
-from rosetta_ref.verify.blame import blame, numbers_that_differ
-from rosetta_ref.verify.claims import Claim, claim_of
+from rosetta_ref.verify.blame import blame, differ, numbers_that_differ
+from rosetta_ref.verify.claims import Claim, claim_of, holds
 from rosetta_ref.verify.engines import compare_engines
-from rosetta_ref.verify.limits import limits_for
+from rosetta_ref.verify.limits import UnknownLimitError, limits_for
 from rosetta_ref.verify.measures import Measured
 from rosetta_ref.verify.prompts import NoPromptError, Prompt
 from rosetta_ref.verify.report import Report
@@ -54,7 +55,10 @@ class NothingToAskError(RosettaError):
 
 
 #: Errors of the run: nothing was judged.
-RUN_ERRORS = (NothingConvertedError, NoPromptError, NothingToAskError, NothingComparedError, BrokenSourceError)
+RUN_ERRORS = (
+    *(NothingConvertedError, NoPromptError, NothingToAskError, NothingComparedError, BrokenSourceError),
+    *(MissingLibraryError, UnknownLimitError),
+)
 
 
 @dataclass(frozen=True)
@@ -85,20 +89,34 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
     began, chosen = time.perf_counter(), Verify(**options)
     source, target = Path(src), Path(dst)
     report = Report(source, target)
+    limits_for(None, chosen.limits)
+    if chosen.count < 1:
+        raise NoPromptError(f"an answer of {chosen.count} tokens is none")
     _refuse_copies(source, target)
-    with NumpyEngine(source) as ours, NumpyEngine(target) as theirs:
-        claim = _claim(report, ours, theirs, chosen)
+    with NumpyEngine(source) as ours:
         questions = asked.chosen(ours, chosen.prompts, chosen.text)
-        sequences = compare_words(report, ours, theirs, questions)
-        sequences = _usable(sequences, theirs.vocabulary)
-        measured = _compare(report, ours, theirs, questions, sequences, claim, chosen)
-        for name in chosen.engines:
-            if name != "numpy":
-                _on_another_engine(report, name, ours, theirs, questions, sequences, claim, chosen)
-        if report.failures and chosen.blame:
-            _blame(report, ours, theirs, sequences, measured)
+        if not all(question.ids(ours) for question in questions):
+            raise NoPromptError("a prompt has no tokens", file=source)
+        try:
+            with NumpyEngine(target) as theirs:
+                _judge(report, ours, theirs, questions, chosen)
+        except RUN_ERRORS:
+            raise
+        except RosettaError as error:  # the source is known to load: it is the converted model that does not
+            report.fail("load", "numpy", str(error))
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _judge(report: Report, ours: NumpyEngine, theirs: NumpyEngine, questions: Sequence[Prompt], chosen: Verify) -> None:
+    claim = _claim(report, ours, theirs, chosen)
+    sequences = _usable(compare_words(report, ours, theirs, questions), theirs.vocabulary)
+    measured = _compare(report, ours, theirs, questions, sequences, claim, chosen)
+    for name in chosen.engines:
+        if name != "numpy":
+            _on_another_engine(report, name, ours, theirs, questions, sequences, claim, chosen)
+    if report.failures and chosen.blame:
+        _blame(report, ours, theirs, sequences, measured)
 
 
 def verifier(**options: Any) -> Callable[[Path, Path], str]:
@@ -120,8 +138,13 @@ def verifier(**options: Any) -> Callable[[Path, Path], str]:
 
 
 def _refuse_copies(source: Path, target: Path) -> None:
-    same = source.is_file() and target.is_file() and source.stat().st_size == target.stat().st_size
-    if source.resolve() == target.resolve() or (same and _equal_bytes(source, target)):
+    ours, theirs = (
+        sorted(path.glob("*.safetensors")) if path.is_dir() else [path] * path.exists() for path in (source, target)
+    )
+    same = len(ours) == len(theirs) > 0 and all(
+        a.stat().st_size == b.stat().st_size and _equal_bytes(a, b) for a, b in zip(ours, theirs, strict=True)
+    )
+    if source.resolve() == target.resolve() or same:
         raise NothingConvertedError("the converted model is a copy of the source, byte for byte", file=target)
 
 
@@ -145,10 +168,26 @@ def _claim(report: Report, ours: NumpyEngine, theirs: NumpyEngine, chosen: Verif
     report.claim = "lossless" if claim.lossless else f"lossy ({claim.type})"
     if not claim.lossless:
         report.limits["lossy"] = limits_for(claim.type, chosen.limits)
+        _require_the_rest(report, ours.model, theirs.model)
     for name, (here, there) in numbers_that_differ(ours.model.parameters, theirs.model.parameters).items():
         if not (name == "scaling" and _factors(ours, theirs)):
             report.fail("numbers", "numpy", f"{name}: {here} became {there}")
     return claim
+
+
+def _require_the_rest(report: Report, ours: Model, theirs: Model) -> None:
+    """An approximation excuses what was rounded: a weight whose type holds every value must be the same, and be there."""
+    for role in [*ours.weights, *(role for role in theirs.weights if role not in ours.weights)]:
+        here, there = ours.weights.get(role), theirs.weights.get(role)
+        if here is None or there is None:
+            if role not in (HEAD, FACTORS):
+                report.fail("weights", "numpy", f"{role} is {'new' if here is None else 'lost'}")
+        elif (
+            here.tensor.shape == there.tensor.shape
+            and holds(here.tensor, there.tensor.type.name)
+            and differ(role, ours, theirs, np.float32)
+        ):
+            report.fail("weights", "numpy", f"{role} differs, and {there.tensor.type.name} holds what it was")
 
 
 def _factors(*engines: NumpyEngine) -> bool:
@@ -158,10 +197,7 @@ def _factors(*engines: NumpyEngine) -> bool:
 
 def _usable(sequences: list[list[int]], vocabulary: int) -> list[list[int]]:
     """Tokens that both models have; where rows are lost, the rest is still compared."""
-    usable = [[token for token in sequence if token < vocabulary] for sequence in sequences]
-    if not usable or not all(usable):
-        raise NoPromptError("a prompt has no tokens" if usable else "there are no prompts")
-    return usable
+    return [[token for token in sequence if token < vocabulary] or [0] for sequence in sequences]
 
 
 def _compare(
@@ -195,7 +231,7 @@ def _on_another_engine(
             try:
                 other = stack.enter_context(load(one.path, name))
             except RosettaError as error:
-                if side == "source":
+                if side == "source" or isinstance(error, MissingLibraryError):
                     raise
                 report.fail("load", name, str(error))
                 return
@@ -230,7 +266,7 @@ def _blame(
 ) -> None:
     """Look for the weight behind the position where the logits are furthest apart."""
     kinds = {failure.kind for failure in report.failures}
-    if kinds <= {"vocabulary", "tokens", "silent", "engines", "load"}:
+    if kinds <= {"vocabulary", "tokens", "stops", "silent", "engines", "load"}:
         return
     sequence, position = measured.worst
     report.blame = blame(ours.model, theirs.model, sequences[sequence][: position + 1])

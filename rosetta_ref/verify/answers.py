@@ -27,6 +27,10 @@ ACROSS_FACTORS = 1e-4
 _LISTENED, _DEAF = 16, 1e-4
 
 
+#: Tokens of an answer that are not all blanks.
+_ENOUGH = 8
+
+
 class BrokenSourceError(RosettaError):
     """A source can be a measure only if it answers: finite logits that depend on the prompt."""
 
@@ -47,10 +51,10 @@ def compare_logits(
         for rows, seen in ((ours, last[0]), (theirs, last[1])):
             if number < _LISTENED:
                 seen.append(rows[-1])
-        fault = _fault(ours)
+        fault = fault_of(ours)
         if fault:
             raise BrokenSourceError(f"prompt {number + 1}: {fault} ({source.name})", file=source.path)
-        fault = _fault(theirs)
+        fault = fault_of(theirs)
         if fault:
             report.fail("nan" if "NaN" in fault else "flat", target.name, f"prompt {number + 1}: {fault}")
             theirs = np.nan_to_num(theirs, nan=0.0, posinf=0.0, neginf=0.0)
@@ -83,7 +87,7 @@ def _judge_lossless(report: Report, engine: str, measured: Measured, tolerance: 
         report.fail("top1", engine, f"the best token differs at {wrong} of {measured.positions} positions")
 
 
-def _fault(logits: Array) -> str | None:
+def fault_of(logits: Array) -> str | None:
     """Why these logits are no answer."""
     if not np.isfinite(logits).all():
         return f"{np.count_nonzero(~np.isfinite(logits)):,} of {logits.size:,} logits are NaN or infinite"
@@ -124,7 +128,9 @@ def compare_answers(
     ours, theirs = source.generate(asked, count), target.generate(asked, count)
     for (name, _), a, b in zip(prompts, ours, theirs, strict=True):
         for side, engine, answer in (("the source", source, a), ("the converted model", target, b)):
-            if not answer or (engine.has_text and not engine.text(answer).strip()):
+            # One or two tokens of an answer may well be a space.
+            whole = len(answer) < count or count >= _ENOUGH
+            if not answer or (whole and engine.has_text and not engine.text(answer).strip()):
                 what = "blanks only" if answer else "nothing"
                 report.fail("silent", engine.name, f"{side} answers prompt {name!r} with {what}")
         report.counts["answers"] += 1

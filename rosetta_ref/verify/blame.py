@@ -111,12 +111,13 @@ def _walk(source: Model, target: Model, tokens: Sequence[int]) -> dict[str, floa
     limit = 0.0 if source.parameters.pairing == target.parameters.pairing else _ROUNDING
 
     def compare(name: str, value: Array) -> Array:
-        expected = steps[name]
+        kept = steps[name]
+        expected, value = _in_common(kept, value) if name == "output" else (kept, value)
         with np.errstate(invalid="ignore"):
             error = float(np.abs(value - expected).max() / max(float(np.abs(expected).max()), 1e-300))
         if not error <= limit:  # NaN is no number that is small
             errors[name] = error if np.isfinite(error) else float("inf")
-        return expected
+        return kept
 
     for model, tap in ((source, keep), (target, compare)):
         for _ in logits_of(model, [tokens], np.float64, tap):
@@ -133,13 +134,13 @@ def _suspected(step: str, source: Model, target: Model) -> Iterator[str]:
         return
     if part.startswith("rope_"):
         yield from _numbers(("theta", "scaling"), source.parameters, target.parameters)
-        if _differ(FACTORS, source, target):
+        if differ(FACTORS, source, target):
             yield FACTORS
         return
     if part.endswith("norm"):
         yield from _numbers(("epsilon",), source.parameters, target.parameters)
     for role in (f"{step}.weight", f"{step}.bias"):
-        if _differ(role, source, target):
+        if differ(role, source, target):
             yield role
 
 
@@ -147,7 +148,7 @@ def _numbers(names: Sequence[str], source: Parameters, target: Parameters) -> li
     return [name for name in names if getattr(source, name) != getattr(target, name)]
 
 
-def _differ(role: str, source: Model, target: Model) -> bool:
+def differ(role: str, source: Model, target: Model, dtype: Any = np.float64) -> bool:
     """Whether a weight is not the same on both sides; rows of q and k are looked at pair by pair, as rope does."""
     sides = [model.weights.get(role) for model in (source, target)]
     if None in sides:
@@ -156,7 +157,7 @@ def _differ(role: str, source: Model, target: Model) -> bool:
     values = []
     for weight in sides:
         assert weight is not None
-        made = weight.values(np.float64)
+        made = weight.values(dtype)
         if rotary:
             heads = made.reshape(-1, source.parameters.head, made.size // made.shape[0])
             made = paired(heads.swapaxes(1, 2), weight.pairing)
@@ -188,8 +189,15 @@ def _logits(model: Model, tokens: Sequence[int]) -> Array:
     return next(logits_of(model, [tokens], np.float64))
 
 
+def _in_common(a: Array, b: Array) -> tuple[Array, Array]:
+    """The logits of the tokens that both models have."""
+    width = min(a.shape[-1], b.shape[-1])
+    return a[..., :width], b[..., :width]
+
+
 def _distance(expected: Array, found: Array) -> float:
     """The root of the mean squared difference; Inf where a logit is no number."""
+    expected, found = _in_common(expected, found)
     with np.errstate(invalid="ignore", over="ignore"):
         made = float(np.sqrt(np.mean(np.square(expected - found))))
     return made if np.isfinite(made) else float("inf")

@@ -44,16 +44,15 @@ def claim_of(source: Model, target: Model) -> Claim:
         if origin is None:
             continue
         same = same and origin.tensor.type.name == weight.tensor.type.name
-        if not _holds(origin.tensor, weight.tensor.type.name):
+        if not holds(origin.tensor, weight.tensor.type.name):
             rounded[weight.tensor.type.name] += weight.tensor.count
     order = source.parameters.pairing == target.parameters.pairing
-    return Claim(_roughest(rounded), same, order)
+    return Claim(_roughest(rounded, sum(weight.tensor.count for weight in target.weights.values())), same, order)
 
 
-def _roughest(rounded: Mapping[str, int]) -> str | None:
+def _roughest(rounded: Mapping[str, int], total: int) -> str | None:
     """Of the types of mixes, which are of several, the one of the fewest bits; a twentieth of all elements counts."""
-    total = sum(rounded.values())
-    names = [name for name, count in rounded.items() if 20 * count >= total]
+    names = [name for name, count in rounded.items() if 20 * count >= total] or list(rounded)
     return min(names, key=lambda name: (_bits(name), -rounded[name])) if names else None
 
 
@@ -63,7 +62,7 @@ def _bits(name: str) -> float:
     return 8 * kind.block_bytes / kind.elements
 
 
-def _holds(origin: Tensor, kind: str) -> bool:
+def holds(origin: Tensor, kind: str) -> bool:
     """Whether that type holds every value of the tensor by its nature."""
     stored = origin.type.name
     if kind in (stored, *_WIDE) or (stored, kind) in _REPACKED:

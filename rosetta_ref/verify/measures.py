@@ -49,7 +49,7 @@ class Measured:
             return
         difference = np.abs(source.astype(np.float64) - target)
         here = float(difference.max())
-        if here > self.largest or not self.positions:
+        if not here <= self.largest or not self.positions:  # NaN is never small
             self.largest, self.worst = here, (sequence, int(difference.max(axis=1).argmax()))
         self.positions += len(tokens)
         self.logits += source.size

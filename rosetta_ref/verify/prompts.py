@@ -86,7 +86,10 @@ def wordless(vocabulary: int) -> tuple[Prompt, ...]:
 
 def of_file(path: Path, engine: Engine) -> list[Prompt]:
     """A text in windows of at most WINDOW tokens. Raises NoPromptError for one without tokens."""
-    tokens = engine.tokenize(path.read_text(encoding="utf-8"))
+    try:
+        tokens = engine.tokenize(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise NoPromptError(f"the text is not UTF-8: {error}", file=path) from error
     windows = [tokens[i : i + WINDOW] for i in range(0, len(tokens), WINDOW)]
     if not windows:
         raise NoPromptError("the text is empty", file=path)
@@ -98,6 +101,8 @@ def of_file(path: Path, engine: Engine) -> list[Prompt]:
 
 def chosen(engine: Engine, texts: Sequence[str] = (), file: Path | None = None) -> list[Prompt]:
     """The user's prompts, the first of the built-in ones before them; the built-in ones where there are none."""
+    if not engine.has_text and (texts or file is not None):
+        raise NoPromptError("a model without a tokenizer cannot be asked in words", file=engine.path)
     if not engine.has_text:
         return list(wordless(engine.vocabulary))
     made = [DEFAULT[0], *(Prompt(f"prompt {i}", text, chat=True) for i, text in enumerate(texts, 1))] if texts else []

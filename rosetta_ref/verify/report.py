@@ -14,8 +14,8 @@ from rosetta_ref.verify.blame import Blame
 class Failure:
     """One thing that does not hold.
 
-    `kind` is vocabulary, tokens, logits, top1, text, limit, nan, flat, deaf, silent, numbers, load or engines; `engine` is where
-    it was seen.
+    `kind` is vocabulary, tokens, stops, weights, numbers, logits, top1, text, limit, nan, flat, deaf, silent, load or engines;
+    `engine` is where it was seen.
     """
 
     kind: str

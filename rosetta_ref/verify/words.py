@@ -28,6 +28,7 @@ def compare_words(report: Report, source: Engine, target: Engine, prompts: Seque
         report.fail("vocabulary", name, "the chat template is lost")
     if source.has_text and target.has_text:
         _compare_vocabulary(report, source, target)
+        _compare_stops(report, source, target)
     sequences = []
     for prompt in prompts:
         ids = prompt.ids(source)
@@ -67,6 +68,15 @@ def _compare_vocabulary(report: Report, source: Engine, target: Engine) -> None:
         report.fail(
             "tokens", source.name, f"{len(odd)} of {len(texts)} texts of tokens are tokenized otherwise: {detail}"
         )
+
+
+def _compare_stops(report: Report, source: Engine, target: Engine) -> None:
+    """The tokens that end an answer: GGUF has places for three of them, so one must be left, and the rest is told."""
+    ours, theirs = (sorted(engine.stops) for engine in (source, target))
+    if ours and not set(ours) & set(theirs):
+        report.fail("stops", source.name, f"answers ended at {ours}, and now at {theirs or 'nothing'}")
+    elif ours != theirs:
+        report.notes.append(f"answers end at {ours} in the source, at {theirs} in the converted model")
 
 
 def _placeholder(*spellings: str | None) -> bool:

@@ -1,0 +1,178 @@
+"""Damage that `verify` once called the same, or died of: each was a way around it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rosetta_ref.archive import Kind, Tensor, Value
+from rosetta_ref.cli import main
+from rosetta_ref.convert import convert
+from rosetta_ref.formats import gguf
+from rosetta_ref.inference import NumpyEngine
+from rosetta_ref.inference.llamacpp import LlamaCpp
+from rosetta_ref.inference.model import MissingWeightError
+from rosetta_ref.inference.parameters import NoForwardPassError
+from rosetta_ref.quant import TYPES
+from rosetta_ref.verify import verify
+from tests.support import llama, tiny
+from tests.support.damage import edit_json, edit_weights
+
+GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "convert-hf"
+SOURCE = GOLDEN / "llama-smollm-tied" / "auto.gguf"
+
+
+def rewritten(target: Path, edit: Any, source: Path = SOURCE) -> Path:
+    with gguf.read(source) as archive:
+        metadata, tensors = dict(archive.metadata), dict(archive.tensors)
+        edit(metadata, tensors)
+        gguf.write(replace(archive, metadata=metadata, tensors=tensors, parts=()), target)
+    return target
+
+
+def kinds(source: Path, target: Path, **options: Any) -> set[str]:
+    return {failure.kind for failure in verify(source, target, blame=False, **options).failures}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    convert(SOURCE, tmp_path / "hf", dtype="f32", keep_blocks=False)
+    return tmp_path / "hf"
+
+
+@pytest.mark.parametrize("wrong", ["zeros", "NaN", "noise"])
+def test_another_engine_that_computes_nonsense_on_the_file(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own rounding excuses a little, not anything."""
+    tiny.build(tmp_path / "m.gguf", "llama", SOURCE, seed=2)
+    source = tmp_path / "q8_0.gguf"
+    llama.quantize(tmp_path / "m.gguf", source, "Q8_0")
+    convert(source, tmp_path / "m.apr")
+    assert kinds(source, tmp_path / "m.apr", engines=("numpy", "llama.cpp")) == set()
+    right, random = LlamaCpp._logits, np.random.default_rng(0)
+
+    def nonsense(self: LlamaCpp, tokens: Any) -> np.ndarray:
+        logits = right(self, tokens)
+        if self.path != source:
+            return logits
+        made = {"zeros": logits * 0, "NaN": logits * np.nan, "noise": random.standard_normal(logits.shape) * 50}
+        return made[wrong].astype(np.float32)
+
+    monkeypatch.setattr(LlamaCpp, "_logits", nonsense)
+    assert "engines" in kinds(source, tmp_path / "m.apr", engines=("numpy", "llama.cpp"))
+
+
+def test_a_directory_that_is_a_copy(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "llama-smollm-tied" / "hf", tmp_path / "copy")
+    assert main(["verify", str(GOLDEN / "llama-smollm-tied" / "hf"), str(tmp_path / "copy")]) == 2
+
+
+@pytest.mark.parametrize("rows", [312, 3])
+def test_rows_of_the_vocabulary_and_something_else_are_lost(rows: int, directory: Path) -> None:
+    def edit(tensors: dict[str, np.ndarray]) -> None:
+        tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][:rows].copy()
+        tensors["model.norm.weight"] *= 2
+
+    edit_weights(directory, edit)
+    edit_json(directory / "config.json", lambda config: config.update(vocab_size=rows))
+    report = verify(SOURCE, directory)
+    assert {"vocabulary", "logits"} <= {failure.kind for failure in report.failures}
+    assert report.blame is not None
+
+
+def test_an_approximation_excuses_only_what_was_rounded(tmp_path: Path) -> None:
+    source = tiny.build(tmp_path / "m.gguf", "qwen2", SOURCE, bias=True, seed=5)
+
+    def rounded(metadata: dict, tensors: dict) -> None:
+        stored = tensors["blk.0.attn_k.weight"]
+        blocks = TYPES["Q4_0"].encode(stored.values())
+        tensors[stored.name] = Tensor.of(stored.name, TYPES["Q4_0"], stored.shape, blocks)
+
+    def and_damaged(metadata: dict, tensors: dict) -> None:
+        rounded(metadata, tensors)
+        stored = tensors["blk.1.ffn_down.weight"]
+        values = stored.values() * np.float32(1.5)
+        tensors[stored.name] = Tensor.of(stored.name, stored.type, stored.shape, stored.type.encode(values))
+
+    def and_dropped(metadata: dict, tensors: dict) -> None:
+        rounded(metadata, tensors)
+        del tensors["blk.1.attn_q.bias"]
+
+    right = rewritten(tmp_path / "right.gguf", rounded, source)
+    report = verify(source, right, blame=False)
+    assert report.claim == "lossy (Q4_0)"
+    assert report.same, report.failures
+    for edit in (and_damaged, and_dropped):
+        assert "weights" in kinds(source, rewritten(tmp_path / "wrong.gguf", edit, source))
+
+
+def test_a_head_that_the_configuration_asks_for_and_nobody_has(directory: Path) -> None:
+    edit_json(directory / "config.json", lambda config: config.update(tie_word_embeddings=False))
+    with pytest.raises(MissingWeightError):
+        NumpyEngine(directory)
+    assert kinds(SOURCE, directory) == {"load"}
+
+
+def test_a_tied_head_is_the_embedding_whatever_is_stored_beside_it(directory: Path) -> None:
+    edit_weights(directory, lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"] * np.float32(2)}))
+    assert kinds(SOURCE, directory) == set(), "transformers and mlx-lm do not read it either"
+
+
+def test_rope_that_turns_a_part_of_a_head(tmp_path: Path) -> None:
+    key = "llama.rope.dimension_count"
+
+    def edit(metadata: dict, tensors: dict) -> None:
+        metadata[key] = Value.scalar(Kind.U32, 4)
+
+    with pytest.raises(NoForwardPassError, match="dimension_count is 4"):
+        NumpyEngine(rewritten(tmp_path / "m.gguf", edit))
+
+
+def test_an_answer_that_no_longer_ends(tmp_path: Path) -> None:
+    def edit(metadata: dict, tensors: dict) -> None:
+        metadata["tokenizer.ggml.eos_token_id"] = Value.scalar(Kind.U32, 7)
+
+    assert "stops" in kinds(SOURCE, rewritten(tmp_path / "m.gguf", edit))
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_an_answer_of_no_tokens_is_no_question(count: int, directory: Path) -> None:
+    assert main(["verify", str(SOURCE), str(directory), "-n", str(count)]) == 2
+    assert main(["verify", str(SOURCE), str(directory), "-n", "1"]) == 0
+
+
+def test_words_for_a_model_without_words(tmp_path: Path) -> None:
+    def edit(metadata: dict, tensors: dict) -> None:
+        for key in [key for key in metadata if key.startswith("tokenizer.")]:
+            del metadata[key]
+
+    source = rewritten(tmp_path / "m.gguf", edit)
+    convert(source, tmp_path / "m.apr")
+    assert main(["verify", str(source), str(tmp_path / "m.apr"), "--prompt", "x"]) == 2
+    assert main(["verify", str(source), str(tmp_path / "m.apr"), "--lossless", "--limit", "foo=1"]) == 2
+    assert main(["verify", str(source), str(tmp_path / "m.apr")]) == 0
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja", "config.json"])
+def test_a_broken_companion_is_a_failure_with_a_report(
+    name: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = GOLDEN / "llama-yarn" / "auto.gguf"
+    shutil.rmtree(directory)
+    convert(source, directory, keep_blocks=False)
+    text = (directory / name).read_text()
+    (directory / name).write_text(text[: len(text) // 2] + "{{ ")
+    assert main(["verify", str(source), str(directory), "--json"]) == 1
+    assert "load" in {failure["kind"] for failure in json.loads(capsys.readouterr().out)["failures"]}
+
+
+def test_a_text_that_is_not_utf8(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"\xff\xfe")
+    assert main(["verify", str(SOURCE), str(directory), "--text", str(tmp_path / "text")]) == 2
