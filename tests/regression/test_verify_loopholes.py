@@ -74,6 +74,17 @@ def test_a_directory_that_is_a_copy(tmp_path: Path) -> None:
     assert main(["verify", str(GOLDEN / "llama-smollm-tied" / "hf"), str(tmp_path / "copy")]) == 2
 
 
+def test_a_conversion_to_the_types_that_are_there_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same bytes are right here; that something was converted is for `verify` to ask, not for `convert --verify`."""
+    source = tiny.build(tmp_path / "m.gguf", "llama", SOURCE, seed=2)
+    convert(source, tmp_path / "q8_0.gguf", type="q8_0")
+    arguments = [str(tmp_path / "q8_0.gguf"), str(tmp_path / "again.gguf")]
+    assert main(["convert", *arguments, "--type", "q8_0", "--verify"]) == 0
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "q8_0.gguf").read_bytes()
+    assert "the target is the source, byte for byte" in capsys.readouterr().out
+    assert main(["verify", *arguments]) == 2
+
+
 @pytest.mark.parametrize("rows", [312, 3])
 def test_rows_of_the_vocabulary_and_something_else_are_lost(rows: int, directory: Path) -> None:
     def edit(tensors: dict[str, np.ndarray]) -> None:
