@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,23 @@ class Engine(Protocol):
         """Close the engine."""
 
 
-class NumpyEngine:
+class Closing:
+    """What every engine is: a context manager that closes it."""
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class NumpyEngine(Closing):
     """The forward pass of this package, on a file of any format. `precise` computes in float64, for judging."""
 
     name = "numpy"
@@ -96,14 +112,6 @@ class NumpyEngine:
         self.vocabulary = self.model.vocabulary
         self.has_text = self.words.exists
         self.has_template = self.words.exists and self.words.template is not None
-
-    def __enter__(self) -> NumpyEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give up the file."""

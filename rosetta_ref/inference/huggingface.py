@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.inference.engine import EngineFormatError
+from rosetta_ref.inference.engine import Closing, EngineFormatError
 from rosetta_ref.inference.text import Text, library, text_of_directory
 
 
-class _Directory:
+class _Directory(Closing):
     """What the two have in common: the directory's text, and answers from logits alone."""
 
     name: str
@@ -30,14 +29,6 @@ class _Directory:
         self.has_text = self.words.exists
         self.has_template = self.words.exists and self.words.template is not None
         self.vocabulary = 0
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free what the engine holds."""

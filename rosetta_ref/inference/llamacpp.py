@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.inference.engine import EngineFormatError
+from rosetta_ref.inference.engine import Closing, EngineFormatError
 from rosetta_ref.inference.text import NoTemplateError, library, rendered
 
 INSTALL = "pip install 'rosetta-ref[llama]'"
@@ -55,7 +54,7 @@ def said(lines: int = 6) -> str:
     return "".join(bindings()[1][-lines:]).strip()
 
 
-class LlamaCpp:
+class LlamaCpp(Closing):
     """A GGUF file loaded by llama.cpp."""
 
     name = "llama.cpp"
@@ -78,14 +77,6 @@ class LlamaCpp:
         self.vocabulary = int(self._c.llama_vocab_n_tokens(self._vocab))
         self.has_text = int(self._c.llama_vocab_type(self._vocab)) != 0
         self.has_template = self.has_text and self.metadata("tokenizer.chat_template") is not None
-
-    def __enter__(self) -> LlamaCpp:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the context and the model."""
