@@ -1,0 +1,69 @@
+"""What came of a case: the outcome, what was expected and compared, and what was found, at the finest level that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CORROBORATED, FALSIFIED, SKIPPED, TIMEOUT, CRASHED = "Corroborated", "Falsified", "Skipped", "Timeout", "Crashed"
+OUTCOMES = (CORROBORATED, FALSIFIED, SKIPPED, TIMEOUT, CRASHED)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    `kind` is a word of the gate's vocabulary: values, rows-permuted, shape-not-reversed, truncated, lost, invented, twice,
+    metadata, lossy-unasked, nan, out-of-range, ...; `gate` is the gate that it falsifies; `first` is the first difference:
+    {index, offset, expected, actual} with hex texts.
+    """
+
+    kind: str
+    gate: str
+    detail: str
+    tensor: str | None = None
+    source_type: str | None = None
+    target_type: str | None = None
+    count: int = 0
+    first: Mapping[str, Any] | None = None
+
+    def __str__(self) -> str:
+        where = f"tensor {self.tensor!r}: " if self.tensor else ""
+        return f"{where}{self.kind}: {self.detail}"
+
+
+@dataclass
+class Result:
+    """A case with its verdict. `expected` and `compared` count `unit` (elements, keys, tokens, refusals, tensors, bytes).
+
+    `case` is stable over runs and versions: "F-CONV-001/q4_k/two-rows/index-coded". A Corroborated result has compared > 0.
+    """
+
+    case: str
+    gate: str
+    outcome: str
+    reason: str = ""
+    unit: str = "elements"
+    expected: int = 0
+    compared: int = 0
+    nbytes: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    source_types: tuple[str, ...] = ()
+    target_types: tuple[str, ...] = ()
+    #: What was reported although it is right: narrowed, decoded, carried, re-encoded, with counts.
+    notes: dict[str, int] = field(default_factory=dict)
+    sample: str = ""
+    source_format: str = ""
+    target_format: str = ""
+    seconds: float = 0.0
+    memory: int = 0
+    exit_code: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    #: Zoo id and link, where the failure has a name.
+    diagnosis: str | None = None
+    link: str | None = None
+    reproduction: Path | None = None
+    seed: int = 0

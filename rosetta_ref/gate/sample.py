@@ -1,0 +1,27 @@
+"""What a converter is given: one model with three faces, the same weights as each format holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rosetta_ref.archive import Archive
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An input of the gate.
+
+    `model` is GGUF-shaped: GGUF's names, llama.cpp's row order of q and k, typed metadata, logical row-major shapes. `labels`
+    says of each tensor which case it is: "q4_k/two-rows/index-coded". `architecture` is None for arbitrary tensors that are no
+    model. `formats` are the faces that it has: quantised blocks have no SafeTensors face.
+    """
+
+    name: str
+    model: Archive
+    labels: Mapping[str, str]
+    architecture: str | None = None
+    formats: tuple[str, ...] = ("gguf",)
+    seed: int = 0
+    #: Companion files of the Hugging Face face by name (config.json, tokenizer.json, ...), made independently of the converter.
+    companions: Mapping[str, bytes] = field(default_factory=dict)
