@@ -82,7 +82,10 @@ def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
         labels[tensor] = f"{case[0].lower()}/{stem}-{part}/{case[1]}"
     model = Archive("gguf", _keys(name, spec, tokens), tensors)
     files = vocabulary.files(tokens) | {"config.json": _config(model)}
-    return Sample(name, model, labels, spec.architecture, formats_of(model), seed, companions=files)
+    formats = formats_of(model)
+    if any("rope.scaling" in key for key in spec.keys):  # APR has no key for it
+        formats = tuple(name for name in formats if name != "apr")
+    return Sample(name, model, labels, spec.architecture, formats, seed, companions=files)
 
 
 def _config(model: Archive) -> bytes:

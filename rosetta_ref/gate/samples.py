@@ -27,7 +27,8 @@ _GROUPS = {
     "legacy": ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
     "k": ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
     "iq": ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS"),
-    "few-bits": ("TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0"),
+    "few-bits": ("TQ1_0", "TQ2_0", "MXFP4", "NVFP4"),
+    "newest": ("Q1_0", "Q2_0"),
 }
 #: I16 has no code in APR, so it is a file of its own.
 _SCALARS = {"floats": ("F32", "F16", "BF16"), "numbers": ("F64", "I8", "I32", "I64"), "i16": ("I16",)}
