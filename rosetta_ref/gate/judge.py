@@ -1,0 +1,203 @@
+"""A source and what a converter made of it: everything that is wrong, each at the finest level that holds.
+
+Tensors are paired by canonical name, so a foreign name, a lost tensor, a wrong shape, rows in another order and wrong values are
+different findings. What converters may do without a fault is in `mapping`: rename, reverse ne, turn rows of q and k, leave out a
+head that is the embedding, factors made from the configuration, buffers. Numbers and words of a model are judged in `words`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from rosetta_ref.archive import Tensor
+from rosetta_ref.gate import mapping, rules
+from rosetta_ref.gate.converter import LETTERS, PAIRS
+from rosetta_ref.gate.result import Finding
+from rosetta_ref.gate.rules import Verdict
+from rosetta_ref.gate.view import Seen, View
+
+PAIR_GATES = {pair: f"F-CONV-{number:03}" for number, pair in enumerate(PAIRS, start=1)}
+CARD, NAME, META, QUANT = "F-CONV-CARD-001", "F-CONV-NAME-001", "F-CONV-META-001", "F-CONV-QUANT-001"
+_LETTER = {name: letter for letter, name in LETTERS.items()}
+
+
+def gate_of(source_format: str, target_format: str) -> str:
+    """The gate of a pair of formats.
+
+    >>> gate_of("safetensors", "apr")
+    'F-CONV-006'
+    """
+    return PAIR_GATES.get(f"{_LETTER[source_format]}-{_LETTER[target_format]}", QUANT)
+
+
+@dataclass
+class Judged:
+    """What was found. `elements` are those compared by canonical name; `expected` those that there were to compare."""
+
+    findings: list[Finding] = field(default_factory=list)
+    expected: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=dict)
+    types: dict[str, tuple[str, str]] = field(default_factory=dict)
+    done: Counter[str] = field(default_factory=Counter)
+    by_tensor: dict[str, str] = field(default_factory=dict)
+    nbytes: int = 0
+
+    def of(self, *tensors: str) -> list[Finding]:
+        """The findings on those tensors, by canonical name."""
+        return [finding for finding in self.findings if finding.tensor in tensors]
+
+
+def judge(
+    source: View, target: View, *, gate: str | None = None, lossless: bool = False, asked: str | None = None,
+    loses: tuple[str, ...] = (),
+) -> Judged:  # fmt: skip
+    """Every tensor of the target against the source's. `asked` is the type that a quantiser was asked for."""
+    judged = Judged()
+    gate = gate or gate_of(source.format, target.format)
+    for name, seen in source.tensors.items():
+        tensor = seen.tensor
+        if mapping.is_buffer(tensor.name):
+            continue
+        judged.expected[name] = max(tensor.count, 1)
+        here = target.tensors.get(name)
+        if here is None:
+            _absent(judged, source, target, name, gate)
+            continue
+        _check_name(judged, target, name, here)
+        verdict = _pair(source, target, name, asked is not None)
+        if verdict.right and verdict.done == rules.NARROWED and lossless:
+            verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")
+        judged.elements[name] = max(here.tensor.count, 1)
+        judged.nbytes += tensor.nbytes + here.tensor.nbytes
+        judged.types[name] = (tensor.type.name, here.tensor.type.name)
+        if not verdict.right and verdict.kind not in loses:
+            judged.findings.append(
+                Finding(verdict.kind, gate, verdict.detail, name, *judged.types[name], verdict.count, verdict.first)
+            )
+        else:
+            judged.done[verdict.done or verdict.kind] += 1
+            judged.by_tensor[name] = verdict.done or verdict.kind
+    _surplus(judged, source, target)
+    return judged
+
+
+def _pair(source: View, target: View, name: str, asked: bool) -> Verdict:
+    before, after = source.tensors[name], target.tensors[name]
+    problem = target.ill_fitting.get(after.tensor.name)
+    if problem is not None:
+        return _ill_fitting(before.tensor, after.tensor, problem)
+    if before.tensor.shape != after.tensor.shape:
+        return _other_shape(before.tensor, after.tensor)
+    heads = source.heads(name)
+    turn = (heads, after.order == mapping.HALVES) if heads and before.order != after.order else None
+    verdict = rules.judge(before.tensor, after.tensor, turn=turn, asked=asked)
+    if not verdict.right and heads:
+        return _permuted(before, after, heads, source, turn) or verdict
+    return verdict
+
+
+def _ill_fitting(source: Tensor, target: Tensor, problem: str) -> Verdict:
+    """Of another size than type and shape say; most often another type's bytes under a wrong label."""
+    same = source.nbytes == target.nbytes and bool((source.data == target.data).all())
+    label = f"the bytes of {source.type.name}, carried under another type: " if same else ""
+    return Verdict(kind="label" if same else "size", detail=f"{label}{problem}", count=source.count)
+
+
+def _other_shape(source: Tensor, target: Tensor) -> Verdict:
+    """Reversed with the bytes as they were, transposed with them, or another shape altogether."""
+    detail = f"{list(source.shape)} became {list(target.shape)}"
+    if source.shape[::-1] == target.shape:
+        there = Tensor(target.name, target.type, source.shape, target.source, target.file, target.offset)
+        if rules.judge(source, there).right:
+            return Verdict(kind="shape-not-reversed", detail=f"{detail}, the bytes are in order", count=source.count)
+        if source.type.is_scalar and target.type.is_scalar:
+            turned = rules.numbers(source).transpose().astype(np.float64)
+            if np.array_equal(turned, rules.numbers(target).astype(np.float64), equal_nan=True):
+                return Verdict(
+                    kind="transposed", detail=f"{detail}, the data was transposed as well", count=source.count
+                )
+        return Verdict(kind="shape-not-reversed", detail=f"{detail}, and values differ as well", count=source.count)
+    return Verdict(kind="shape", detail=detail, count=source.count)
+
+
+def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[int, bool] | None) -> Verdict | None:
+    """Whether every element is there, its rows in the order of some other convention."""
+    ways = (turn[1], not turn[1]) if turn is not None else (True, False)
+    stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
+    others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
+    tried: list[tuple[str, tuple[int, bool] | None]] = [("not at all", None)] if turn is not None else []
+    tried += [(f"by {other} heads, not {heads}", (other, ways[0])) for other in others] if turn is not None else []
+    how = ("", "the wrong way") if turn is not None else ("though they stood right", "though they stood right, back")
+    tried += [(said, (heads, way)) for said, way in zip(how, ways, strict=True) if said]
+    tried += [(f"by {other} heads", (other, way)) for other in others for way in ways]
+    for said, order in tried:
+        if _if_right(before, after, order):
+            detail = f"every row is there, in another order: turned {said}"
+            return Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
+    return None
+
+
+def _if_right(before: Seen, after: Seen, turn: tuple[int, bool] | None) -> bool:
+    if turn is not None and before.tensor.shape[0] % (2 * turn[0]):
+        return False
+    return rules.judge(before.tensor, after.tensor, turn=turn).right
+
+
+# Names and numbers of tensors
+
+
+def _check_name(judged: Judged, target: View, name: str, here: Seen) -> None:
+    stored = here.tensor.name
+    expected = mapping.hugging_face_name(name) if target.format == "safetensors" else name
+    if stored == name and target.architecture is None and target.format == "apr":
+        return
+    right = {name, mapping.hugging_face_name(name)} if target.format == "apr" else {expected or name}
+    if stored not in right:
+        detail = f"it is called {stored!r}, and {expected!r} in every {target.format} file of that kind"
+        judged.findings.append(Finding("foreign-name", NAME, detail, name))
+
+
+def _absent(judged: Judged, source: View, target: View, name: str, gate: str) -> None:
+    tensor = source.tensors[name].tensor
+    if name in mapping.FROM_CONFIGURATION and target.format != "gguf":
+        judged.elements[name] = judged.expected[name]
+        judged.by_tensor[name] = "from the configuration"
+        return
+    embedding = source.tensors.get(mapping.EMBEDDING)
+    if name == mapping.HEAD and embedding is not None and _same(tensor, embedding.tensor):
+        judged.elements[name] = judged.expected[name]
+        judged.by_tensor[name] = "tied"
+        return
+    foreign = next((seen for other, seen in target.tensors.items() if other not in source.tensors
+                    and seen.tensor.shape == tensor.shape and rules.judge(tensor, seen.tensor).right), None)  # fmt: skip
+    if foreign is not None:
+        detail = f"its values arrive as {foreign.tensor.name!r}"
+        judged.elements[name] = judged.expected[name]
+        judged.findings.append(Finding("foreign-name", NAME, detail, name))
+        return
+    judged.findings.append(Finding("lost", CARD, "it is not there", name, tensor.type.name))
+    judged.findings.append(
+        Finding("lost", gate, "none of its elements arrive", name, tensor.type.name, "", tensor.count)
+    )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and rules.judge(one, other).right
+
+
+def _surplus(judged: Judged, source: View, target: View) -> None:
+    for name in target.twice:
+        judged.findings.append(Finding("twice", CARD, "its canonical name stands twice", name))
+    renamed = {finding.detail.split("'")[1] for finding in judged.findings if finding.kind == "foreign-name"}
+    for name, seen in target.tensors.items():
+        if name in source.tensors or seen.tensor.name in renamed or mapping.is_buffer(seen.tensor.name):
+            continue
+        if name in mapping.FROM_CONFIGURATION:
+            continue
+        embedding = target.tensors.get(mapping.EMBEDDING)
+        copy = name == mapping.HEAD and embedding is not None and _same(seen.tensor, embedding.tensor)
+        detail = "a copy of the embedding, as a head that the source does not have" if copy else "the source has none"
+        judged.findings.append(Finding("invented", CARD, detail, name, "", seen.tensor.type.name))

@@ -1,0 +1,241 @@
+"""What counts as right for one tensor, by the type it had (S) and the type it has (D): gates.md, "What counts as right".
+
+The types are read from the files. Carried bytes are compared as bytes, everything else as numbers, bit for bit, NaN for NaN; a
+narrower float must be the nearest one, ties to even, worked out here and not by the codecs. A tensor is judged whole: it is what
+a model is made of, and the largest of a model fits into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ref.archive import Tensor
+from rosetta_ref.gate import mapping
+from rosetta_ref.quant import BlockType
+from rosetta_ref.streaming import byte_of, index_of
+
+Array = NDArray[Any]
+CARRIED, WIDENED, DECODED, REPACKED, NARROWED, ENCODED = (
+    "carried",
+    "widened",
+    "decoded",
+    "repacked",
+    "narrowed",
+    "encoded",
+)
+_FLOATS = ("F16", "BF16", "F32", "F64")
+#: How much worse than the reference's quantiser a block may be: another order of sums and other ties are no fault.
+MARGIN = 1.25
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one tensor: what was done to it, or what is wrong with it."""
+
+    done: str = ""
+    kind: str = ""
+    detail: str = ""
+    count: int = 0
+    first: Mapping[str, Any] | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.kind
+
+
+def judge(source: Tensor, target: Tensor, *, turn: tuple[int, bool] | None = None, asked: bool = False) -> Verdict:
+    """The verdict on a tensor of the right shape.
+
+    `turn` is (heads, to halves) where the rows stand in another order in the target; `asked` that its type was asked for, so that
+    it may be an approximation.
+    """
+    name, other = source.type.name, target.type.name
+    if name == other and (turn is None or _whole_rows(source)):
+        return _judge_bytes(source, target, turn)
+    with np.errstate(all="ignore"):
+        expected, found = _turned(numbers(source), turn), numbers(target)
+        if other in ("F16", "BF16"):
+            return _judge_narrow(expected, target)
+        if other in _FLOATS or (target.type.is_scalar and source.type.is_scalar):
+            if target.type.is_scalar and other not in _FLOATS:
+                return Verdict(kind="type", detail=f"{name} became {other}")
+            return _judge_values(expected.astype(found.dtype), found, target, _step(source, target))
+        same = _judge_values(expected.astype(found.dtype), found, target, REPACKED)
+        if same.right or (name == other and turn is not None):
+            return same
+        within = _within(expected, found, target.type)
+    if within.right and not asked:
+        detail = f"{name} was encoded anew as {other}, which nobody asked for"
+        return Verdict(kind="lossy-unasked", detail=detail, count=same.count, first=same.first)
+    return within
+
+
+def _step(source: Tensor, target: Tensor) -> str:
+    if not source.type.is_scalar:
+        return DECODED
+    return WIDENED if source.type.block_bytes < target.type.block_bytes else CARRIED
+
+
+def numbers(tensor: Tensor) -> Array:
+    """The exact values: float64 and integers as they are, everything else as float32, which holds them."""
+    if tensor.type.name == "F64" or (tensor.type.is_scalar and tensor.type.name not in (*_FLOATS, "BOOL")):
+        stored: Array = tensor.type.blocks(tensor.data)
+        field = stored.dtype.names
+        made: Array = stored[field[0]] if field else stored
+        return made.reshape(tensor.shape)
+    return tensor.values()
+
+
+def _whole_rows(tensor: Tensor) -> bool:
+    return tensor.type.elements > 0 and bool(tensor.shape) and tensor.shape[-1] % tensor.type.elements == 0
+
+
+def _turned(rows: Array, turn: tuple[int, bool] | None) -> Array:
+    if turn is None:
+        return rows
+    heads, halves = turn
+    return (mapping.to_halves if halves else mapping.to_pairs)(rows, heads)
+
+
+def _judge_bytes(source: Tensor, target: Tensor, turn: tuple[int, bool] | None) -> Verdict:
+    expected, found = source.data, target.data
+    if turn is not None:
+        expected = _turned(expected.reshape(source.shape[0], -1), turn).reshape(-1)
+    if expected.size != found.size:
+        return Verdict(kind="size", detail=f"{expected.size} bytes became {found.size}")
+    wrong = np.flatnonzero(expected != found)
+    if not wrong.size:
+        return Verdict(CARRIED)
+    start = int(wrong[0])
+    block = source.type.block_bytes
+    elements = np.unique(wrong // block).size * source.type.elements
+    detail = f"{wrong.size:,} of {found.size:,} bytes, in blocks of {elements:,} of {source.count:,} elements"
+    place = _place(target, start // block * source.type.elements, expected[start : start + 1], found[start : start + 1])
+    return Verdict(kind="values", detail=detail, count=elements, first=place | {"offset": _offset(target, start)})
+
+
+def _judge_values(expected: Array, found: Array, target: Tensor, done: str) -> Verdict:
+    """Bit for bit, NaN at the same places."""
+    bits = f"u{found.dtype.itemsize}"
+    wrong = expected.view(bits) != found.view(bits)
+    if found.dtype.kind == "f":
+        wrong &= ~(np.isnan(expected) & np.isnan(found))
+    if not wrong.any():
+        return Verdict(done)
+    return _wrong(wrong, expected, found, target, "values")
+
+
+def _wrong(wrong: Array, expected: Array, found: Array, target: Tensor, kind: str) -> Verdict:
+    count, place = int(wrong.sum()), int(np.argmax(wrong))
+    detail = f"{count:,} of {found.size:,} elements"
+    if found.dtype.kind == "f":
+        invented = int((~np.isfinite(found) & np.isfinite(expected)).sum())
+        if invented:
+            kind, detail = "nan", f"{invented:,} NaN or Inf that the source does not have, {detail} wrong"
+    pair = (expected.reshape(-1)[place : place + 1], found.reshape(-1)[place : place + 1])
+    return Verdict(kind=kind, detail=detail, count=count, first=_place(target, place, *pair))
+
+
+def _place(target: Tensor, element: int, expected: Array, found: Array) -> dict[str, Any]:
+    """Where, and what stands there: the bits in hex, and the number."""
+
+    def shown(value: Array) -> str:
+        return "0x" + value.tobytes()[::-1].hex()
+
+    made = {
+        "index": [int(i) for i in index_of(target, element)],
+        "offset": _offset(target, byte_of(target, element)),
+        "expected": shown(expected),
+        "actual": shown(found),
+    }
+    if found.dtype.kind == "f":
+        made |= {"expected_value": f"{expected[0]:g}", "actual_value": f"{found[0]:g}"}
+    return made
+
+
+def _offset(target: Tensor, byte: int) -> int:
+    return (target.offset or 0) + byte
+
+
+# Narrower floats
+
+
+def _judge_narrow(expected: Array, target: Tensor) -> Verdict:
+    """The nearest F16 or BF16, ties to even; what went wrong has a name of its own where it is a known way to go wrong."""
+    exact = expected.astype(np.float64)
+    found = target.values().astype(np.float64)
+    nearest = _nearest(expected, target.type)
+    nan = np.isnan(exact) & np.isnan(found)
+    wrong = ~((nearest == found) & (np.signbit(nearest) == np.signbit(found))) & ~nan
+    lost = np.isfinite(exact) & ~np.isfinite(found)
+    if lost.any() and not (wrong & ~lost).any():
+        return replace(_wrong(lost, exact, found, target, "out-of-range"), kind="out-of-range")
+    if wrong.any():
+        return _wrong(wrong, nearest, found, target, _narrow_fault(exact, found, nearest, wrong, target.type))
+    inexact = int((~nan & (nearest != exact)).sum())
+    if not inexact:
+        return Verdict(CARRIED if target.type.name == "F32" else "narrowed exactly")
+    return Verdict(NARROWED, count=inexact)
+
+
+def _nearest(values: Array, kind: BlockType) -> Array:
+    """In float64. F16 by NumPy's conversion, which rounds to nearest even; BF16 by arithmetic on the bits of a float32."""
+    if kind.name == "F16":
+        made: Array = values.astype(np.float16).astype(np.float64)
+        return made
+    bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(values), np.nan, rounded).astype(np.float64)
+
+
+def _narrow_fault(exact: Array, found: Array, nearest: Array, wrong: Array, kind: BlockType) -> str:
+    step = 10 if kind.name == "F16" else 7
+    _, exponent = np.frexp(exact)
+    unit = np.ldexp(1.0, np.maximum(exponent - 1 - step, (-24 if kind.name == "F16" else -133)))
+    cut = np.trunc(exact / unit) * unit
+    smallest = 2.0**-14 if kind.name == "F16" else 2.0**-126
+    flushed = np.where(np.abs(exact) < smallest, 0.0, nearest)
+    for name, values in (
+        ("truncated", cut),
+        ("flushed", flushed),
+        ("truncated and flushed", np.where(flushed == 0, 0, cut)),
+    ):
+        if (found[wrong] == values[wrong]).all():
+            return name
+    return "values"
+
+
+# Approximations
+
+
+def _within(expected: Array, found: Array, kind: BlockType) -> Verdict:
+    """Each block's largest error is at most that of the reference's quantiser, and a margin."""
+    if not np.isfinite(found).all() and np.isfinite(expected).all():
+        where = ~np.isfinite(found)
+        return Verdict(kind="nan", detail=f"{int(where.sum()):,} of {found.size:,} elements", count=int(where.sum()))
+    if kind.encode is None:
+        return Verdict(kind="unknown-type", detail=f"nothing here encodes {kind.name}, so its error cannot be judged")
+    values = expected.astype(np.float32)
+    flat = values.reshape(-1)
+    sized = kind.sized(flat.size)
+    assert sized.decode is not None
+    assert sized.encode is not None
+    ours = sized.decode(sized.blocks(np.asarray(sized.encode(flat)).reshape(-1).view(np.uint8)))[: flat.size]
+    width = max(kind.elements, 1) if flat.size % max(kind.elements, 1) == 0 else flat.size
+    errors = [np.abs(made.reshape(-1) - flat).astype(np.float64).reshape(-1, width) for made in (ours, found)]
+    allowed = MARGIN * errors[0].max(axis=1) + 1e-6 * np.abs(flat).reshape(-1, width).max(axis=1) + 1e-30
+    far = errors[1].max(axis=1) > allowed
+    if not far.any():
+        return Verdict(ENCODED)
+    block = int(np.argmax(far))
+    detail = (
+        f"{int(far.sum()):,} of {far.size:,} blocks have a larger error than the reference's: block {block} is off by "
+        f"{errors[1][block].max():.3g}, the reference by {errors[0][block].max():.3g}"
+    )
+    return Verdict(kind="error-too-large", detail=detail, count=int(far.sum()) * width)

@@ -1,0 +1,149 @@
+"""A file as the judge sees it: its tensors by their canonical names, as stored, and the numbers and words of the model.
+
+Leniency ends here: shapes are those that stand in the file, a tensor whose size does not fit its type is listed as such, and what
+cannot be read at all is an UnreadableError with the reader's own words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import apr
+from rosetta_ref.formats.apr.metadata import lookup
+from rosetta_ref.formats.detect import open_archive, sniff
+from rosetta_ref.formats.errors import DuplicateNameError
+from rosetta_ref.gate import mapping
+from rosetta_ref.gate.mapping import NUMBERS, Number
+
+#: Names of an architecture in APR's metadata and in config.json.
+_ARCHITECTURES = {family.hugging_face.lower(): name for name, family in mapping.FAMILIES.items()}
+_ARCHITECTURES |= {family.model_type: name for name, family in mapping.FAMILIES.items()}
+
+
+class UnreadableError(RosettaError):
+    """What a converter writes can be read."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A tensor of a file; `order` is how its rows stand where formats differ in that: mapping.PAIRS or mapping.HALVES."""
+
+    tensor: Tensor
+    order: int
+
+
+@dataclass
+class View:
+    """One file. `tensors` goes by canonical name; `foreign` are those that have none of a model's names."""
+
+    path: Path
+    format: str
+    archive: Archive
+    architecture: str | None = None
+    tensors: dict[str, Seen] = field(default_factory=dict)
+    twice: list[str] = field(default_factory=list)
+    ill_fitting: dict[str, str] = field(default_factory=dict)
+    numbers: dict[Number, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] | None = None
+
+    def heads(self, name: str) -> int | None:
+        """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
+        family = mapping.FAMILIES.get(self.architecture or "")
+        part = name.split(".")[2] if name.startswith("blk.") and name.count(".") > 2 else ""
+        if family is None or not family.pairs or part not in ("attn_q", "attn_k"):
+            return None
+        heads = self._whole("attention.head_count")
+        groups = self._whole("attention.head_count_kv")
+        return heads if part == "attn_q" else groups or heads
+
+    def _whole(self, key: str) -> int | None:
+        found = next((value for row, value in self.numbers.items() if row.gguf == key), None)
+        return found if type(found) is int and found > 0 else None
+
+    def close(self) -> None:
+        """Give up the file."""
+        self.archive.close()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def look(path: Path) -> View:
+    """The view of a file or directory. Raises UnreadableError."""
+    try:
+        kind = sniff(path)
+        archive = apr.read(path, shapes="row-major", lenient=True) if kind == "apr" else open_archive(path)
+    except (RosettaError, OSError) as error:
+        twice = " (a name stands twice)" if isinstance(error, DuplicateNameError) else ""
+        raise UnreadableError(f"it cannot be read{twice}: {error}", file=path) from error
+    view = View(path, kind, archive)
+    if kind == "gguf":
+        view.architecture = mapping.architecture_of(archive.metadata)
+        view.numbers = mapping.numbers_of(archive.metadata)
+    elif kind == "apr":
+        _of_apr(view)
+    else:
+        _of_config(view)
+    for name, tensor in archive.tensors.items():
+        canonical = mapping.canonical_name(name) or name
+        if canonical in view.tensors:
+            view.twice.append(name)
+        else:
+            view.tensors[canonical] = Seen(tensor, _order(view, name))
+    return view
+
+
+def _order(view: View, name: str) -> int:
+    """GGUF's names go with GGUF's rows, Hugging Face's with halves; in APR rope_type says it, whatever the names."""
+    if view.format == "apr" and view.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
+        return int(view.archive.metadata["rope_type"])
+    return mapping.HALVES if mapping.gguf_name(name) is not None else mapping.PAIRS
+
+
+def _of_apr(view: View) -> None:
+    metadata = view.archive.metadata
+    named = [metadata.get(key) for key in ("architecture", "hf_architecture", "model_type")]
+    view.architecture = next(
+        (_ARCHITECTURES[word.lower()] for word in named if isinstance(word, str) and word.lower() in _ARCHITECTURES),
+        None,
+    )
+    view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
+    assert isinstance(view.archive, apr.reader.AprArchive)
+    view.ill_fitting = {name: error.problem for name, error in view.archive.ill_fitting.items()}
+
+
+def _of_config(view: View) -> None:
+    config = read_json(view.path, "config.json")
+    if config is None:
+        return
+    view.config = config
+    named = [*(config.get("architectures") or []), config.get("model_type")]
+    view.architecture = next(
+        (_ARCHITECTURES[word.lower()] for word in named if isinstance(word, str) and word.lower() in _ARCHITECTURES),
+        None,
+    )
+    everywhere = {**config, **(config.get("rope_parameters") or {})}
+    view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
+
+
+def read_json(path: Path, name: str) -> dict[str, Any] | None:
+    """A JSON object beside the weights; None where there is none. Raises UnreadableError for a file that is no object."""
+    file = (path if path.is_dir() else path.parent) / name
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UnreadableError(f"it is not JSON: {error}", file=file) from error
+    if not isinstance(found, dict):
+        raise UnreadableError("it is not a JSON object", file=file)
+    return found
