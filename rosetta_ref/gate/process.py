@@ -60,7 +60,9 @@ class CommandLine:
         program = self._words[0]
         found = shutil.which(program, path=self._environment.get("PATH"))
         if found is None:
-            raise Unavailable(f"{entry.name}: there is no program {program!r}", hint="Is it installed, and on the PATH?")
+            raise Unavailable(
+                f"{entry.name}: there is no program {program!r}", hint="Is it installed, and on the PATH?"
+            )
         self._words[0] = os.path.abspath(found).replace("{", "{{").replace("}", "}}")
 
     def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
