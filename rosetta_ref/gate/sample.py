@@ -23,5 +23,8 @@ class Sample:
     architecture: str | None = None
     formats: tuple[str, ...] = ("gguf",)
     seed: int = 0
+    #: How many files each face but APR's has, and whether the SafeTensors face holds stale copies that its index does not name.
+    shards: int = 1
+    stale: bool = False
     #: Companion files of the Hugging Face face by name (config.json, tokenizer.json, ...), made independently of the converter.
     companions: Mapping[str, bytes] = field(default_factory=dict)

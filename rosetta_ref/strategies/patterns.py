@@ -48,6 +48,11 @@ _HARD_BF16 = (0, 0x8000, 0x3F80, 0xBF80, 0x0001, 0x807F, 0x0080, 0x7F7F, 0x7F80,
 _ENDS = (0x00, 0xFF, 0x80, 0x7F, 0x0F, 0xF0, 0x55, 0xAA)
 
 
+def hard_bits(kind: BlockType) -> Any:
+    """The bit patterns of `hard_floats` for a type of one float an element, as unsigned integers of its size."""
+    return np.array(_HARD_BF16, "<u2") if kind.name == "BF16" else hard_floats(kind.block_bytes)
+
+
 def hard_floats(size: int) -> Any:
     """Bit patterns, as unsigned integers of `size` bytes, that float converters get wrong."""
     return np.array(_HARD[size], f"<u{size}")
@@ -78,7 +83,7 @@ def _special(kind: BlockType, count: int, rng: np.random.Generator) -> Any:
         for name in kind.dtype.names or ():
             scalar = kind.dtype[name]
             if kind.name == "BF16":
-                blocks[name] = rng.choice(np.array(_HARD_BF16, "<u2"), count)
+                blocks[name] = rng.choice(hard_bits(kind), count)
             elif scalar.kind == "f":
                 blocks[name] = rng.choice(hard_floats(scalar.itemsize), count).view(scalar)
         return made

@@ -20,26 +20,29 @@ from rosetta_ref.formats.gguf.values import alignment_of, small_alignment
 from rosetta_ref.formats.output import Piece, Progress, write_file
 
 
-def write(archive: Archive, path: str | Path, *, lenient: bool = False, progress: Progress | None = None) -> None:
+def write(
+    archive: Archive, path: str | Path, *, lenient: bool = False, part: bool = False, progress: Progress | None = None
+) -> None:
     """Write an archive whose metadata values are `Value`. Raises the error of the rule that is broken (`errors`).
 
     `lenient` writes what the format allows and some readers refuse: nested arrays, names over 63 bytes, more than four
-    dimensions, bytes that are not UTF-8. `progress` is called with the number of bytes written.
+    dimensions, bytes that are not UTF-8. `part` writes a file that says that it is one of a set. `progress` is called with
+    the number of bytes written.
     """
     try:
-        pieces = _pieces(archive, lenient)
+        pieces = _pieces(archive, lenient, part)
     except RosettaError as error:
         raise error.at(file=path)  # noqa: B904 - it is the same error
     write_file(path, pieces, progress=progress)
 
 
-def _pieces(archive: Archive, lenient: bool) -> list[Piece]:
+def _pieces(archive: Archive, lenient: bool, part: bool = False) -> list[Piece]:
     """The file, piece by piece: offsets are the running sum of padded sizes."""
     head = [
         layout.MAGIC,
         struct.pack("<" + layout.HEADER, layout.VERSION_WRITTEN, len(archive.tensors), len(archive.metadata)),
     ]
-    head += _metadata(archive.metadata, lenient)
+    head += _metadata(archive.metadata, lenient, part)
     alignment = alignment_of(archive.metadata)
     small = small_alignment(alignment)
     if small is not None and not lenient:
@@ -61,7 +64,7 @@ def _pieces(archive: Archive, lenient: bool) -> list[Piece]:
     return [header, layout.padding(len(header), alignment), *data]
 
 
-def _metadata(metadata: dict[str, Any], lenient: bool) -> Iterable[bytes]:
+def _metadata(metadata: dict[str, Any], lenient: bool, part: bool) -> Iterable[bytes]:
     keys: set[bytes] = set()
     for key, value in metadata.items():
         raw = _name(key, f"key {key!r}", lenient)
@@ -74,7 +77,7 @@ def _metadata(metadata: dict[str, Any], lenient: bool) -> Iterable[bytes]:
         keys.add(raw)
         if not isinstance(value, Value):
             raise errors.UntypedValueError(f"key {key!r} is a {type(value).__name__}")
-        if key == layout.SPLIT_COUNT and (value.kind is not layout.SPLIT_KINDS[key] or value.data > 1):
+        if key == layout.SPLIT_COUNT and not part and (value.kind is not layout.SPLIT_KINDS[key] or value.data > 1):
             raise errors.SplitRemnantError(f"{key} is {value.plain()}")
         yield _sized(raw)
         yield struct.pack("<" + layout.KIND, value.kind)
