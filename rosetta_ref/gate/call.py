@@ -1,4 +1,6 @@
-"""Calls one Python function as a program: `python -P call.py module:function SRC DST [--type=T] [--refuse=NAME]...`.
+"""Calls one Python function as a program: `python -P call.py FUNCTION SRC DST [--type=T] [--refuse=NAME]...`.
+
+FUNCTION is module:function or path/to/file.py:function; alone, it is only looked for.
 
 Exit 0: it returned. Exit 1 and one line: it refused, by an exception named with --refuse. Anything else ends as Python ends it,
 with a traceback. Uses the standard library alone, and is run by its path, so that nothing is imported but what is under test.
@@ -7,6 +9,7 @@ with a traceback. Uses the standard library alone, and is run by its path, so th
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Collection
@@ -17,16 +20,25 @@ REFUSALS = ("RosettaError", "ValueError", "OSError", "NotImplementedError", "Saf
 
 
 def load(name: str) -> Callable[..., Any]:
-    """The function "module:function"; modules of the current folder are found too. Raises ImportError, AttributeError, ..."""
+    """The function; modules of the current folder are found too. Raises whatever importing raises, and TypeError."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    module, _, attributes = name.partition(":")
-    found: Any = importlib.import_module(module)
+    module, _, attributes = name.rpartition(":")
+    found: Any = _of_file(module) if module.endswith(".py") else importlib.import_module(module)
     for attribute in attributes.split("."):
         found = getattr(found, attribute)
     if not callable(found):
         raise TypeError(f"{name} is no function but a {type(found).__name__}")
     return found  # type: ignore[no-any-return]
+
+
+def _of_file(path: str) -> Any:
+    spec = importlib.util.spec_from_file_location("converter", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def refuses(error: BaseException, names: Collection[str]) -> bool:
@@ -36,13 +48,16 @@ def refuses(error: BaseException, names: Collection[str]) -> bool:
 
 def main(arguments: list[str]) -> None:
     """Call it."""
-    name, src, dst, *options = arguments
+    name, *paths = arguments[:3]
+    options = arguments[3:]
     values = [option.partition("=")[::2] for option in options]
     names = [value for key, value in values if key == "--refuse"]
     chosen = {key[2:]: value for key, value in values if key == "--type"}
     function = load(name)
+    if not paths:
+        return
     try:
-        function(src, dst, **chosen)
+        function(*paths, **chosen)
     except Exception as error:
         if not refuses(error, names):
             raise

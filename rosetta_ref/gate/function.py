@@ -24,14 +24,14 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import call
 from rosetta_ref.gate.call import REFUSALS
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
-from rosetta_ref.gate.process import CommandLine, judged
+from rosetta_ref.gate.process import CommandLine, judged, run
 from rosetta_ref.gate.said import Said
 
 __all__ = ["REFUSALS", "Function", "FunctionError", "isolated"]
 
 
 class FunctionError(RosettaError):
-    """A function is written module:function, and can be imported from here."""
+    """A function is written module:function or file.py:function, and can be imported from here."""
 
 
 class Function:
@@ -113,7 +113,6 @@ class _Writer(io.TextIOBase):
 
 def isolated(entry: Entry) -> Converter:
     """The function of an entry in a process of its own for each call. Raises FunctionError where it cannot be imported."""
-    Function(entry)
     words = [sys.executable, "-P", call.__file__, entry.function or ""]
     options = [f"--refuse={name}" for name in (*REFUSALS, *entry.refuse_exceptions)]
     command = f"{_quoted(words)} {{src}} {{dst}} --type={{type}} {_quoted(options)}"
@@ -121,6 +120,10 @@ def isolated(entry: Entry) -> Converter:
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **entry.environment}
     made = CommandLine(replace(entry, command=command, environment=environment))
     made.entry = entry
+    looked = run(words, time_limit=entry.time_limit, environment={**os.environ, **environment})
+    if not looked.accepted:
+        said = looked.stderr.strip().splitlines()[-1:]
+        raise FunctionError(f"{entry.function!r}: {said[0] if said else looked.detail}")
     return made
 
 

@@ -1,0 +1,14 @@
+"""tinygrad: its reader of GGUF, which decodes every block, and its writer of SafeTensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinygrad import Tensor
+from tinygrad.nn.state import gguf_load, safe_save
+
+
+def convert(src: str | Path, dst: str | Path) -> None:
+    """GGUF -> SafeTensors, names as they are."""
+    _, tensors = gguf_load(Tensor(Path(src)).to(None))
+    safe_save({name: tensor.contiguous().realize() for name, tensor in tensors.items()}, str(dst))
