@@ -42,7 +42,7 @@ _ENTRIES = (
 )  # fmt: skip
 _LIBRARIES = {
     "gguf-py": ("gguf", "safetensors"), "llama-quantize": ("llama_cpp",), "mlx": ("mlx.core",), "tinygrad": ("tinygrad",),
-    "transformers": ("transformers", "torch", "gguf"),
+    "transformers": ("transformers", "torch", "gguf", "accelerate"),
 }  # fmt: skip
 NAMES = tuple(each.name for each in _ENTRIES)
 

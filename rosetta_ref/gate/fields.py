@@ -139,6 +139,10 @@ FIELDS: dict[str, Field] = {
 }  # fmt: skip
 
 
+#: What --converter itself says.
+_NO_FLAGS = ("command", "function")
+
+
 def add_flags(group: argparse._ArgumentGroup) -> None:
     """A flag for each field; none is set where it is not given."""
     for name, field in FIELDS.items():
@@ -149,13 +153,13 @@ def add_flags(group: argparse._ArgumentGroup) -> None:
             )
         elif field.read is _flag:
             group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None, help=field.help)
-        elif name not in ("command", "function"):  # those are what --converter says
+        elif name not in _NO_FLAGS:
             group.add_argument(flag, dest=name, metavar=field.metavar, type=_argument(field), help=field.help)
 
 
 def of_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields that were given as flags."""
-    given = {name: getattr(arguments, name, None) for name in FIELDS}
+    given = {name: getattr(arguments, name, None) for name in FIELDS if name not in _NO_FLAGS}
     given["environment"] = dict(given["environment"] or ()) or None
     return {name: value for name, value in given.items() if value is not None}
 

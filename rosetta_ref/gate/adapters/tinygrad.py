@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinygrad import Tensor
-from tinygrad.nn.state import gguf_load, safe_save
+from tinygrad.nn.state import safe_save
+
+try:
+    from tinygrad.llm.gguf import gguf_load
+except ImportError:  # older ones
+    from tinygrad.nn.state import gguf_load
 
 
 def convert(src: str | Path, dst: str | Path) -> None:
