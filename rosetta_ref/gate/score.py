@@ -58,6 +58,11 @@ class Case:
     outcome: str
     kinds: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, result: Result) -> Case:
+        """A result of the gate."""
+        return cls(result.gate, result.outcome, frozenset(finding.kind for finding in result.findings))
+
     @property
     def failed(self) -> bool:
         """Whether it was tested and did not pass."""
@@ -141,9 +146,9 @@ class Score:
         }
 
 
-def score(cases: Iterable[Case | Result]) -> Score:
-    """The score of cases, of evidence or of a run."""
-    every = [case if isinstance(case, Case) else _of_result(case) for case in cases]
+def score(cases: Iterable[Case]) -> Score:
+    """The score of cases, at least one of which was tested."""
+    every = list(cases)
     tested = [case for case in every if case.outcome != SKIPPED]
     if not tested:
         raise EvidenceError("no case was tested" if every else "there is no case at all")
@@ -152,10 +157,6 @@ def score(cases: Iterable[Case | Result]) -> Score:
     passed = Counter(category_of(case.gate) for case in tested if case.outcome == CORROBORATED)
     categories = {name: Category(name, passed[name], totals[name]) for name in CATEGORIES}
     return Score(_gateways(tested), categories, {outcome: counts[outcome] for outcome in OUTCOMES})
-
-
-def _of_result(result: Result) -> Case:
-    return Case(result.gate, result.outcome, frozenset(finding.kind for finding in result.findings))
 
 
 def _gateways(tested: Sequence[Case]) -> dict[str, str | None]:
