@@ -115,7 +115,7 @@ def _entry(item: Any, place: str, *, drafting: bool) -> Expectation:
     made = Expectation(**read)
     if made.kinds is not None and made.outcome != FALSIFIED:
         raise ExpectationError(f"{place}: only what is Falsified has kinds")
-    if not drafting and made.reason.upper().startswith(TODO):
+    if not drafting and made.reason.strip().upper().startswith(TODO):
         raise ExpectationError(f"{place}: the reason is still {made.reason!r}", hint="Write why it is expected.")
     return made
 
@@ -123,7 +123,7 @@ def _entry(item: Any, place: str, *, drafting: bool) -> Expectation:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"a text is needed, not {value!r}")
-    return value.strip()
+    return value
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def _truth(value: Any) -> bool:
 def _date(value: Any) -> datetime.date:
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return value
-    return datetime.date.fromisoformat(_text(value))
+    return datetime.date.fromisoformat(_text(value).strip())
 
 
 #: The field of the file: the field of `Expectation`, and what reads it.
