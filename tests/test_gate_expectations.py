@@ -91,6 +91,8 @@ def test_a_kind_that_no_case_shows_any_more_is_unexpected() -> None:
     text = entry(B, "kinds: [values, nan]")
     assert wrong(verdict([passed(A), failed(B, "values")], text)) == {"stale": 1}
     assert verdict([passed(A), failed(B, "values")], entry(B, "kinds: [values, nan]", "strict: false")).exit_code == 0
+    # Where all of it was mended, that is told once.
+    assert wrong(verdict([passed(A), passed(B)], text)) == {"passing": 1}
 
 
 def test_an_expired_expectation_excuses_nothing() -> None:
@@ -290,6 +292,13 @@ def test_a_draft_adds_to_a_file_and_changes_nothing_in_it() -> None:
     assert [(e.patterns[0], e.outcome, e.kinds) for e in added if e.patterns == (B,)] == [(B, FALSIFIED, {"nan"})]
     assert verdict(RUN, accepted(text)).exit_code == 0
     assert draft(RUN, text) == text
+
+
+def test_a_draft_counts_on_no_entry_whose_condition_does_not_hold() -> None:
+    existing = entry(B, "when: version < 2")
+    results = [passed(A), failed(B, "values")]
+    assert draft(results, existing, facts={"version": "1"}) == existing
+    assert len(parse(draft(results, existing, facts={"version": "2"}), drafting=True)) == 2
 
 
 def test_a_draft_of_a_run_that_is_as_expected_is_the_file_as_it_is() -> None:

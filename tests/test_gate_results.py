@@ -91,6 +91,7 @@ def test_a_run_with_everything_is_what_the_schema_says() -> None:
 def test_a_result_is_written_in_full() -> None:
     made = run(*EVERY)
     assert [case["case"] for case in made["cases"]] == sorted(case.case for case in EVERY)
+    assert run(*reversed(EVERY))["cases"] == made["cases"]
     assert made["gates"]["F-CONV-003"] == dict.fromkeys(OUTCOMES, 0) | {CRASHED: 1, TIMEOUT: 1}
     assert (made["seed"], made["converter"]["version"], made["converter"]["pairs"]) == (3, "1.2", ["G-A"])
     assert made["converter"]["environment"] == ["KEY"]
@@ -123,13 +124,13 @@ def test_the_schema_of_results_refuses_a_verdict_over_nothing() -> None:
 
 def test_every_field_of_a_result_is_required() -> None:
     made = run(*EVERY)
+    validator = jsonschema.Draft202012Validator(schema("result"))
     for part in (made, made["cases"][0], made["verdict"], made["cases"][1]["findings"][0]):
         for name in list(part):
             value = part.pop(name)
-            with pytest.raises(jsonschema.ValidationError):
-                jsonschema.validate(made, schema("result"))
+            assert not validator.is_valid(made), name
             part[name] = value
-    jsonschema.validate(made, schema("result"))
+    validator.validate(made)
 
 
 def test_evidence_is_what_the_schema_says_and_can_be_scored(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def crowd(count: int = 300) -> list[Result]:
     return made
 
 
-@pytest.mark.parametrize("count", [0, 1, 5, 17, 18, 19, 300])
+@pytest.mark.parametrize("count", [0, 1, 5, 8, 9, 10, 11, 300])
 def test_a_summary_has_fewer_than_40_lines(count: int) -> None:
     results = crowd(count)
     text = markdown(results, judge(results, parse("- {pattern: gone, reason: x}"), TODAY), ENTRY)
@@ -244,10 +245,10 @@ def test_a_summary_says_what_came_of_it() -> None:
         results, judge(results, parse(expected), TODAY), ENTRY, score(cases_of(evidence_json(results, ENTRY)))
     ).splitlines()
     assert lines[0] == "## tool: unexpected results"
-    assert lines[2] == "4 cases, 1 unexpected failures, 1 expected ones, 1 skipped, MQS 0 of 1000 (F)"
+    assert lines[2] == "4 cases: 1 failed unexpectedly, 1 as expected, 1 skipped; MQS 0 of 1000 (F)"
     assert "| F-CONV-001 | 1 | 2 | 0 | 0 | 0 |" in lines
     assert "| F-CONV-002 | 0 | 0 | 1 | 0 | 0 |" in lines
-    assert lines[-3] == "- **values**, 1 cases: `F-CONV-001/b`: tensor 'a.weight': values: values of 8 elements"
+    assert lines[-3] == "- **values**, 1 case: `F-CONV-001/b`: tensor 'a.weight': values: values of 8 elements"
     assert lines[-1] == "Reproduce: `rosetta-ref gate --converter 'tool {src} {dst}' --case F-CONV-001/b --seed 0`"
     fine = markdown(results[:1], judge(results[:1], [], TODAY), ENTRY)
     assert "as expected" in fine
@@ -273,6 +274,8 @@ def test_failures_are_grouped_by_cause_and_the_worst_comes_first() -> None:
         ("metadata (q5_0)", ["g/6"]),
         ("lossy-unasked", ["g/8"]),
     ]
+    second = next(cause for cause in causes(results) if cause.title == "metadata (q5_0)")
+    assert second.first == "tensor 'a.weight': metadata: metadata of 8 elements"
 
 
 def test_names_cannot_break_out_of_a_table() -> None:
@@ -282,7 +285,7 @@ def test_names_cannot_break_out_of_a_table() -> None:
     text = markdown(results, judge(results, [], TODAY), ENTRY)
     assert "\x1b" not in text
     assert "\n## c" not in text
-    assert "<img>" not in text.replace("\\<", "")
+    assert "\\<img\\> \\|" in text
     assert "| F\\|X y | 1 |" in text
     shown = printed(results)
     assert "\x1b" not in shown
@@ -308,8 +311,17 @@ def test_a_terminal_shows_gates_causes_and_the_line_to_reproduce_last() -> None:
     assert "https://x/1" in shown
     assert "skipped, and not pinned: F-CONV-002/[c]: never claimed" in shown
     assert "no case is called z" in shown
-    assert lines[-2].startswith("unexpected results: 3 cases, 1 unexpected failures")
+    assert lines[-2].startswith("unexpected results: 3 cases: 1 failed unexpectedly")
     assert lines[-1] == "reproduce: rosetta-ref replay 're pro/1'"
+
+
+def test_a_terminal_is_not_flooded_and_no_link_is_cut() -> None:
+    link = f"https://x/{'y' * 300}"
+    results = [passed("g/a"), failed("g/b", "values", link=link, diagnosis="q")]
+    lines = printed([*results, *(skipped(f"g/{n}") for n in range(50))]).splitlines()
+    assert sum("not pinned" in line for line in lines) == 20
+    assert "and 30 more, in result.json" in lines
+    assert sum(line.count("y") for line in lines if "│" in line) == 300
 
 
 # --- two runs

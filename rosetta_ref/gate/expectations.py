@@ -16,9 +16,11 @@ Where several entries match a case, each excuses its own kinds. Read `conditions
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, OUTCOMES, Result
 #: The kind of a failure that has no finding: valid input was refused, say.
 UNSTATED = "unstated"
 TODO = "TODO"
+_GLOB = re.compile(r"[*?[]")
 
 
 class ExpectationError(RosettaError):
@@ -50,7 +53,22 @@ class Expectation:
 
     def matches(self, case: str) -> bool:
         """Whether the case is one of those it speaks of."""
-        return any(fnmatchcase(case, pattern) for pattern in self.patterns)
+        return case in self._names or any(fnmatchcase(case, pattern) for pattern in self._globs)
+
+    def unmatched(self, cases: Collection[str]) -> list[str]:
+        """Its patterns that none of the cases match."""
+        return [name for name in self._names if name not in cases] + [
+            pattern for pattern in self._globs if not any(fnmatchcase(case, pattern) for case in cases)
+        ]
+
+    # A draft names thousands of cases: those are looked up, only true patterns are tried one after the other.
+    @cached_property
+    def _names(self) -> dict[str, None]:
+        return dict.fromkeys(pattern for pattern in self.patterns if not _GLOB.search(pattern))
+
+    @cached_property
+    def _globs(self) -> list[str]:
+        return [pattern for pattern in self.patterns if _GLOB.search(pattern)]
 
     def __str__(self) -> str:
         return f"{', '.join(self.patterns)}: {self.outcome} ({self.reason})"

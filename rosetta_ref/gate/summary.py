@@ -24,6 +24,8 @@ from rosetta_ref.gate.verdict import Verdict, said
 #: The fewest lines that anybody has to read: a Markdown summary has fewer.
 MOST_LINES = 40
 _MOST_GATES = 21
+#: What a terminal gets of skips and expectations that are wrong; failures are grouped, and all there.
+_MOST_SAID = 20
 #: How bad it is, by kind: 0 is silent damage, which nobody notices, and so is every kind that is not listed.
 _SEVERITY = {
     CRASHED: 1, TIMEOUT: 2, UNSTATED: 2, "name": 3, "metadata": 3, "invented": 3, "lossy-unasked": 4, "out-of-range": 4,
@@ -102,21 +104,24 @@ def markdown(
     last = [] if not found else ["", f"Reproduce: {_code(reproduce(found[0].results[0], entry))}"]
     room = MOST_LINES - 1 - len(head) - len(last)
     lines = [_bullet(cause) for cause in found]
-    lines += [f"- {_cell(line)}" for line in verdict.lines() if not line.startswith("unexpected: ")]
+    lines += [f"- {_cell(line)}" for line in _beside_failures(verdict)]
     return "\n".join([*head, *_within(lines, room), *last]) + "\n"
+
+
+def _beside_failures(verdict: Verdict) -> list[str]:
+    """What else is wrong: the failures stand among the causes."""
+    return [line for line in verdict.lines() if not line.startswith("unexpected: ")]
 
 
 def _figures(results: Sequence[Result], verdict: Verdict, score: Score | None) -> str:
     expected = sum(result.outcome not in (CORROBORATED, SKIPPED) for result in verdict.as_expected)
-    figures = [
-        f"{len(results)} cases",
-        f"{len(verdict.failures)} unexpected failures",
-        f"{expected} expected ones",
-        f"{sum(result.outcome == SKIPPED for result in results)} skipped",
-    ]
-    if score is not None:
-        figures.append(f"MQS {score.raw} of 1000 ({score.grade})")
-    return ", ".join(figures)
+    skipped = sum(result.outcome == SKIPPED for result in results)
+    figures = f"{_cases(len(results))}: {len(verdict.failures)} failed unexpectedly, {expected} as expected, {skipped} skipped"
+    return figures if score is None else f"{figures}; MQS {score.raw} of 1000 ({score.grade})"
+
+
+def _cases(count: int) -> str:
+    return "1 case" if count == 1 else f"{count} cases"
 
 
 def _gates(results: Sequence[Result]) -> list[str]:
@@ -136,7 +141,7 @@ def _row(cells: Sequence[object]) -> str:
 def _bullet(cause: Cause) -> str:
     link = f" {cause.link}" if cause.link else ""
     return (
-        f"- **{_cell(cause.title)}**{link}, {len(cause.results)} cases: {_code(cause.results[0].case)}: "
+        f"- **{_cell(cause.title)}**{link}, {_cases(len(cause.results))}: {_code(cause.results[0].case)}: "
         f"{_cell(_short(cause.first, 200))}"
     )
 
@@ -185,9 +190,11 @@ def tables(
     found_causes = causes(verdict.failures)
     if found_causes:
         yield _causes(found_causes)
-    for line in verdict.lines():
-        if not line.startswith("unexpected: "):
-            yield Text(safe(line), style="yellow")
+    lines = _beside_failures(verdict)
+    for line in lines[:_MOST_SAID]:
+        yield Text(safe(line), style="yellow")
+    if len(lines) > _MOST_SAID:
+        yield Text(f"and {len(lines) - _MOST_SAID} more, in result.json", style="yellow")
     yield Text(f"{verdict.word}: {_figures(results, verdict, score)}", style="red" if verdict.exit_code else "green")
     if found_causes:
         yield Text(f"reproduce: {safe(reproduce(found_causes[0].results[0], entry))}")
@@ -196,6 +203,8 @@ def tables(
 def _causes(found: Sequence[Cause]) -> Table:
     made = Table("severity", "what", "cases", "first", title="unexpected failures, by cause", title_justify="left")
     made.columns[2].justify = "right"
+    for column in made.columns:
+        column.overflow = "fold"
     for cause in found:
         what = Text(safe(cause.title))
         if cause.link:

@@ -10,7 +10,6 @@ import datetime
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from rosetta_ref.gate.expectations import Expectation, excused, kinds_of
 from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, OUTCOMES, SKIPPED, Result
@@ -90,13 +89,8 @@ def judge(
     for result in results:
         _place(result, [entry for entry in active if entry.matches(result.case)], verdict)
     if whole:
-        cases = [result.case for result in results]
-        verdict.unmatched += [
-            (entry, pattern)
-            for entry in active
-            for pattern in entry.patterns
-            if not any(fnmatchcase(case, pattern) for case in cases)
-        ]
+        cases = {result.case for result in results}
+        verdict.unmatched += [(entry, pattern) for entry in active for pattern in entry.unmatched(cases)]
         verdict.stale += _stale(results, active)
     return verdict
 
