@@ -148,6 +148,27 @@ def test_evidence_is_what_the_schema_says_and_can_be_scored(tmp_path: Path) -> N
         jsonschema.validate(made, schema("evidence"))
 
 
+def test_evidence_of_the_playbook_is_what_the_schema_says() -> None:
+    """The fields of its published files, with what it leaves empty."""
+    nothing = dict.fromkeys(("tokens_per_second", "time_to_first_token_ms", "total_tokens", "memory_peak_mb"))
+    scenario = {
+        "id": "M_run_cpu_apr_0", "model": {"org": "o", "name": "M", "variant": None}, "modality": "run", "backend": "cpu",
+        "format": "apr", "prompt": "What is 2+2?", "temperature": 0.0, "max_tokens": 32, "seed": 0, "trace_level": "none",
+        "oracle_type": "arithmetic",
+    }  # fmt: skip
+    host = {"hostname": "h", "os": "linux", "cpu": "unknown", "gpu": None, "apr_version": "unknown"}
+    case = {
+        "id": "0000000000000000188fdc61bc70852c", "gate_id": "F-A1-001", "scenario": scenario, "outcome": "Corroborated",
+        "reason": "Test passed", "output": "4", "stderr": None, "exit_code": None, "metrics": {**nothing, "duration_ms": 3},
+        "timestamp": "2026-01-31T16:04:50.911325970Z", "host": host, "metadata": {},
+    }  # fmt: skip
+    jsonschema.validate([case], schema("evidence"))
+    assert score(cases_of([case])).raw == 1000
+    for name in case:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate([{key: value for key, value in case.items() if key != name}], schema("evidence"))
+
+
 def test_the_id_of_a_case_is_that_of_case_and_converter() -> None:
     ids = [item["id"] for item in evidence_json(EVERY, ENTRY)]
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
