@@ -21,7 +21,7 @@ from rosetta_ref.gate.result import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, 
 from rosetta_ref.gate.score import Score
 from rosetta_ref.gate.verdict import Verdict, said
 
-#: The fewest lines that anybody has to read: a Markdown summary has fewer.
+#: A Markdown summary has fewer lines than this.
 MOST_LINES = 40
 _MOST_GATES = 21
 #: What a terminal gets of skips and expectations that are wrong; failures are grouped, and all there.
