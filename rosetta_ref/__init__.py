@@ -7,6 +7,6 @@ answers), `cli`.
 
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.version import __version__
 
 __all__ = ["RosettaError", "__version__", "convert"]
-__version__ = "0.1.0"

@@ -7,7 +7,19 @@ so that a message always says which rule was broken, and where: file, tensor, by
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def safe(text: str) -> str:
+    r"""Text from a file without what would steer the terminal.
+
+    >>> print(safe("\x1b[2Ja name"))
+    \x1b[2Ja name
+    """
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 class RosettaError(Exception):

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from rich.console import Console
 
+from rosetta_ref import units
 from rosetta_ref.cli.terminal import print_json, progress_bar, say
 
 HELP = "convert a model between GGUF, APR and SafeTensors; the suffix of DST says what to write"
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
-
 
 def byte_size(text: str) -> int:
-    """A number of bytes.
-
-    >>> byte_size("5GB"), byte_size("1.5 MiB"), byte_size("4096")
-    (5000000000, 1572864, 4096)
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", text.strip().upper())
-    if match is None or match[2] not in _UNITS or (size := int(float(match[1]) * _UNITS[match[2]])) < 1:
-        raise argparse.ArgumentTypeError(f"not a size: {text!r} (such as 5GB or 500MiB)")
-    return size
+    """A number of bytes, as an argument."""
+    try:
+        return units.byte_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+from rosetta_ref.errors import safe
 
 
 def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
@@ -24,11 +23,6 @@ def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
             stream.reconfigure(errors="backslashreplace")  # names from a file may be anything
     width = None if sys.stdout.isatty() else 140
     return Console(quiet=quiet, highlight=False, width=width), Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def safe(text: str) -> str:
-    """Text from a file without what would steer the terminal."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def say(console: Console, text: str) -> None:

@@ -29,6 +29,8 @@ class Entry:
     safetensors_as: whether a SafeTensors model is given and asked for as "file" or "directory".
     time_limit: seconds. memory_limit: resident bytes.
     refuse_exit: exit codes that refuse, besides 1.
+    refuse_exceptions: names of exceptions by which a function refuses, besides those of `function.REFUSALS`.
+    isolated: a function runs in a process of its own.
     lossless: it claims that chains give back every bit.
     whole_models: it takes only models of a known architecture with a tokenizer, no arbitrary tensors.
     loses: gates and kinds it does not promise ("lossy-unasked", say).
@@ -46,6 +48,8 @@ class Entry:
     time_limit: float = 60.0
     memory_limit: int = 4 << 30
     refuse_exit: tuple[int, ...] = ()
+    refuse_exceptions: tuple[str, ...] = ()
+    isolated: bool = False
     lossless: bool = False
     whole_models: bool | None = None
     loses: tuple[str, ...] = ()

@@ -38,15 +38,19 @@ _YARN = {
     "llama.rope.scaling.original_context_length": Value.scalar(Kind.U32, 32),
 }
 
+_LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+
 #: name: the model, and the type of its matrices. Heads: none with kv_heads^2 = heads; 8, 16 and 64 elements in a head.
 _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-f32-tied": (Spec("llama", 8, 2, 8, 96, tied=True), "F32"),
     "llama-f16-scores": (Spec("llama", 6, 3, 16, 64, tokenizer="spm", base="F16"), "F16"),
     "llama-f32-wide": (Spec("llama", 4, 1, 64, 64, layers=1, tied=True), "F32"),
-    "llama-bf16-biased": (Spec("llama", 4, 1, 16, 96, biased=True, base="BF16"), "BF16"),
+    "llama-bf16-biased": (Spec("llama", 4, 1, 16, 96, biased=True, base="BF16", modern=True), "BF16"),
     "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, keys=_YARN), "F32"),
+    "llama-f32-llama3": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, llama3=_LLAMA3), "F32"),
+    "llama-f32-long-heads": (Spec("llama", 4, 1, 32, 96, stream=64, layers=1, tied=True), "F32"),
     "qwen2-bf16-tied": (Spec("qwen2", 8, 2, 8, 96, tied=True, tokenizer="qwen2", base="BF16"), "BF16"),
-    "qwen2-f32": (Spec("qwen2", 6, 3, 16, 64, tokenizer="qwen2"), "F32"),
+    "qwen2-f32": (Spec("qwen2", 6, 3, 16, 64, tokenizer="qwen2", modern=True), "F32"),
 }
 _TINY = Spec("llama", 4, 1, 16, 96, layers=1, tied=True)
 #: Rows of 256 for every type of blocks; heads of 32.
@@ -95,6 +99,12 @@ def default(
         tiny = replace(_TINY, **_family(families[0]))
         made += [_aligned(build("aligned", tiny, _F32, seed), alignment, seed) for alignment in _MODEL_ALIGNMENTS]
     return made
+
+
+def for_quantisers(seed: int) -> list[Sample]:
+    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong."""
+    spec = replace(_BLOCKS["llama"], inner=256, layers=1)
+    return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
 
 
 def _family(name: str) -> dict[str, Any]:

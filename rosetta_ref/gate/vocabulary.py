@@ -79,18 +79,27 @@ def _letters() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(0x100 + place) for place in range(256 - len(printable))]
 
 
-def files(metadata: Mapping[str, Value]) -> dict[str, bytes]:
-    """The files of a tokenizer in a Hugging Face directory, from GGUF's keys of one of the two; none where there is none."""
+def files(metadata: Mapping[str, Value], *, modern: bool = False) -> dict[str, bytes]:
+    """The files of a tokenizer in a Hugging Face directory, from GGUF's keys of one of the two; none where there is none.
+
+    `modern` is how they are written since 2025: merges as pairs, the chat template in a file of its own.
+    """
     if "tokenizer.ggml.tokens" not in metadata:
         return {}
     plain = {key.rsplit(".", 1)[1]: value.plain() for key, value in metadata.items() if key.startswith("tokenizer.")}
     spm = plain["model"] == "llama"
-    made = {
-        "tokenizer.json": _json(_sentencepiece_json(plain) if spm else _byte_level_json(plain)),
-        "tokenizer_config.json": _json(_config(plain, spm)),
+    tokenizer = _sentencepiece_json(plain) if spm else _byte_level_json(plain)
+    config, more = _config(plain, spm), {}
+    if modern:
+        tokenizer["model"]["merges"] = [merge.split(" ") for merge in tokenizer["model"]["merges"]]
+        more["chat_template.jinja"] = config.pop("chat_template").encode()
+    if spm:
+        more["tokenizer.model"] = _model_proto(plain)
+    return more | {
+        "tokenizer.json": _json(tokenizer),
+        "tokenizer_config.json": _json(config),
+        "generation_config.json": _json({key: plain[key] for key in _GENERATION if key in plain}),
     }
-    made["generation_config.json"] = _json({key: plain[key] for key in _GENERATION if key in plain})
-    return made | ({"tokenizer.model": _model_proto(plain)} if spm else {})
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

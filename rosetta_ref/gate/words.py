@@ -59,7 +59,8 @@ def judge_words(source: View, target: View) -> Asked:
     except (UnreadableError, ValueError, KeyError, TypeError) as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    _facts(asked, facts(source), theirs)
+    no_place = () if target.format != "safetensors" else ("scores", "token types")
+    _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
 
 
@@ -73,7 +74,7 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
             asked.compared += 1  # every loader takes that number where there is none
         elif here is None and row not in source.numbers:
             asked.compared += 1
-        elif here is None and not (row.gguf == "vocab_size"):
+        elif here is None and row.gguf != "vocab_size":
             asked.wrong("number-lost", f"{name} is not there; it is {value!r}")
         elif here is not None:
             asked.compared += 1
@@ -138,7 +139,7 @@ def _short(value: Any) -> str:
 
 
 def facts(view: View) -> Facts:
-    """tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises ValueError."""
+    """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises ValueError."""
     if view.format == "gguf":
         found = _of_gguf(view.archive.metadata)
     elif view.format == "apr":
@@ -154,6 +155,8 @@ _PLACES = {
     "merges": ("tokenizer.ggml.merges", "tokenizer.merges"),
     "bos": ("tokenizer.ggml.bos_token_id", "tokenizer.bos_token_id"),
     "eos": ("tokenizer.ggml.eos_token_id", "tokenizer.eos_token_id"),
+    "scores": ("tokenizer.ggml.scores", "tokenizer.scores"),
+    "token types": ("tokenizer.ggml.token_type", "tokenizer.token_type"),
     "chat template": ("tokenizer.chat_template", "chat_template"),
 }
 
@@ -193,11 +196,10 @@ def _of_tokenizer(tokenizer: Mapping[str, Any]) -> Facts:
     )
     by_id |= {token["id"]: token["content"] for token in tokenizer.get("added_tokens") or []}
     tokens = [by_id.get(index) for index in range(max(by_id, default=-1) + 1)]
-    merges = model.get("merges")
-    return {
-        "tokens": tokens,
-        "merges": None if merges is None else [" ".join(pair) if isinstance(pair, list) else pair for pair in merges],
-    }
+    # SentencePiece has scores in their place: its merges are made of them, and nobody else has them.
+    merges = None if model.get("byte_fallback") else model.get("merges")
+    spelled = merges and [" ".join(pair) if isinstance(pair, list) else pair for pair in merges]
+    return {"tokens": tokens, "merges": spelled}
 
 
 # Files of one format

@@ -7,7 +7,7 @@ from typing import Any
 from rosetta_ref import evidence
 from rosetta_ref.formats.detect import format_of_target, sniff
 from rosetta_ref.verify.prompts import DEFAULT
-from rosetta_ref.verify.report import Report
+from rosetta_ref.verify.report import Failure, Report
 
 GATE = "F-CONV-BE-001"
 
@@ -18,20 +18,20 @@ def evidence_of(report: Report) -> list[dict[str, Any]]:
     pairs = sorted({name for name in report.figures if ": numpy, " in name} | engines)
     backend = " and ".join(sorted(name for name in report.figures if ": " not in name))
     own = [failure for failure in report.failures if failure.engine not in pairs]
-    cases = [_case(report, "conversion", backend, [str(failure) for failure in own])]
+    cases = [_case(report, "conversion", backend, own)]
     for pair in pairs:
-        wrong = [str(failure) for failure in report.failures if failure.engine == pair]
+        wrong = [failure for failure in report.failures if failure.engine == pair]
         cases.append(_case(report, pair, pair.partition(": ")[2], wrong))
     return cases
 
 
-def _case(report: Report, case: str, backend: str, wrong: list[str]) -> dict[str, Any]:
+def _case(report: Report, case: str, backend: str, wrong: list[Failure]) -> dict[str, Any]:
     figures = {name: row for name, row in report.figures.items() if (case in (name, "conversion"))}
     logits = report.counts["positions on two engines"] if case != "conversion" else report.counts["logits"]
     return evidence.entry(
         GATE,
         evidence.FALSIFIED if wrong else evidence.CORROBORATED,
-        "; ".join(wrong) or f"{logits:,} compared",
+        "; ".join(map(str, wrong)) or f"{logits:,} compared",
         model=report.source,
         format=f"{sniff(report.source)} to {format_of_target(report.target)}",
         backend=backend,
@@ -42,6 +42,7 @@ def _case(report: Report, case: str, backend: str, wrong: list[str]) -> dict[str
         metadata={
             "case": f"{GATE}/{case}",
             "claim": report.claim,
+            "kinds": sorted({failure.kind for failure in wrong}),
             "compared": {
                 "unit": "logits" if case == "conversion" else "positions",
                 "expected": logits,

@@ -38,6 +38,8 @@ TEXTS = (
 )
 EVERY = {sample.name: sample for whole in (False, True) for sample in samples.default(7, whole_models=whole)}
 MODELS = [name for name, sample in EVERY.items() if sample.architecture and "gguf" in sample.formats]
+#: APR has no key for a scaled rope.
+SCALED = ("llama-f32-yarn", "llama-f32-llama3")
 FLOATS = [name for name in MODELS if "safetensors" in EVERY[name].formats and not name.endswith(("special", "sharded"))]
 
 
@@ -76,10 +78,12 @@ def test_the_safetensors_library_finds_every_tensor_once(name: str, tmp_path: Pa
                 if assigned.get(name, file.name) == file.name:
                     kinds[name] = opened.get_slice(name).get_dtype()
                     read[name] = opened.get_slice(name).get_shape()
-    names = {(mapping.hugging_face_name(name) if sample.architecture else name) for name in sample.model.tensors}
-    assert set(read) == names
-    for name, tensor in sample.model.tensors.items():
-        assert tuple(read[(mapping.hugging_face_name(name) if sample.architecture else name) or ""]) == tensor.shape
+    shapes = {
+        mapping.hugging_face_name(name) if sample.architecture else name: tensor.shape
+        for name, tensor in sample.model.tensors.items()
+        if name != mapping.FACTORS
+    }
+    assert {name: tuple(shape) for name, shape in read.items()} == shapes
     if sample.architecture and "floats" not in sample.name:
         assert len(set(kinds.values())) == 1
 
@@ -99,9 +103,11 @@ def test_three_faces_are_one_model(name: str, tmp_path: Path) -> None:
         with NumpyEngine(path, precise=True) as engine:
             answers[form] = next(iter(engine.logits([TOKENS])))
     assert np.isfinite(answers["gguf"]).all()
-    assert len(answers) == (2 if "yarn" in name else 3)
+    assert len(answers) == (2 if name in SCALED else 3)
+    # GGUF's factors are float32, where config.json has what they are computed from.
+    tolerance = 1e-5 if name == "llama-f32-llama3" else 0
     for answer in answers.values():
-        assert np.array_equal(answer, answers["gguf"])
+        assert np.abs(answer - answers["gguf"]).max() <= tolerance
 
 
 @pytest.mark.parametrize("name", [name for name in FLOATS if "floats" not in name])

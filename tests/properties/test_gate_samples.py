@@ -186,6 +186,18 @@ def test_each_feature_has_a_model() -> None:
     assert made["sharded"].shards == 3
 
 
+def test_a_model_for_quantisers_has_what_they_get_wrong() -> None:
+    (sample,) = samples.for_quantisers(0)
+    matrices = [tensor.values() for tensor in sample.model.tensors.values() if len(tensor.shape) == 2]
+    runs = np.concatenate([matrix.reshape(-1, 256) for matrix in matrices])
+    zero = (runs == 0).all(axis=1)
+    assert 0.1 < zero.mean() < 0.2
+    assert ((runs.reshape(len(runs), 8, 32) == 0).all(axis=2).any(axis=1) & ~zero).mean() > 0.1
+    assert ((runs == runs[:, :1]).all(axis=1) & ~zero).mean() > 0.1
+    assert (runs > 0).all(axis=1).mean() > 0.1
+    assert np.isfinite(runs).all()
+
+
 def test_stale_copies_come_before_and_behind_the_right_ones(tmp_path: Path) -> None:
     """So that neither the first copy nor the last one is always right."""
     (sample,) = [sample for sample in samples.default(0) if sample.stale]
@@ -235,7 +247,7 @@ def test_the_set_is_the_same_for_the_same_seed_and_another_for_another() -> None
             f"{sample.name}/{name}": bytes(tensor.data)
             for sample in samples.default(seed)
             for name, tensor in sample.model.tensors.items()
-            if not sample.labels[name].endswith("zero")
+            if not sample.labels[name].endswith(("zero", "computed"))
         }
 
     one, again, other = content(1), content(1), content(2)

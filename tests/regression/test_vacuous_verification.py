@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -17,6 +18,8 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.cli import main
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
+from rosetta_ref.gate.record import schema
+from rosetta_ref.gate.score import cases_of, score
 from rosetta_ref.inference import NumpyEngine, load
 from rosetta_ref.inference.engine import BadTokenError, EngineFormatError, UnknownEngineError
 from rosetta_ref.inference.model import ForeignWeightError, MissingWeightError, WeightShapeError
@@ -315,6 +318,11 @@ def test_evidence_has_the_fields_of_the_gates(damaged: bool, tmp_path: Path) -> 
         assert case["metadata"]["compared"]["compared"] > 0
         assert case["metadata"]["figures"]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", case["timestamp"])
+    jsonschema.validate(cases, schema("evidence"))
+    assert [bool(case["metadata"]["kinds"]) for case in cases] == [damaged, False, False]
+    # A norm that is wrong makes wrong answers, which is the gateway of basic inference.
+    failed = [name for name, why in score(cases_of(cases)).gateways.items() if why]
+    assert failed == (["G2"] if damaged else [])
     backends = [case["scenario"]["backend"] for case in cases]
     assert backends == ["numpy", "numpy, llama.cpp", "numpy, llama.cpp (decoded to F32)"]
     if damaged:

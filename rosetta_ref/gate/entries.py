@@ -1,0 +1,170 @@
+"""From what a user writes to a converter: a command line, a function, a name of an entry, the flags beside it.
+
+Entries are tables of a `rosetta.toml`, `[converters.NAME]`, or of a `pyproject.toml`, `[tool.rosetta-ref.converters.NAME]`; the
+keys are the fields of `converter.Entry`, with dashes or underscores. Paths are relative to the file, and so is {here} in a command;
+commands run in the folder that the gate is called from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate import bundled
+from rosetta_ref.gate.converter import Converter, Entry
+from rosetta_ref.gate.fields import FIELDS, add_flags, is_function, of_flags
+from rosetta_ref.gate.function import Function, isolated
+from rosetta_ref.gate.process import CommandLine, template
+
+FILES = ("rosetta.toml", "pyproject.toml")
+
+
+class EntryError(RosettaError):
+    """An entry has the keys that are documented, with values of their kinds, and either a command or a function."""
+
+
+class UnknownConverterError(RosettaError):
+    """A converter is a command line with {src} and {dst}, module:function, an entry's name or a bundled name."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which converter is meant, and the fields of its entry."""
+    group = parser.add_argument_group("the converter")
+    group.add_argument("--converter", metavar="CONVERTER",
+                       help="a command line with {src} and {dst} ({src_format}, {dst_format}, {workdir}, {type}), module:function, "
+                            "the name of an entry, or one of " + ", ".join(bundled.NAMES))  # fmt: skip
+    group.add_argument("--config", type=Path, metavar="FILE",
+                       help="the TOML file of the entries (default: the next rosetta.toml or pyproject.toml upwards)")  # fmt: skip
+    add_flags(group)
+
+
+def from_arguments(arguments: argparse.Namespace) -> Converter:
+    """The converter that the arguments mean; a flag overrides the entry.
+
+    Raises EntryError, UnknownConverterError, CommandError or FunctionError for what cannot be meant, Unavailable for what is not
+    installed.
+    """
+    return resolve(arguments.converter, config=arguments.config, overrides=of_flags(arguments))
+
+
+def resolve(
+    converter: str | None, *, config: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Converter:
+    """The converter of a command line, a function or a name; None is the only entry that there is. Raises as `from_arguments`."""
+    entry = entry_of(converter, read_entries(config) if config is not None else find_entries(Path.cwd()))
+    return made(replace(entry, **{**(overrides or {}), **_merged_environment(entry, overrides or {})}))
+
+
+def made(entry: Entry) -> Converter:
+    """The converter of an entry."""
+    if entry.command is not None:
+        return CommandLine(entry)
+    return isolated(entry) if entry.isolated else Function(entry)
+
+
+def entry_of(converter: str | None, entries: Mapping[str, Entry]) -> Entry:
+    """What a text means, given the entries that there are. Raises UnknownConverterError and Unavailable."""
+    if converter is None:
+        if len(entries) != 1:
+            there = f"the entries are {', '.join(entries)}" if entries else "there is no entry"
+            raise UnknownConverterError(f"none was named, and {there}", hint="Name one with --converter.")
+        return next(iter(entries.values()))
+    if converter in entries:
+        return entries[converter]
+    if converter in bundled.NAMES:
+        return bundled.entry(converter)
+    if "{" in converter or re.search(r"\s", converter.strip()):
+        words = template(converter)
+        return Entry(Path(words[0]).name, command=converter)
+    if is_function(converter):
+        return Entry(converter, function=converter)
+    raise UnknownConverterError(f"there is no {converter!r}", hint=_meant(converter, [*entries, *bundled.NAMES]))
+
+
+def find_entries(folder: Path) -> dict[str, Entry]:
+    """The entries of the next file upwards that has any."""
+    for each in (folder, *folder.parents):
+        for name in FILES:
+            if (path := each / name).is_file() and (found := read_entries(path)):
+                return found
+    return {}
+
+
+def read_entries(path: Path) -> dict[str, Entry]:
+    """The entries of a file. Raises EntryError, which names the file, the key and the rule, and OSError."""
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:  # TOML, or UTF-8
+        raise EntryError(f"no TOML: {error}", file=path) from None
+    prefix = "tool.rosetta-ref." if path.name == "pyproject.toml" else ""
+    if prefix:
+        document = _table(
+            path, "tool.rosetta-ref", _table(path, "tool", document.get("tool", {})).get("rosetta-ref", {})
+        )
+    _known(path, prefix.rstrip("."), document, ["converters"])
+    tables = _table(path, f"{prefix}converters", document.get("converters", {}))
+    return {name: _entry(path, f"{prefix}converters.{name}", name, table) for name, table in tables.items()}
+
+
+def _entry(path: Path, place: str, name: str, table: Any) -> Entry:
+    """One entry of its table."""
+    given = {key.replace("-", "_"): value for key, value in _table(path, place, table).items()}
+    _known(path, place, given, FIELDS)
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        try:
+            values[key] = FIELDS[key].read(value)
+        except ValueError as error:
+            raise EntryError(f"{place}.{key}: {error}", file=path) from None
+    if ("command" in values) == ("function" in values):
+        raise EntryError(
+            f"{place}: it has {'both' if 'command' in values else 'neither'} command and function", file=path
+        )
+    folder = path.parent.absolute()
+    if "expectations" in values:
+        values["expectations"] = folder / values["expectations"]
+    if values.get("function", "").rpartition(":")[0].endswith(".py"):
+        values["function"] = str(folder / values["function"])
+    if "command" in values:
+        here = str(folder).replace("{", "{{").replace("}", "}}")
+        values["command"] = _with_here(values["command"], here)
+        template(values["command"])
+    return Entry(name, **values)
+
+
+def _with_here(command: str, here: str) -> str:
+    """The command with {here} in. Words are split first: a folder may have blanks in its name."""
+    try:
+        return shlex.join(word.replace("{here}", here) for word in shlex.split(command))
+    except ValueError:
+        return command  # `template` says what is wrong with it
+
+
+def _table(path: Path, place: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise EntryError(f"{place}: a table is wanted, not {value!r}", file=path)
+    return value
+
+
+def _known(path: Path, place: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
+    for key in table:
+        if key not in known:
+            where = f"{place}: " if place else ""
+            raise EntryError(f"{where}unknown key {key!r}", file=path, hint=_meant(key, list(known)))
+
+
+def _meant(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"Is {close[0]!r} meant?" if close else f"Known are {', '.join(known)}."
+
+
+def _merged_environment(entry: Entry, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {"environment": {**entry.environment, **overrides.get("environment", {})}}

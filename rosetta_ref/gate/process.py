@@ -1,0 +1,299 @@
+"""A converter that is a command line: run in a process group of its own, with limits, and never believed to end by itself.
+
+The template is split as a POSIX shell splits words (quotes and backslashes mean the same), but no shell runs: no variables, no
+globs, no pipes. `sh -c '... "$1" "$2"' sh {src} {dst}` is for those who need them. POSIX systems only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import resource
+import selectors
+import shlex
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.gate.resident import Watch
+from rosetta_ref.gate.said import Said
+
+PLACEHOLDERS = ("src", "dst", "src_format", "dst_format", "workdir", "type")
+#: Seconds between two looks at the memory of a process: close at first, then seldom; scanning costs at most a tenth.
+_FIRST_LOOK, _LAST_LOOK, _LEADER_ALONE = 0.002, 0.05, 0.03
+#: Bytes of output that are read at once, and how often after the end: whoever still holds the pipe may print for ever.
+_PIECE, _LAST_PIECES = 1 << 16, 64
+
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class CommandError(RosettaError):
+    """A command line is words with {src}, {dst} and perhaps {src_format}, {dst_format}, {workdir}, {type}."""
+
+
+class Unavailable(RosettaError):  # noqa: N818 (a state, not a mistake: what needs it is skipped with the reason)
+    """A converter is judged where it is installed."""
+
+
+class CommandLine:
+    """A converter that is run as `entry.command`.
+
+    Raises CommandError for a template that cannot be meant, and Unavailable where there is no such program.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._words = template(entry.command or "")
+        self._environment = {**os.environ, **entry.environment}
+        if os.name != "posix":
+            raise Unavailable(f"{entry.name}: commands are run on POSIX systems only")
+        program = self._words[0]
+        found = shutil.which(program, path=self._environment.get("PATH"))
+        if found is None:
+            raise Unavailable(
+                f"{entry.name}: there is no program {program!r}", hint="Is it installed, and on the PATH?"
+            )
+        self._words[0] = os.path.abspath(found).replace("{", "{{").replace("}", "}}")
+
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+        """Run the command; the folder of the target is its {workdir}."""
+        if type is not None and not any("type" in _placeholders(word) for word in self._words):
+            return Run(REFUSED, detail=f"the command has no {{type}} that {type} could be asked for with")
+        return run(
+            filled(self._words, src, dst, type),
+            time_limit=self.entry.time_limit,
+            memory_limit=self.entry.memory_limit,
+            refuse_exit=self.entry.refuse_exit,
+            environment=self._environment,
+        )
+
+
+def template(command: str) -> list[str]:
+    """The words of a command line. Raises CommandError.
+
+    >>> template("apr rosetta convert '{src}' {dst}")
+    ['apr', 'rosetta', 'convert', '{src}', '{dst}']
+    """
+    try:
+        words = shlex.split(command)
+        known = {name for word in words for name in _placeholders(word)}
+    except ValueError as error:
+        raise CommandError(f"{command!r}: {error}") from None
+    if not words:
+        raise CommandError("the command is empty")
+    if unknown := sorted(known - set(PLACEHOLDERS)):
+        raise CommandError(f"{command!r}: unknown {{{unknown[0]}}}", hint="A brace that is meant is written twice.")
+    if missing := [name for name in ("src", "dst") if name not in known]:
+        raise CommandError(f"{command!r}: {{{missing[0]}}} is missing")
+    return words
+
+
+def _placeholders(word: str) -> set[str]:
+    """The names in braces. Raises ValueError for braces that do not match, and for formats and conversions."""
+    names = set()
+    for _, name, form, conversion in string.Formatter().parse(word):
+        if form or conversion:
+            raise ValueError(f"no format goes with {{{name}}}")
+        names |= {name} if name is not None else set()
+    return names
+
+
+def filled(words: Sequence[str], src: Path, dst: Path, type: str | None = None) -> list[str]:  # noqa: A002
+    """The words with the values in. A word that holds {type} is left out where no type is asked for: write --type={type}."""
+    src, dst = Path(os.path.abspath(src)), Path(os.path.abspath(dst))
+    values = {
+        "src": str(src), "dst": str(dst), "workdir": str(dst.parent), "type": type or "",
+        "src_format": _format(src), "dst_format": _format(dst),
+    }  # fmt: skip
+    return [word.format_map(values) for word in words if type is not None or "type" not in _placeholders(word)]
+
+
+def _format(path: Path) -> str:
+    """By the suffix alone: what a malformed file claims to be. None is a directory of Hugging Face files."""
+    suffix = path.suffix.lower().lstrip(".")
+    return suffix if suffix in ("gguf", "apr") else "safetensors"
+
+
+def run(
+    command: Sequence[str],
+    *,
+    time_limit: float,
+    memory_limit: float = math.inf,
+    refuse_exit: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Run:
+    """Run a command to its end or to its limits, and say how it ended.
+
+    The time limit is in seconds, the memory limit in resident bytes of all its processes, mapped files not counted.
+    """
+    began = time.perf_counter()
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        return Run(CRASHED, detail=f"it does not start: {error}")
+    watched = _Watched(process, time_limit, memory_limit)
+    try:
+        watched.follow(began)
+    finally:
+        watched.end()
+    return watched.as_run(time.perf_counter() - began, refuse_exit)
+
+
+class _Watched:
+    """One process: its output is read, its memory looked at, until it ends or has to."""
+
+    def __init__(self, process: subprocess.Popen[bytes], time_limit: float, memory_limit: float) -> None:
+        self._process = process
+        self._time_limit, self._memory_limit = time_limit, memory_limit
+        self._watch = Watch(process.pid)
+        self._said = {process.stdout: Said(), process.stderr: Said()}
+        self._limit: tuple[str, str] | None = None
+        self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._selector = selectors.DefaultSelector()
+        for stream in self._said:
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, selectors.EVENT_READ)
+        # Linux tells of the end of a process as of anything else; elsewhere one has to ask.
+        self._end = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+        if self._end is not None:
+            self._selector.register(self._end, selectors.EVENT_READ)
+
+    def follow(self, began: float) -> None:
+        """Until the leader has ended or is past a limit. Those that it leaves behind are not waited for."""
+        look, next_look = _FIRST_LOOK, began + _FIRST_LOOK
+        while True:
+            now = time.perf_counter()
+            if now - began >= self._time_limit:
+                self._limit = (TIMEOUT, f"no end after {self._time_limit:g} s")
+                return
+            if now >= next_look:
+                if self._past_memory(alone=now - began < _LEADER_ALONE):
+                    return
+                cost = time.perf_counter() - now
+                look = min(2 * look, _LAST_LOOK)
+                next_look = now + max(look, 10 * cost)
+            if self._step(min(next_look, began + self._time_limit) - time.perf_counter()):
+                return
+
+    def _step(self, timeout: float) -> bool:
+        """Read what there is, for at most that long; whether the leader has ended."""
+        ended = False
+        for key, _ in self._selector.select(max(timeout, 0)):
+            if key.fileobj == self._end:
+                ended = True
+            else:
+                self._read(key.fileobj)  # type: ignore[arg-type]
+        return ended if self._end is not None else self._has_ended()
+
+    def _has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def _read(self, stream: IO[bytes]) -> bool:
+        """One piece of output; whether there may be more at once."""
+        try:
+            piece = os.read(stream.fileno(), _PIECE)
+        except BlockingIOError:
+            return False
+        if not piece:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(stream)
+            return False
+        self._said[stream].add(piece)
+        return True
+
+    def _past_memory(self, *, alone: bool) -> bool:
+        held = self._watch.leader_only() if alone else self._watch.everybody()
+        if held <= self._memory_limit:
+            return False
+        self._limit = (CRASHED, f"{_size(held)} resident, past the limit of {_size(self._memory_limit)}")
+        return True
+
+    def end(self) -> None:
+        """Kill the whole group, while its leader is not yet reaped and the number is still its own; and whoever left the group."""
+        if self._limit is not None:
+            self._watch.everybody()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for pid in self._watch.members - {self._process.pid} if self._limit is not None else ():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        self._reap()
+        for stream in self._said:
+            assert stream is not None
+            for _ in range(_LAST_PIECES):
+                if not self._read(stream):
+                    break
+            stream.close()
+        self._selector.close()
+        if self._end is not None:
+            os.close(self._end)
+
+    def _reap(self) -> None:
+        """Wait for the leader; its own peak is known then, unless it is that of the process which started it."""
+        if self._process.returncode is not None:
+            return
+        try:
+            _, status, usage = os.wait4(self._process.pid, 0)
+        except ChildProcessError:  # somebody in this process ignores or reaps children
+            self._process.wait()
+            return
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        # Before it became another program it was this one, and the kernel counts that: only a higher figure is its own.
+        if usage.ru_maxrss > self._inherited:
+            self._watch.peak = max(self._watch.peak, usage.ru_maxrss * _MAXRSS_UNIT)
+
+    def as_run(self, seconds: float, refuse_exit: Sequence[int]) -> Run:
+        """How it ended."""
+        out, err = self._said.values()
+        code = self._process.returncode
+        outcome, detail = self._limit or judged(code, refuse_exit, out.panic or err.panic)
+        detail = "; ".join(filter(None, (detail, self._watch.note)))
+        exit_code = None if self._limit is not None else code
+        return Run(outcome, exit_code, out.text, err.text, seconds, self._watch.peak, detail)
+
+
+def judged(code: int, refuse_exit: Sequence[int], panic: str | None) -> tuple[str, str]:
+    """The outcome that an exit code (negative: a signal) and a panic in the output stand for, and the detail.
+
+    >>> judged(3, (3, 5), None), judged(-11, (), None)
+    (('refused', 'exit code 3'), ('crashed', 'killed by SIGSEGV'))
+    """
+    if code < 0:
+        return CRASHED, f"killed by {_signal(-code)}"
+    if panic is not None:
+        return CRASHED, f"exit code {code}, and it printed: {panic}"
+    if code == 0:
+        return ACCEPTED, ""
+    if code == 1 or code in refuse_exit:
+        return REFUSED, f"exit code {code}"
+    # A shell says so of the program that it ran.
+    return CRASHED, f"exit code {code}" + (f" (128 + {_signal(code - 128)})" if 128 < code < 160 else "")
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**20:,.1f} MiB"
