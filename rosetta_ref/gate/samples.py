@@ -38,7 +38,7 @@ _YARN = {
     "llama.rope.scaling.original_context_length": Value.scalar(Kind.U32, 32),
 }
 
-_LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+_LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 256}
 
 #: name: the model, and the type of its matrices. Heads: none with kv_heads^2 = heads; 8, 16 and 64 elements in a head.
 _MODELS: dict[str, tuple[Spec, str]] = {

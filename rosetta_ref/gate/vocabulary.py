@@ -110,13 +110,14 @@ def _config(plain: Mapping[str, Any], spm: bool) -> dict[str, Any]:
     tokens = plain["tokens"]
     classes = {"qwen2": "Qwen2Tokenizer", "default": "LlamaTokenizer"}
     named = {"bos": "bos_token_id", "eos": "eos_token_id", "pad": "padding_token_id", "unk": "unknown_token_id"}
+    # Not beside a tokenizer.model, whose special tokens have scores and types of their own there: converters would have a choice.
+    added = {str(token["id"]): _without_id(token) for token in _added(plain)}
     special = {f"{word}_token": tokens[plain[key]] for word, key in named.items() if key in plain}
     return {
         "tokenizer_class": classes.get(plain["pre"], "GPT2Tokenizer"),
         **special,
         "add_bos_token": plain["add_bos_token"],
-        **({"add_eos_token": plain["add_eos_token"], "legacy": False} if spm else {}),
-        "added_tokens_decoder": {str(token["id"]): _without_id(token) for token in _added(plain)},
+        **({"add_eos_token": plain["add_eos_token"], "legacy": False} if spm else {"added_tokens_decoder": added}),
         "chat_template": plain["chat_template"],
         "model_max_length": 128,
     }
