@@ -1,0 +1,127 @@
+"""What is asked: every case with its id, before anything runs, so that one which is not answered is missed.
+
+A conversion is a path of formats that begins at a face of a sample: ("gguf", "apr") is a pair, ("gguf", "apr", "gguf") a chain,
+whose legs take what the converter wrote itself. One conversion answers many cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rosetta_ref.gate.converter import FORMATS, LETTERS, PAIRS, Entry
+from rosetta_ref.gate.judge import CARD, META, NAME, QUANT, gate_of
+from rosetta_ref.gate.sample import Sample
+
+RT = {
+    "F-CONV-RT-001": "G-A-S-G", "F-CONV-RT-002": "S-A-G-S", "F-CONV-RT-003": "S-A-G-A-S", "F-CONV-RT-004": "S-A-G-A",
+}  # fmt: skip
+ABA, COM, IDEM, DET, SAFE, BE = (f"F-CONV-{name}-001" for name in ("ABA", "COM", "IDEM", "DET", "SAFE", "BE"))
+_LETTER = {name: letter for letter, name in LETTERS.items()}
+#: What a case compares.
+TENSORS, COUNT, NAMES, WORDS, CHAIN, SAME, AGAIN, BYTES, ANSWERS, ENCODED, REFUSAL, CLAIM = (
+    "tensors", "count", "names", "words", "chain", "same", "again", "bytes", "answers", "encoded", "refusal", "claim",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question. `steps` is the conversion that answers it, `other` the one it is compared with.
+
+    `tensors` are those of the sample that it is about; `type` is what a quantiser is asked for; `rule` names the malformed file.
+    """
+
+    id: str
+    gate: str
+    what: str
+    sample: str
+    steps: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    tensors: tuple[str, ...] = ()
+    type: str | None = None
+    rule: str = ""
+
+
+def letters(steps: Sequence[str]) -> str:
+    """The short name of a path of formats.
+
+    >>> letters(("gguf", "safetensors"))
+    'G-S'
+    """
+    return "-".join(_LETTER[step] for step in steps)
+
+
+def path(name: str) -> tuple[str, ...]:
+    """The formats of a short name."""
+    return tuple(LETTERS[letter] for letter in name.split("-"))
+
+
+def plan(entry: Entry, samples: Sequence[Sample]) -> list[Case]:
+    """Every case of a converter on those samples, in the order in which they are best run. Malformed files come in `safety`."""
+    claimed = entry.pairs if entry.pairs is not None else PAIRS
+    made: list[Case] = [
+        Case(f"{gate_of(*path(pair))}/not-claimed", gate_of(*path(pair)), CLAIM, "", path(pair))
+        for pair in PAIRS
+        if pair not in claimed
+    ]
+    for sample in samples:
+        for face in sample.formats:
+            for target in FORMATS:
+                if f"{_LETTER[face]}-{_LETTER[target]}" in claimed and face != target:
+                    made += _of_pair(sample, (face, target))
+        if sample.architecture is not None:
+            made += _of_chains(sample, claimed)
+        if "gguf" in sample.formats:
+            made += _of_quantiser(sample, entry)
+    return made
+
+
+def _of_pair(sample: Sample, steps: tuple[str, str]) -> Iterator[Case]:
+    gate, short = gate_of(*steps), letters(steps)
+    by_label: dict[str, list[str]] = {}
+    for name, label in sample.labels.items():
+        by_label.setdefault(label, []).append(name)
+    for label, names in by_label.items():
+        yield Case(f"{gate}/{sample.name}/{label}", gate, TENSORS, sample.name, steps, tensors=tuple(names))
+    yield Case(f"{CARD}/{short}/{sample.name}", CARD, COUNT, sample.name, steps)
+    yield Case(f"{NAME}/{short}/{sample.name}", NAME, NAMES, sample.name, steps)
+    if sample.architecture is not None:
+        yield Case(f"{META}/{short}/{sample.name}", META, WORDS, sample.name, steps)
+
+
+def _of_chains(sample: Sample, claimed: Sequence[str]) -> Iterator[Case]:
+    """Chains on models. Legs behind the first take the converter's own output, so only the first has to be claimed."""
+
+    def possible(steps: Sequence[str]) -> bool:
+        return steps[0] in sample.formats and letters(steps[:2]) in claimed
+
+    for gate, name in RT.items():
+        if possible(steps := path(name)):
+            yield Case(f"{gate}/{sample.name}", gate, CHAIN, sample.name, steps)
+    for face in sample.formats:
+        for target in FORMATS:
+            steps = (face, target)
+            if target == face or not possible(steps):
+                continue
+            short = letters(steps)
+            yield Case(f"{IDEM}/{short}/{sample.name}", IDEM, AGAIN, sample.name, steps)
+            yield Case(f"{DET}/{short}/{sample.name}", DET, BYTES, sample.name, steps)
+            if "gaussian" in sample.name or not _is_quantised(sample):
+                yield Case(f"{BE}/{short}/{sample.name}", BE, ANSWERS, sample.name, steps)
+            if possible(back := (face, target, face)):
+                yield Case(f"{ABA}/{letters(back)}/{sample.name}", ABA, CHAIN, sample.name, back)
+            for between in FORMATS:
+                if between not in steps and possible(way := (face, between, target)):
+                    yield Case(f"{COM}/{letters(way)}/{sample.name}", COM, SAME, sample.name, way, other=steps)
+
+
+def _is_quantised(sample: Sample) -> bool:
+    return any(not tensor.type.is_scalar for tensor in sample.model.tensors.values())
+
+
+def _of_quantiser(sample: Sample, entry: Entry) -> Iterator[Case]:
+    """Float models only: what is quantised already is another question."""
+    if sample.architecture is None or _is_quantised(sample) or sample.shards > 1:
+        return
+    for kind in entry.quantises:
+        yield Case(f"{QUANT}/{kind.lower()}/{sample.name}", QUANT, ENCODED, sample.name, ("gguf", "gguf"), type=kind)

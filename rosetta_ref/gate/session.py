@@ -1,0 +1,104 @@
+"""The conversions of a run, each done once, whoever asks: files, how the converter ended, and what is wrong with its files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rosetta_ref.gate import faces
+from rosetta_ref.gate.converter import ACCEPTED, Converter, Run
+from rosetta_ref.gate.sample import Sample
+from rosetta_ref.gate.workspace import Flaw, Snapshot, Workspace
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A path that was walked, as far as it went: the input of its last leg, what the converter made of it, and how."""
+
+    source: Path
+    target: Path | None
+    run: Run
+    flaw: Flaw | None = None
+    #: Which leg is meant, from 1; and whether its input was the converter's own output.
+    leg: int = 1
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is an output to look at."""
+        return self.target is not None
+
+    @property
+    def own(self) -> bool:
+        """Whether the input of the last leg was written by the converter itself."""
+        return self.leg > 1
+
+
+Key = tuple[str, tuple[str, ...], str | None, int]
+
+
+@dataclass
+class Session:
+    """One converter and its samples in a workspace. Safe to ask from several threads."""
+
+    converter: Converter
+    samples: Mapping[str, Sample]
+    work: Workspace
+    calls: int = 0
+    _done: dict[Key, Future[Conversion]] = field(default_factory=dict)
+    _faces: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def face(self, sample: str, kind: str) -> Path:
+        """The file or directory of a sample in a format, written when it is first asked for."""
+        return self._snapshot(sample, kind).path
+
+    def _snapshot(self, sample: str, kind: str) -> Snapshot:
+        with self._lock:
+            key = (sample, kind)
+            if key not in self._faces:
+                folder = self.work.path / "faces" / sample / kind
+                path = faces.write(self.samples[sample], kind, folder, self.converter.entry.safetensors_as)
+                self._faces[key] = Snapshot(path)
+            return self._faces[key]
+
+    def conversion(
+        self, sample: str, steps: Sequence[str], *, type: str | None = None, turn: int = 0  # noqa: A002
+    ) -> Conversion:  # fmt: skip
+        """What came of a path; `turn` 1 is the same once more."""
+        key = (sample, tuple(steps), type, turn)
+        with self._lock:
+            waiting = self._done.get(key)
+            if waiting is None:
+                mine: Future[Conversion] = Future()
+                self._done[key] = mine
+        if waiting is not None:
+            return waiting.result()
+        try:
+            mine.set_result(self._walk(sample, tuple(steps), type, turn))
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        return mine.result()
+
+    def _walk(self, sample: str, steps: tuple[str, ...], kind: str | None, turn: int) -> Conversion:
+        if len(steps) == 2:
+            return self._convert(self._snapshot(sample, steps[0]), steps[1], kind, 1)
+        before = self.conversion(sample, steps[:-1], type=kind, turn=turn)
+        if before.target is None:
+            return before
+        return self._convert(Snapshot(before.target), steps[-1], kind, len(steps) - 1)
+
+    def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int) -> Conversion:
+        with self._lock:
+            self.calls += 1
+            place = self.work.place(target, safetensors_as=self.converter.entry.safetensors_as)
+        run = self.converter.convert(source.path, place.dst, type=kind)
+        if run.outcome != ACCEPTED:
+            left = place.dst if place.dst.exists() else None
+            flaw = Flaw("left-behind", f"{left.name} is left, and the run {run.outcome}") if left else source.flaw()
+            return Conversion(source.path, None, run, flaw, leg)
+        flaw = place.flaw(source, may_be_equal=kind is not None) or source.flaw()
+        return Conversion(source.path, None if flaw is not None else place.dst, run, flaw, leg)
