@@ -22,11 +22,11 @@ STEP = 1 << 18
 THREADS = max(2, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))
 
 
-def value_chunks(tensor: Tensor, step: int = STEP) -> Iterator[tuple[int, Floats]]:
+def value_chunks(tensor: Tensor, step: int = STEP, out: Floats | None = None) -> Iterator[tuple[int, Floats]]:
     """The index of a chunk's first element, in row-major order, and its values as float32; none for an empty tensor.
 
-    What lies behind a chunk is let go of when the next one is asked for. Raises NoDecoderError for a type that cannot be
-    decoded.
+    `out` (all elements, flat) is where chunks are decoded to, as far as they are whole blocks: such a chunk is a part of it. What
+    lies behind a chunk is let go of when the next one is asked for. Raises NoDecoderError for a type that cannot be decoded.
     """
     kind = tensor.type
     if kind.decode is None:
@@ -45,7 +45,8 @@ def value_chunks(tensor: Tensor, step: int = STEP) -> Iterator[tuple[int, Floats
             (start, stop), piece = _span_of_one_block(kind, first, count), kind.sized(count)
             data = _with_header(tensor, start, stop)
         assert piece.decode is not None
-        yield first, piece.decode(piece.blocks(data))[:count]
+        place = None if out is None or count % piece.elements else out[first : first + count]
+        yield first, piece.decode(piece.blocks(data), place)[:count]
         tensor.source.release(start, stop)
 
 

@@ -8,6 +8,7 @@ engine.text(engine.generate(engine.chat("What is 2+2?"), 32))
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.inference.forward import Batch, Cache, Pass, Tap
+from rosetta_ref.inference.greedy import exact, greedy
 from rosetta_ref.inference.model import Model, open_model
 from rosetta_ref.inference.text import Text, text_of
 
@@ -41,9 +43,14 @@ class Engine(Protocol):
     name: str
     path: Path
     vocabulary: int
-    #: Whether there is a tokenizer, and a chat template.
-    has_text: bool
-    has_template: bool
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is a tokenizer."""
+
+    @property
+    def has_template(self) -> bool:
+        """Whether there is a chat template."""
 
     @property
     def stops(self) -> frozenset[int]:
@@ -70,6 +77,9 @@ class Engine(Protocol):
     def text(self, tokens: Sequence[int]) -> str:
         """The text of ids, control tokens by name."""
 
+    def rest(self) -> None:
+        """Let go of what can be had again: another model is asked next."""
+
     def close(self) -> None:
         """Free what the engine holds."""
 
@@ -84,6 +94,9 @@ class Engine(Protocol):
 
 class Closing:
     """What every engine is: a context manager that closes it."""
+
+    def rest(self) -> None:
+        """Let go of what can be had again; most hold a library's own memory, and nothing of theirs can."""
 
     def close(self) -> None:
         """Free what the engine holds."""
@@ -106,42 +119,48 @@ class NumpyEngine(Closing):
     def __init__(self, path: str | Path, *, precise: bool = False) -> None:
         self.path = Path(path)
         self.model = open_model(self.path)
-        assert self.model.archive is not None
-        self.words: Text = text_of(self.model.archive, self.path)
         self.dtype: Any = np.float64 if precise else np.float32
         self.vocabulary = self.model.vocabulary
-        self.has_text = self.words.exists
-        self.has_template = self.words.exists and self.words.template is not None
+
+    @cached_property
+    def words(self) -> Text:
+        """The tokenizer, made when it is asked for: logits need none."""
+        assert self.model.archive is not None
+        return text_of(self.model.archive, self.path)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is a tokenizer."""
+        return self.words.exists
+
+    @property
+    def has_template(self) -> bool:
+        """Whether there is a chat template."""
+        return self.words.exists and self.words.template is not None
 
     def close(self) -> None:
         """Give up the file."""
         self.model.close()
 
+    def rest(self) -> None:
+        """Let go of the decoded weights; they are decoded again when they are asked for."""
+        self.model.forget()
+
     def logits(self, sequences: Sequence[Sequence[int]], *, tap: Tap | None = None) -> Iterator[Logits]:
         """For each sequence the logits behind each of its tokens; `tap` is told every step. Raises BadTokenError."""
         return logits_of(self.model, sequences, self.dtype, tap)
 
-    def generate(self, prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
-        """For each prompt the most likely tokens that follow, up to one that ends the answer."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], count: int, *, drafts: Sequence[Sequence[int]] | None = None
+    ) -> list[list[int]]:
+        """For each prompt the most likely tokens that follow, up to one that ends the answer.
+
+        `drafts` are what they may well be; in float64 checking them takes less time than finding them.
+        """
         _require_tokens(prompts, self.vocabulary)
-        self.model.load(self.dtype)
-        answers: list[list[int]] = [[] for _ in prompts]
-        going = {i: Cache.of(self.model) for i in range(len(prompts))}
-        new = {i: list(prompt) for i, prompt in enumerate(prompts)}
-        one = Pass(self.model, self.dtype)
-        for _ in range(count if prompts else 0):
-            batch = Batch.of([new[i] for i in going], list(going.values()))
-            logits = one.head(one.forward(batch)[[span.stop - 1 for span in batch.spans]])
-            for i, row in zip(list(going), logits, strict=True):
-                token = int(np.argmax(row))
-                if token in self.words.stops:
-                    del going[i]
-                    continue
-                answers[i].append(token)
-                new[i] = [token]
-            if not going:
-                break
-        return answers
+        if self.dtype is np.float32:
+            return greedy(self.model, prompts, [count] * len(prompts), self.words.stops)
+        return exact(self.model, prompts, count, self.words.stops, self.dtype, drafts)
 
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, with what the tokenizer adds around it."""
@@ -178,7 +197,7 @@ def logits_of(
 ) -> Iterator[Logits]:
     """The logits of each sequence; some go through the layers together, and each through the head alone."""
     _require_tokens(sequences, model.vocabulary)
-    model.load(dtype)
+    model.load()
     one = Pass(model, dtype) if tap is None else Pass(model, dtype, tap)
     for some in _portions(sequences):
         batch = Batch.of(some, [Cache.of(model) for _ in some])

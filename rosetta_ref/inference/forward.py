@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.inference.model import EMBEDDING, FACTORS, Model
-from rosetta_ref.inference.rope import frequencies, paired, turned
+from rosetta_ref.inference.model import EMBEDDING, Model
+from rosetta_ref.inference.rope import paired, turned
 
 Array = NDArray[Any]
+_HEAD_ROWS = 8192
 #: Called with the name of a step and its value; what it returns goes on.
 Tap = Callable[[str, Array], Array]
 
@@ -88,8 +89,7 @@ class Pass:
         """The hidden states behind the last norm, (tokens, width)."""
         p = self.model.parameters
         x = self.tap("token_embd", self._weight(EMBEDDING)[batch.tokens])
-        factors = self.model.weights.get(FACTORS)
-        rope = frequencies(p, None if factors is None else factors.values(np.float64))
+        rope = self.model.frequencies()
         for layer in range(p.layers):
             x = self.tap(f"blk.{layer}.attn", x + self._attention(layer, x, batch, rope))
             x = self.tap(f"blk.{layer}.ffn", x + self._feed_forward(layer, x))
@@ -98,8 +98,11 @@ class Pass:
         return self._norm("output_norm", x)
 
     def head(self, hidden: Array) -> Array:
-        """Logits, (tokens, vocabulary)."""
-        return self.tap("output", hidden @ self._weight(self.model.head).T)
+        """Logits, (tokens, vocabulary). The largest weight of all is widened in parts."""
+        weight = self.model.weights[self.model.head].values()
+        step = len(weight) if self.dtype is np.float32 else _HEAD_ROWS
+        parts = [hidden @ weight[i : i + step].astype(self.dtype, copy=False).T for i in range(0, len(weight), step)]
+        return self.tap("output", parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
 
     def _weight(self, role: str) -> Array:
         return self.model.weights[role].values(self.dtype)

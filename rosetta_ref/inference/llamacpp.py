@@ -1,8 +1,8 @@
 """llama.cpp as an engine, through the low-level functions of llama-cpp-python (the extra `llama`); GGUF files only.
 
 The high-level `Llama` class will not do: it leaves the KV cache at F16, which moves logits by 0.03, and cannot switch off
-`use_extra_bufts`, with which the library crashes on CPUs that have AMX. Here: F32 cache, no flash attention, one thread, so
-that equal files give equal bits.
+`use_extra_bufts`, with which the library crashes on CPUs that have AMX. Here: F32 cache, no flash attention, one thread unless told
+otherwise, so that equal files give equal bits.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class LlamaCpp(Closing):
 
     name = "llama.cpp"
 
-    def __init__(self, path: str | Path, *, vocab_only: bool = False) -> None:
+    def __init__(self, path: str | Path, *, vocab_only: bool = False, threads: int = 1) -> None:
         self.path = Path(path)
+        self._threads = threads
         self._model = self._context = None
         if sniff(self.path) != "gguf":
             raise EngineFormatError("llama.cpp reads GGUF", file=self.path)
@@ -91,7 +92,7 @@ class LlamaCpp(Closing):
         params.n_ctx = max(length, 64)
         params.n_batch = params.n_ubatch = params.n_ctx
         params.n_outputs_max = params.n_ctx
-        params.n_threads = params.n_threads_batch = 1
+        params.n_threads = params.n_threads_batch = self._threads
         params.type_k = params.type_v = _GGML_F32
         params.flash_attn_type = _FLASH_ATTENTION_OFF
         params.offload_kqv = params.op_offload = False

@@ -20,6 +20,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inference import parameters as numbers
 from rosetta_ref.inference.parameters import Parameters
+from rosetta_ref.inference.rope import frequencies
 from rosetta_ref.streaming import THREADS, value_chunks
 
 Array = NDArray[Any]
@@ -63,19 +64,25 @@ class Weight:
     tensor: Tensor
     pairing: str
     keep: bool = True
-    _kept: dict[Any, Array] = field(default_factory=dict, repr=False)
+    _kept: list[Array] = field(default_factory=list, repr=False)
 
     def values(self, dtype: Any = np.float32) -> Array:
-        """All elements, of the tensor's shape, rounded to the type that is computed in."""
-        made = self._kept.get(dtype)
-        if made is None:
-            made = np.empty(self.tensor.count, dtype)
-            for first, chunk in value_chunks(self.tensor):
+        """All elements, of the tensor's shape. Kept as float32, and widened for each use: that takes half the memory."""
+        made = self._kept[0] if self._kept else self._decoded()
+        if self.keep and not self._kept:
+            self._kept.append(made)
+        return made.astype(dtype, copy=False)
+
+    def _decoded(self) -> Array:
+        made = np.empty(self.tensor.count, np.float32)
+        for first, chunk in value_chunks(self.tensor, out=made):
+            if not np.may_share_memory(chunk, made):
                 made[first : first + chunk.size] = chunk
-            made = made.reshape(self.tensor.shape)
-            if self.keep:
-                self._kept = {dtype: made}
-        return made
+        return made.reshape(self.tensor.shape)
+
+    def forget(self) -> None:
+        """Let go of the decoded values."""
+        self._kept.clear()
 
 
 @dataclass(frozen=True)
@@ -97,10 +104,20 @@ class Model:
         """The number of tokens."""
         return self.weights[self.head].tensor.shape[0]
 
-    def load(self, dtype: Any = np.float32) -> None:
+    def frequencies(self) -> tuple[NDArray[np.float64], float]:
+        """The angle per position of each pair of a head, and what cosine and sine are multiplied with."""
+        factors = self.weights.get(FACTORS)
+        return frequencies(self.parameters, None if factors is None else factors.values(np.float64))
+
+    def load(self) -> None:
         """Decode everything ahead, on all cores, where the model is kept in memory."""
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda weight: weight.keep and weight.values(dtype), self.weights.values()))
+            list(pool.map(lambda weight: weight.keep and weight.values(), self.weights.values()))
+
+    def forget(self) -> None:
+        """Let go of everything that was decoded."""
+        for weight in self.weights.values():
+            weight.forget()
 
     def with_parts_of(self, other: Model, roles: Collection[str], parameters: Mapping[str, Any] | None = None) -> Model:
         """The model with those weights of another one, and with other numbers.

@@ -161,6 +161,8 @@ def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
 def _gguf_scaling(keys: _Numbers) -> Scaling | None:
     """As llama.cpp reads the keys: a factor without a type is linear, a factor of 0 is 1."""
     kind = keys.get("rope.scaling.type")
+    if keys.real("rope.scaling.attn_factor", 1.0) != 1:
+        raise NoForwardPassError(f"{keys.prefix}rope.scaling.attn_factor is {keys.get('rope.scaling.attn_factor')}")
     factor = keys.real("rope.scaling.factor", keys.get("rope.scale_linear") or 1.0) or 1.0
     if kind == "none" or (kind in (None, "linear") and factor == 1):
         return None
@@ -186,6 +188,8 @@ def of_config(config: Mapping[str, Any]) -> Parameters:
     if config.get("hidden_act", "silu") not in ("silu", "swish"):
         raise NoForwardPassError(f"hidden_act is {config['hidden_act']!r}")
     numbers = _Numbers(config)
+    if numbers.real("partial_rotary_factor", 1.0) != 1:
+        raise NoForwardPassError(f"partial_rotary_factor is {config['partial_rotary_factor']}")
     width, heads = numbers.whole("hidden_size"), numbers.whole("num_attention_heads")
     rope = {key: value for key, value in config.items() if key in ("rope_theta", _ORIGINAL)}
     for key in ("rope_scaling", "rope_parameters"):

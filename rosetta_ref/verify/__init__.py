@@ -20,7 +20,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Engine, NumpyEngine, load
 from rosetta_ref.inference.model import FACTORS, HEAD, Model
-from rosetta_ref.inference.text import MissingLibraryError
+from rosetta_ref.inference.text import BrokenTokenizerError, MissingLibraryError
 from rosetta_ref.verify import prompts as asked
 from rosetta_ref.verify.answers import (
     ACROSS_FACTORS,
@@ -50,14 +50,20 @@ class NothingConvertedError(RosettaError):
     """What is verified is a conversion: another file than the source, with other bytes."""
 
 
+class UnreadableSourceError(RosettaError):
+    """A source that does not load is no measure."""
+
+
 class NothingToAskError(RosettaError):
     """An engine that is asked for must be able to read at least one of the two files."""
 
 
+#: How far apart angles may be, relatively, where one side has factors in float32.
+FREQUENCIES = 1e-6
 #: Errors of the run: nothing was judged.
 RUN_ERRORS = (
     *(NothingConvertedError, NoPromptError, NothingToAskError, NothingComparedError, BrokenSourceError),
-    *(MissingLibraryError, UnknownLimitError),
+    *(MissingLibraryError, UnknownLimitError, UnreadableSourceError),
 )
 
 
@@ -93,10 +99,8 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
     if chosen.count < 1:
         raise NoPromptError(f"an answer of {chosen.count} tokens is none")
     _refuse_copies(source, target)
-    with NumpyEngine(source) as ours:
-        questions = asked.chosen(ours, chosen.prompts, chosen.text)
-        if not all(question.ids(ours) for question in questions):
-            raise NoPromptError("a prompt has no tokens", file=source)
+    with _opened(source) as ours:
+        questions = _questions(ours, chosen)
         try:
             with NumpyEngine(target) as theirs:
                 _judge(report, ours, theirs, questions, chosen)
@@ -106,6 +110,23 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
             report.fail("load", "numpy", str(error))
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _questions(ours: NumpyEngine, chosen: Verify) -> list[Prompt]:
+    try:
+        questions = list(asked.chosen(ours, chosen.prompts, chosen.text))
+        if all(question.ids(ours) for question in questions):
+            return questions
+    except BrokenTokenizerError as error:
+        raise UnreadableSourceError(str(error), file=ours.path) from error
+    raise NoPromptError("a prompt has no tokens", file=ours.path)
+
+
+def _opened(source: Path) -> NumpyEngine:
+    try:
+        return NumpyEngine(source)
+    except (RosettaError, OSError) as error:
+        raise UnreadableSourceError(str(error), file=source) from error
 
 
 def _judge(report: Report, ours: NumpyEngine, theirs: NumpyEngine, questions: Sequence[Prompt], chosen: Verify) -> None:
@@ -175,7 +196,19 @@ def _claim(report: Report, ours: NumpyEngine, theirs: NumpyEngine, chosen: Verif
     for name, (here, there) in numbers_that_differ(ours.model.parameters, theirs.model.parameters).items():
         if not (name == "scaling" and _factors(ours, theirs)):
             report.fail("numbers", "numpy", f"{name}: {here} became {there}")
+    if _factors(ours, theirs):
+        _require_frequencies(report, ours.model, theirs.model)
     return claim
+
+
+def _require_frequencies(report: Report, ours: Model, theirs: Model) -> None:
+    """Parameters on one side and factors on the other must come to the same angles, but for the rounding of the factors."""
+    (here, loud), (there, quiet) = (model.frequencies() for model in (ours, theirs))
+    if here.shape == there.shape and loud == quiet:
+        apart = np.abs(here / there - 1)
+        if apart.max() > FREQUENCIES:
+            pair = int(apart.argmax())
+            report.fail("numbers", "numpy", f"rope frequency of pair {pair}: {here[pair]:.6g} became {there[pair]:.6g}")
 
 
 def _require_the_rest(report: Report, ours: Model, theirs: Model) -> None:
@@ -212,8 +245,20 @@ def _compare(
     if claim.lossless and not claim.same_order:
         ours.dtype = theirs.dtype = np.float64
         tolerance = ACROSS_FACTORS if _factors(ours, theirs) else ACROSS_ORDERS
+    return _compare_both(
+        report, ours, theirs, questions, sequences, claim, tolerance, chosen.count, exact=claim.lossless
+    )
+
+
+def _compare_both(
+    report: Report, ours: Engine, theirs: Engine, questions: Sequence[Prompt], sequences: Sequence[list[int]],
+    claim: Claim, tolerance: float, count: int, *, exact: bool,
+) -> Measured:  # fmt: skip
+    """Answers and logits. The source is asked first for both: its weights can go before the converted model is loaded."""
+    asked = _answered(questions, sequences)
+    answers = ours.generate([tokens for _, tokens in asked], count) if asked else []
     measured = compare_logits(report, ours, theirs, sequences, claim, tolerance)
-    compare_answers(report, ours, theirs, _answered(questions, sequences), chosen.count, exact=claim.lossless)
+    compare_answers(report, ours, theirs, asked, answers, count, exact=exact)
     return measured
 
 
@@ -244,8 +289,7 @@ def _on_another_engine(
     if len(sides) == 2 and claim.lossless and claim.same_types:
         with load(ours.path, name) as a, load(theirs.path, name) as b:
             compare_words(report, a, b, questions)
-            compare_logits(report, a, b, sequences, claim, 0.0)
-            compare_answers(report, a, b, _answered(questions, sequences), chosen.count, exact=True)
+            _compare_both(report, a, b, questions, sequences, claim, 0.0, chosen.count, exact=True)
 
 
 def _reads(engine: str, path: Path) -> bool:

@@ -1,15 +1,19 @@
-"""Logits and answers on both sides, and the ways in which an answer is none."""
+"""Logits and answers on both sides, and the ways in which an answer is none.
+
+One model is in memory at a time: the logits of the source wait in a file until those of the converted model come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.inference.engine import Engine
+from rosetta_ref.inference.engine import Engine, NumpyEngine
 from rosetta_ref.verify.claims import Claim
 from rosetta_ref.verify.limits import beyond
 from rosetta_ref.verify.measures import Measured
@@ -44,13 +48,14 @@ def compare_logits(
 ) -> Measured:
     """Note what differs beyond `tolerance` (0: any bit) in a lossless conversion, or beyond the limits of a lossy one."""
     measured = Measured(tolerance)
+    report.expected["conversion"] += sum(map(len, sequences))
     last: tuple[list[Array], list[Array]] = ([], [])
-    pairs = zip(sequences, source.logits(sequences), target.logits(sequences), strict=True)
+    pairs = zip(sequences, *_one_after_the_other(source, target, sequences), strict=True)
     for number, (tokens, ours, theirs) in enumerate(pairs):
         width = min(ours.shape[1], theirs.shape[1])
         for rows, seen in ((ours, last[0]), (theirs, last[1])):
             if number < _LISTENED:
-                seen.append(rows[-1])
+                seen.append(rows[-1].copy())  # a view would keep all of them
         fault = fault_of(ours)
         if fault:
             raise BrokenSourceError(f"prompt {number + 1}: {fault} ({source.name})", file=source.path)
@@ -62,6 +67,7 @@ def compare_logits(
     _deaf(report, source, target, sequences, last)
     if not measured.logits:
         raise NothingComparedError("no logit was compared", file=target.path)
+    report.compared["conversion"] += measured.positions
     report.counts["positions"] += measured.positions
     report.counts["logits"] += measured.logits
     report.figures[source.name] = measured.figures
@@ -72,6 +78,24 @@ def compare_logits(
         for name in beyond(measured.figures, limits):
             report.fail("limit", source.name, f"{name} is {measured.figures[name]:.4g}, the limit {limits[name]:.4g}")
     return measured
+
+
+def _one_after_the_other(
+    source: Engine, target: Engine, sequences: Sequence[Sequence[int]]
+) -> tuple[Iterator[Array], Iterator[Array]]:
+    """The logits of both. Those of the source are all computed first, and its weights let go of."""
+    spool = tempfile.TemporaryFile(prefix="rosetta-logits-")  # noqa: SIM115 (closed by what reads it)
+    for logits in source.logits(sequences):
+        np.save(spool, logits)
+    source.rest()
+    return _read_back(spool, len(sequences)), target.logits(sequences)
+
+
+def _read_back(spool: IO[bytes], count: int) -> Iterator[Array]:
+    with spool:
+        spool.seek(0)
+        for _ in range(count):
+            yield np.load(spool)
 
 
 def _judge_lossless(report: Report, engine: str, measured: Measured, tolerance: float) -> None:
@@ -119,13 +143,24 @@ def _same(rows: list[Array]) -> bool:
 
 
 def compare_answers(
-    report: Report, source: Engine, target: Engine, prompts: Sequence[tuple[str, list[int]]], count: int, *, exact: bool
+    report: Report,
+    source: Engine,
+    target: Engine,
+    prompts: Sequence[tuple[str, list[int]]],
+    ours: Sequence[list[int]],
+    count: int,
+    *,
+    exact: bool,
 ) -> None:
-    """Greedy answers; they must be equal where `exact`. An answer of nothing is a failure on either side."""
-    if not prompts or count < 1:
+    """Greedy answers, those of the source in `ours`; they must be equal where `exact`.
+
+    An answer of nothing is a failure on either side.
+    """
+    if not prompts:
         return
     asked = [tokens for _, tokens in prompts]
-    ours, theirs = source.generate(asked, count), target.generate(asked, count)
+    drafts = {"drafts": ours} if isinstance(target, NumpyEngine) else {}
+    theirs = target.generate(asked, count, **drafts)
     for (name, _), a, b in zip(prompts, ours, theirs, strict=True):
         for side, engine, answer in (("the source", source, a), ("the converted model", target, b)):
             # One or two tokens of an answer may well be a space.

@@ -30,14 +30,19 @@ ROUNDING_KL, ROUNDING_TOP1 = 0.05, 0.85
 def compare_engines(report: Report, side: str, mine: Engine, engine: str, sequences: Sequence[Sequence[int]]) -> None:
     """Note where another engine's answers on the file of `mine` are not its own; `side` is that of the conversion."""
     path = mine.path
+    control_only = engine != "llama.cpp" or _is_f32(path)
+    pair = f"{side}: numpy, {engine}" if control_only else f"{side}: numpy, {engine} (decoded to F32)"
+    report.expected[pair] += sum(map(len, sequences))
     with load(path, engine) as theirs, tempfile.TemporaryDirectory(prefix="rosetta-verify-") as folder:
-        if engine != "llama.cpp" or _is_f32(path):
-            _judge(report, f"{side}: numpy, {engine}", _measured(report, sequences, mine, theirs)[-1])
+        if control_only:
+            _judge(report, pair, _measured(report, sequences, mine, theirs)[-1])
             return
         with load(write_control(path, Path(folder) / "control.gguf"), engine) as control:
             agreed, rounding, found = _measured(report, sequences, mine, control, theirs)
+        _judge(report, pair, agreed)
         pair = f"{side}: numpy, {engine}"
-        _judge(report, f"{pair} (decoded to F32)", agreed)
+        report.expected[pair] += agreed.positions
+        report.compared[pair] += found.positions
         report.figures[f"{side}: {engine}'s own rounding"] = rounding.figures
         report.figures[pair] = found.figures
         far = rounding.figures["mean_kl"] > ROUNDING_KL or rounding.figures["top1"] < ROUNDING_TOP1
@@ -65,6 +70,7 @@ def _measured(report: Report, sequences: Sequence[Sequence[int]], *engines: Engi
 def _judge(report: Report, pair: str, measured: Measured) -> None:
     """Positions whose two best logits lie closer than the two engines are counted apart, not dropped."""
     report.figures[pair] = measured.figures
+    report.compared[pair] += measured.positions
     report.counts["positions on two engines"] += measured.positions
     report.counts["positions too close to call"] += measured.too_close
     if not measured.largest <= LIMIT:

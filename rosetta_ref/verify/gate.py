@@ -14,8 +14,7 @@ GATE = "F-CONV-BE-001"
 
 def evidence_of(report: Report) -> list[dict[str, Any]]:
     """One case for the conversion, and one for each pair of engines that looked at the same file."""
-    engines = {name for failure in report.failures for name in [failure.engine] if ": " in name}
-    pairs = sorted({name for name in report.figures if ": numpy, " in name} | engines)
+    pairs = sorted(name for name in report.expected if name != "conversion")
     backend = " and ".join(sorted(name for name in report.figures if ": " not in name))
     own = [failure for failure in report.failures if failure.engine not in pairs]
     cases = [_case(report, "conversion", backend, own)]
@@ -27,11 +26,10 @@ def evidence_of(report: Report) -> list[dict[str, Any]]:
 
 def _case(report: Report, case: str, backend: str, wrong: list[Failure]) -> dict[str, Any]:
     figures = {name: row for name, row in report.figures.items() if (case in (name, "conversion"))}
-    logits = report.counts["positions on two engines"] if case != "conversion" else report.counts["logits"]
     return evidence.entry(
         GATE,
         evidence.FALSIFIED if wrong else evidence.CORROBORATED,
-        "; ".join(map(str, wrong)) or f"{logits:,} compared",
+        "; ".join(map(str, wrong)) or f"{report.compared[case]:,} of {report.expected[case]:,} positions compared",
         model=report.source,
         format=f"{sniff(report.source)} to {format_of_target(report.target)}",
         backend=backend,
@@ -44,9 +42,9 @@ def _case(report: Report, case: str, backend: str, wrong: list[Failure]) -> dict
             "claim": report.claim,
             "kinds": sorted({failure.kind for failure in wrong}),
             "compared": {
-                "unit": "logits" if case == "conversion" else "positions",
-                "expected": logits,
-                "compared": logits,
+                "unit": "positions",
+                "expected": report.expected[case],
+                "compared": report.compared[case],
             },
             "counts": dict(report.counts),
             "figures": figures,

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+#: Positions that are measured at a time: in float64 a few arrays of positions x vocabulary are alive at once.
+_ROWS = 32
 
 
 def log_softmax(logits: Array) -> NDArray[np.float64]:
@@ -44,36 +46,36 @@ class Measured:
 
     def add(self, sequence: int, tokens: Sequence[int], source: Array, target: Array) -> None:
         """The logits of one sequence on both sides, (tokens, vocabulary)."""
+        for first in range(0, len(tokens), _ROWS):
+            rows = slice(first, first + _ROWS)
+            self._add(
+                sequence, first, np.asarray(tokens[first + 1 : first + 1 + _ROWS], np.int64), source[rows], target[rows]
+            )
+
+    def _add(self, sequence: int, first: int, after: NDArray[np.int64], source: Array, target: Array) -> None:
+        """Some rows; `after` is the token that follows each of them, as far as there is one."""
+        self.positions += len(source)
+        self.logits += source.size
+        p = log_softmax(source)
         if np.array_equal(source, target):
-            self._add_equal(tokens, source)
-            return
+            q, apart = p, np.zeros(len(source))
+            self.agreeing += len(source)
+        else:
+            q = log_softmax(target)
+            apart = np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0)
+            self._differing(sequence, first, source, target)
+        self.kl.append(apart)
+        rows = np.arange(after.size)
+        self.losses = (self.losses[0] - float(p[rows, after].sum()), self.losses[1] - float(q[rows, after].sum()))
+        self.predicted += after.size
+
+    def _differing(self, sequence: int, first: int, source: Array, target: Array) -> None:
         difference = np.abs(source.astype(np.float64) - target)
         here = float(difference.max())
-        if not here <= self.largest or not self.positions:  # NaN is never small
-            self.largest, self.worst = here, (sequence, int(difference.max(axis=1).argmax()))
-        self.positions += len(tokens)
-        self.logits += source.size
+        if not here <= self.largest:  # NaN is never small
+            self.largest, self.worst = here, (sequence, first + int(difference.max(axis=1).argmax()))
         self.unequal += int(np.count_nonzero(source != target))
         self._best(source, target)
-        p, q = log_softmax(source), log_softmax(target)
-        self.kl.append(np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0))
-        after = np.asarray(tokens[1:])
-        if after.size:
-            rows = np.arange(after.size)
-            self.losses = (self.losses[0] - float(p[rows, after].sum()), self.losses[1] - float(q[rows, after].sum()))
-            self.predicted += after.size
-
-    def _add_equal(self, tokens: Sequence[int], logits: Array) -> None:
-        """The same for logits that are equal to the last bit: only the text's loss has to be computed."""
-        self.positions += len(tokens)
-        self.agreeing += len(tokens)
-        self.logits += logits.size
-        self.kl.append(np.zeros(len(tokens)))
-        after = np.asarray(tokens[1:])
-        if after.size:
-            loss = -float(log_softmax(logits[:-1])[np.arange(after.size), after].sum())
-            self.losses = (self.losses[0] + loss, self.losses[1] + loss)
-            self.predicted += after.size
 
     def _best(self, source: Array, target: Array) -> None:
         best, other = source.argmax(axis=1), target.argmax(axis=1)

@@ -35,6 +35,9 @@ class Report:
     claim: str = ""
     failures: list[Failure] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    #: By case, "conversion" or a pair of engines: positions that were to be compared, and that were.
+    expected: Counter[str] = field(default_factory=Counter)
+    compared: Counter[str] = field(default_factory=Counter)
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     limits: dict[str, dict[str, float]] = field(default_factory=dict)
     answer: dict[str, str] = field(default_factory=dict)
@@ -60,6 +63,8 @@ class Report:
             "claim": self.claim,
             "failures": [vars(failure) for failure in self.failures],
             "counts": dict(self.counts),
+            "expected": dict(self.expected),
+            "compared": dict(self.compared),
             "figures": {name: _plain(row) for name, row in self.figures.items()},
             "limits": {name: _plain(row) for name, row in self.limits.items()},
             "answer": self.answer,

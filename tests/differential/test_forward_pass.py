@@ -106,6 +106,28 @@ def test_a_cache_and_a_batch_change_nothing(form: str) -> None:
                 tokens.append(token)
 
 
+@pytest.mark.parametrize("wrong", [0, 5, 11])
+def test_a_wrong_draft_does_not_change_an_answer(wrong: int) -> None:
+    """What another model said is only what is looked at first: also tokens that this model does not have, and too few."""
+    with NumpyEngine(GOLDEN / "llama-yarn" / "hf", precise=True) as engine:
+        right = engine.generate([TOKENS, TOKENS[:3]], 12)
+        other = [list(answer) for answer in right]
+        other[0][wrong] = (other[0][wrong] + 1) % engine.vocabulary
+        other[1][wrong] = engine.vocabulary + 7
+        assert engine.generate([TOKENS, TOKENS[:3]], 12, drafts=other) == right
+        assert engine.generate([TOKENS, TOKENS[:3]], 12, drafts=[right[0][:wrong], []]) == right
+
+
+@pytest.mark.parametrize("precise", [False, True])
+def test_drafts_end_where_the_model_ends_its_answer(precise: bool) -> None:
+    with NumpyEngine(GOLDEN / "llama-yarn" / "hf", precise=precise) as engine:
+        (whole,) = engine.generate([TOKENS], 12)
+        engine.words.__dict__["stops"] = frozenset({whole[6]})
+        ended = whole[: whole.index(whole[6])]
+        assert engine.generate([TOKENS], 12, drafts=[whole]) == engine.generate([TOKENS], 12) == [ended]
+        assert engine.generate([TOKENS], len(ended), drafts=[whole]) == [ended]
+
+
 def test_an_answer_ends_where_the_model_ends_it() -> None:
     with NumpyEngine(GOLDEN / "qwen2-tied-sharded" / "hf") as engine:
         (first,) = engine.generate([TOKENS], 4)

@@ -119,6 +119,9 @@ class Fake:
     def generate(self, prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
         return list(self.answers)
 
+    def rest(self) -> None:
+        pass
+
 
 def test_nothing_compared_is_an_error() -> None:
     with pytest.raises(NothingComparedError):
@@ -129,7 +132,7 @@ def test_nothing_compared_is_an_error() -> None:
 def test_an_answer_of_nothing_is_a_failure(answers: tuple[list[list[int]], list[list[int]]]) -> None:
     report = Report(Path("a"), Path("b"))
     engines = [Fake(answers=rows) for rows in answers]
-    compare_answers(report, *engines, [("p", [1])], 4, exact=True)  # type: ignore[arg-type]
+    compare_answers(report, *engines, [("p", [1])], answers[0], 4, exact=True)  # type: ignore[arg-type]
     assert "silent" in {failure.kind for failure in report.failures}
     assert not report.same
 
@@ -140,6 +143,26 @@ def test_a_best_token_that_flips_is_a_failure_unless_the_tolerance_may_have_turn
         measured = Measured(tolerance)
         measured.add(0, [1], a, b)
         assert (measured.positions, measured.agreeing, measured.too_close) == (1, 0, close)
+
+
+def test_long_sequences_are_measured_in_parts_that_add_up() -> None:
+    """Eighty positions by the definition, all at once."""
+    random = np.random.default_rng(1)
+    a, b = random.standard_normal((2, 80, 7))
+    tokens = random.integers(0, 7, 80)
+    b[3] = a[3]
+    b[71, 2] += 9
+    measured = Measured()
+    measured.add(5, list(tokens), a, b)
+    p, q = (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) for x in (a, b))
+    kl = (p * np.log(p / q)).sum(axis=1)
+    loss = -np.log(q[np.arange(79), tokens[1:]]).mean() + np.log(p[np.arange(79), tokens[1:]]).mean()
+    assert measured.figures["mean_kl"] == pytest.approx(kl.mean())
+    assert measured.figures["kl_p99"] == pytest.approx(np.percentile(kl, 99))
+    assert measured.figures["perplexity"] == pytest.approx(np.exp(loss) - 1)
+    assert measured.figures["top1"] == np.mean(a.argmax(axis=1) == b.argmax(axis=1))
+    assert measured.worst == (5, 71)
+    assert (measured.positions, measured.predicted, measured.logits, measured.unequal) == (80, 79, 560, 79 * 7)
 
 
 def test_the_measures_are_those_of_the_definition() -> None:

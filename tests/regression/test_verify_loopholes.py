@@ -187,3 +187,83 @@ def test_a_broken_companion_is_a_failure_with_a_report(
 def test_a_text_that_is_not_utf8(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"\xff\xfe")
     assert main(["verify", str(SOURCE), str(directory), "--text", str(tmp_path / "text")]) == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "not a model", "broken tokenizer"])
+def test_a_source_that_does_not_load_is_no_verdict_on_the_target(
+    damage: str, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(GOLDEN / "llama-smollm-tied" / "hf", source)
+    if damage == "missing":
+        shutil.rmtree(source)
+    elif damage == "not a model":
+        (source / "model.safetensors").write_bytes(b"nothing of that kind")
+    else:
+        (source / "tokenizer.json").write_text("{")
+    assert main(["verify", str(source), str(directory)]) == 2
+    assert str(source) in capsys.readouterr().err.replace("\n", "")
+
+
+def llama3_pair(folder: Path, change: Any = None) -> tuple[Path, Path]:
+    """A GGUF file with factors, and the directory it came from, which has parameters."""
+    golden = GOLDEN / "llama3-rope-bias"
+    shutil.copytree(golden / "hf", folder / "hf")
+    if change is not None:
+        edit_json(folder / "hf" / "config.json", change)
+    return golden / "auto.gguf", folder / "hf"
+
+
+def test_factors_and_parameters_that_come_to_the_same_angles(tmp_path: Path) -> None:
+    assert kinds(*llama3_pair(tmp_path)) == set()
+
+
+@pytest.mark.parametrize(("key", "value"), [("factor", 1.01), ("original_max_position_embeddings", 0.25)])
+def test_factors_and_parameters_that_do_not(key: str, value: float, tmp_path: Path) -> None:
+    """Too little for the prompts to show it, perhaps; enough for an angle."""
+
+    def change(config: dict[str, Any]) -> None:
+        where = config.get("rope_parameters") or config["rope_scaling"]
+        where[key] = type(where[key])(where[key] * value)
+
+    assert "numbers" in kinds(*llama3_pair(tmp_path, change))
+
+
+def test_a_vocabulary_padded_with_unused_tokens_is_a_declared_transform(directory: Path) -> None:
+    name = "model.embed_tokens.weight"
+
+    def pad(tensors: dict[str, np.ndarray]) -> None:
+        rows = tensors[name]
+        tensors[name] = np.concatenate([rows, np.full((8, rows.shape[1]), 0.01, rows.dtype)])
+
+    edit_weights(directory, pad)
+    edit_json(directory / "config.json", lambda config: config.update(vocab_size=config["vocab_size"] + 8))
+    report = verify(SOURCE, directory, blame=False)
+    assert report.same, report.failures
+    assert "8 unused tokens pad the vocabulary" in report.notes
+
+
+def test_tokens_with_words_are_no_padding(tmp_path: Path) -> None:
+    def add(metadata: dict, tensors: dict) -> None:
+        words = metadata["tokenizer.ggml.tokens"]
+        metadata["tokenizer.ggml.tokens"] = Value.array(Kind.STRING, [*words.data, "madeup"])
+        for key in ("scores", "token_type"):
+            if (stated := metadata.get(f"tokenizer.ggml.{key}")) is not None:
+                metadata[f"tokenizer.ggml.{key}"] = Value.array(stated.item, [*stated.data, stated.data[-1]])
+        rows = tensors["token_embd.weight"]
+        values = rows.values()
+        wider = np.concatenate([values, values[:1]]).astype(np.float32)
+        tensors["token_embd.weight"] = Tensor.of(rows.name, TYPES["F32"], wider.shape, wider)
+
+    assert "vocabulary" in kinds(SOURCE, rewritten(tmp_path / "m.gguf", add))
+
+
+def test_rope_that_no_forward_pass_here_computes(tmp_path: Path, directory: Path) -> None:
+    def edit(metadata: dict, tensors: dict) -> None:
+        metadata["llama.rope.scaling.attn_factor"] = Value.scalar(Kind.F32, 0.5)
+
+    with pytest.raises(NoForwardPassError, match=r"attn_factor is 0\.5"):
+        NumpyEngine(rewritten(tmp_path / "m.gguf", edit))
+    edit_json(directory / "config.json", lambda config: config.update(partial_rotary_factor=0.5))
+    with pytest.raises(NoForwardPassError, match=r"partial_rotary_factor is 0\.5"):
+        NumpyEngine(directory)
