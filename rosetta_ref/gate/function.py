@@ -30,6 +30,10 @@ from rosetta_ref.gate.said import Said
 __all__ = ["REFUSALS", "Function", "FunctionError", "isolated"]
 
 
+#: Seconds that importing a function may take, once.
+_IMPORT_LIMIT = 120.0
+
+
 class FunctionError(RosettaError):
     """A function is written module:function or file.py:function, and can be imported from here."""
 
@@ -120,7 +124,7 @@ def isolated(entry: Entry) -> Converter:
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **entry.environment}
     made = CommandLine(replace(entry, command=command, environment=environment))
     made.entry = entry
-    looked = run(words, time_limit=entry.time_limit, environment={**os.environ, **environment})
+    looked = run(words, time_limit=_IMPORT_LIMIT, environment={**os.environ, **environment})
     if not looked.accepted:
         said = looked.stderr.strip().splitlines()[-1:]
         raise FunctionError(f"{entry.function!r}: {said[0] if said else looked.detail}")

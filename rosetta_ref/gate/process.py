@@ -57,7 +57,9 @@ class CommandLine:
         self._environment = {**os.environ, **entry.environment}
         if os.name != "posix":
             raise Unavailable(f"{entry.name}: commands are run on POSIX systems only")
-        program = self._words[0]
+        if _placeholders(self._words[0]):
+            raise CommandError(f"{entry.command!r}: the first word is the program")
+        program = self._words[0].format()
         found = shutil.which(program, path=self._environment.get("PATH"))
         if found is None:
             raise Unavailable(
