@@ -17,7 +17,7 @@ from rosetta_ref.gate.attempt import attempt
 from rosetta_ref.gate.converter import Entry
 from rosetta_ref.gate.entries import resolve
 from rosetta_ref.gate.function import Function
-from rosetta_ref.gate.smoke import Findings, smoke
+from rosetta_ref.gate.smoke import Findings, failures, smoke
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.quant import TYPES
 
@@ -208,6 +208,12 @@ def test_an_attempt_says_what_came_of_it(glue: Path) -> None:
         assert each.output is not None
         assert each.output.tensors > 0
         assert each.output.path.is_relative_to(work.path)
+
+
+def test_reasons_that_differ_in_numbers_are_one(glue: Path) -> None:
+    seen = smoke(resolve("sh -c 'echo unknown type $$ >&2; exit 1' {src} {dst}", overrides={"types": ("F32",)}))
+    assert len({each.reason for each in seen.pairs.values()}) == 6
+    assert [names for names, _ in failures(seen.pairs)] == [["G-A", "A-G", "G-S", "S-G", "A-S", "S-A"]]
 
 
 # The command

@@ -33,7 +33,7 @@ _ENTRIES = (
           whole_models=True, architectures=("llama", "qwen2"), environment={"RUST_BACKTRACE": "0"},
           types=(*_FLOATS, *_LEGACY, "Q4_K", "Q5_K", "Q6_K")),
     Entry("mlx", function=f"{_ADAPTERS}/mlx.py:convert", isolated=True, pairs=("G-S", "S-G"), safetensors_as="file",
-          whole_models=False, types=(*_FLOATS, "Q4_0", "Q4_1", "Q8_0")),
+          whole_models=False, types=(*_FLOATS, "Q4_0", "Q4_1", "Q8_0"), refuse_exceptions=("RuntimeError",)),
     Entry("tinygrad", function=f"{_ADAPTERS}/tinygrad.py:convert", isolated=True, pairs=("G-S",), safetensors_as="file",
           whole_models=False, types=(*_FLOATS, "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K")),
     Entry("transformers", function=f"{_ADAPTERS}/transformers.py:convert", isolated=True, pairs=("G-S",), whole_models=True,

@@ -24,7 +24,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import call
 from rosetta_ref.gate.call import REFUSALS
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
-from rosetta_ref.gate.process import CommandLine, judged, run
+from rosetta_ref.gate.process import CommandLine, judged, printed, run
 from rosetta_ref.gate.said import Said
 
 __all__ = ["REFUSALS", "Function", "FunctionError", "isolated"]
@@ -76,7 +76,7 @@ class Function:
             outcome, detail = judged(code & 0xFF, self.entry.refuse_exit, panic)
             return outcome, code, detail or ("" if isinstance(error.code, int) else str(error.code or ""))
         if panic is not None:
-            return CRASHED, None, f"it printed: {panic}"
+            return CRASHED, None, f"it returned, {printed(panic)}"
         if error is None:
             return ACCEPTED, None, ""
         detail = "".join(traceback.format_exception_only(error)).strip()

@@ -281,13 +281,18 @@ def judged(code: int, refuse_exit: Sequence[int], panic: str | None) -> tuple[st
     if code < 0:
         return CRASHED, f"killed by {_signal(-code)}"
     if panic is not None:
-        return CRASHED, f"exit code {code}, and it printed: {panic}"
+        return CRASHED, f"exit code {code}, {printed(panic)}"
     if code == 0:
         return ACCEPTED, ""
     if code == 1 or code in refuse_exit:
         return REFUSED, f"exit code {code}"
     # A shell says so of the program that it ran.
     return CRASHED, f"exit code {code}" + (f" (128 + {_signal(code - 128)})" if 128 < code < 160 else "")
+
+
+def printed(panic: str) -> str:
+    """A panic in a few words; the first line of a traceback says nothing."""
+    return "with a traceback" if panic.startswith("Traceback") else f"and it printed: {panic}"
 
 
 def _signal(number: int) -> str:

@@ -6,8 +6,9 @@ source format: architectures, tensors that are no model, SafeTensors as a file o
 
 from __future__ import annotations
 
+import re
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,22 @@ class Findings:
         for pair, types in self.types.items():
             found |= {f"{name} ({pair})": each for name, each in types.items() if name in (entry.types or ())}
         found |= {f"to {name}": each for name, each in self.quantises.items()}
-        said = [f"{what}: claimed, but {each.reason}" for what, each in found.items() if not each.works]
+        said = [f"{', '.join(names)}: claimed, but {reason}" for names, reason in failures(found)]
         said += [
             f"{pair}: {each.output}, of {each.tensors} tensors" for pair, each in self.pairs.items() if each.miscounts
         ]
         if entry.whole_models is not None and self.whole_models not in (None, entry.whole_models):
             said.append(f"whole_models is {entry.whole_models}, but it seems to be {self.whole_models}".lower())
         return said
+
+
+def failures(attempts: Mapping[str, Attempt]) -> list[tuple[list[str], str]]:
+    """What does not work, by reason; reasons that differ in numbers alone are one, and the first stands for all."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for name, each in attempts.items():
+        if not each.works:
+            found.setdefault(re.sub(r"\d+", "0", each.reason), ([], each.reason))[0].append(name)
+    return list(found.values())
 
 
 def smoke(converter: Converter, *, seed: int = 0, said: Callable[[Attempt], None] = lambda each: None) -> Findings:
@@ -215,9 +225,10 @@ class _Smoke:
     def _tensors(self, name: str) -> Sample:
         """A few tensors that are no model."""
         kind = TYPES[name]
-        shapes = [(3, 2 * kind.elements), (2, kind.elements)]
+        block = kind.elements or 32
+        shapes = [(3, 2 * block), (2, block)]
         made = {
-            f"tensor.{number}": tensor_of(f"tensor.{number}", kind, shape, "index-coded", self._seed + number)
+            f"part.{number}.weight": tensor_of(f"part.{number}.weight", kind, shape, "index-coded", self._seed + number)
             for number, shape in enumerate(shapes)
         }
         model = Archive("gguf", {}, made)
