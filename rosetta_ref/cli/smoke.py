@@ -12,7 +12,7 @@ from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import entries
 from rosetta_ref.gate.attempt import Attempt
-from rosetta_ref.gate.smoke import Findings, smoke
+from rosetta_ref.gate.smoke import Findings, failures, smoke
 
 HELP = "ask a converter what it takes: pairs, architectures, types, files or directories, and how long one call lasts"
 
@@ -99,11 +99,7 @@ def _print_answers(out: Console, title: str, attempts: Mapping[str, Attempt]) ->
         return
     yes = [name for name, each in attempts.items() if each.works]
     say(out, f"{title}: {', '.join(yes) or 'none'}")
-    reasons: dict[str, list[str]] = {}
-    for name, each in attempts.items():
-        if not each.works:
-            reasons.setdefault(each.reason, []).append(name)
-    for reason, names in reasons.items():
+    for names, reason in failures(attempts):
         say(out, f"  not {', '.join(names)}: {reason}")
 
 

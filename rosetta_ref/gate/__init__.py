@@ -1,9 +1,11 @@
 """A gate for anybody's converter: cases, verdicts, evidence and a score.
 
-Read `converter` (what is under test and how it is called), `sample` (what it is given; `samples`, `models`, `payloads` and
-`vocabulary` make it, `faces` writes it in each format, `malformed` breaks it), `mapping`, `rules` and `judge` (what counts as
-right; `view` is how a file is looked at, `words` judges configuration and tokenizer), `cases` (what is asked, in which chains),
-`session` and `run` (the engine), `result` and what is made of results: `expectations` and the `verdict` over them, `score`,
-`record` (the files), `summary`, `history`. Nothing here uses `rosetta_ref.convert` or `rosetta_ref.architectures`: the judge
-shares no code with what it judges. The reference is one of the converters under test, and is called like any other one.
+What is under test: `converter`, `entries` (how a user names one), `process` and `function` (how it is called), `workspace`, `smoke`.
+What it is given: `sample`; `samples`, `models`, `payloads` and `vocabulary` make one, `faces` writes it, `malformed` breaks it.
+What counts as right: `mapping`, `view` (how a file is looked at), `rules`, `judge`, `words`. What is asked: `cases`, `session`,
+`answers`, `safety`, `run`. What is made of it: `result`, `expectations` and the `verdict` over them, `score`, `record` (the files),
+`summary`, `history`.
+
+Nothing here uses `rosetta_ref.convert` or `rosetta_ref.architectures`: the judge shares no code with what it judges. The
+reference is one of the converters under test, and is called like any other one.
 """

@@ -28,6 +28,7 @@ _UNITS = {
     asked.SAME: "elements", asked.AGAIN: "elements", asked.BYTES: "bytes", asked.ENCODED: "elements", asked.CLAIM: "pairs",
     asked.ANSWERS: "positions", asked.REFUSAL: "refusals",
 }  # fmt: skip
+_PROMPTS = ("def half(x):\n    return x / 2  # it's 0.5, naïve, 你好 🙂",)
 
 
 @dataclass
@@ -211,8 +212,9 @@ class Answers:
         result.findings = [Finding(f.kind, case.gate, f.detail, f.tensor, f.source_type, f.target_type, f.count, f.first)
                            for f in judged.findings]  # fmt: skip
         result.notes = dict(judged.done)
-        if not judged.done.get("encoded"):
-            result.findings.append(Finding("not-encoded", case.gate, f"no tensor was encoded as {case.type}"))
+        assert case.type is not None
+        if case.type not in {target for _, target in judged.types.values()}:
+            result.findings.append(Finding("not-encoded", case.gate, f"no tensor is {case.type}"))
         assert done.target is not None
         with look(done.source) as source, look(done.target) as target:
             words = compare_keys(source, target)
@@ -225,7 +227,7 @@ class Answers:
 
         assert done.target is not None
         try:
-            report = verify(done.source, done.target, blame=False, count=8)
+            report = verify(done.source, done.target, blame=False, count=8, prompts=_PROMPTS)
         except MissingLibraryError as error:
             result.outcome, result.reason = SKIPPED, str(error)
             return
@@ -234,7 +236,9 @@ class Answers:
             return
         result.expected, result.compared = report.expected["conversion"], report.compared["conversion"]
         result.expected = result.expected or 1
-        result.findings = [Finding(f"answers-{f.kind}", case.gate, f.detail) for f in report.failures]
+        # A random model may well answer with nothing; what counts is that the other one does, too.
+        failures = [f for f in report.failures if f.kind != "silent"]
+        result.findings = [Finding(f"answers-{f.kind}", case.gate, f.detail) for f in failures]
 
 
 def _expected(case: Case, sample: Sample) -> int:

@@ -20,6 +20,11 @@ class Output:
     path: Path
     types: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def tensors(self) -> int:
+        """How many there are."""
+        return sum(self.types.values())
+
     def __str__(self) -> str:
         return ", ".join(f"{count} {name}" for name, count in self.types.items())
 
@@ -37,6 +42,13 @@ class Attempt:
     output: Output | None = None
     #: Whether the input was an output of this converter.
     own: bool = False
+    #: How many tensors the input has, where that is known.
+    tensors: int | None = None
+
+    @property
+    def miscounts(self) -> bool:
+        """Whether the output has fewer or more tensors than the input; a tied head that is written out is one more."""
+        return self.output is not None and self.tensors is not None and self.output.tensors != self.tensors
 
     @property
     def works(self) -> bool:
@@ -63,7 +75,6 @@ def attempt(
     sample: str,
     safetensors_as: str = "directory",
     type: str | None = None,  # noqa: A002
-    own: bool = False,
 ) -> Attempt:
     """Convert a file or directory, and look at the files afterwards."""
     before = Snapshot(source)
@@ -74,7 +85,7 @@ def attempt(
         flaw = place.flaw(before)
         if flaw is None:
             flaw, output = _look(place.dst, LETTERS[pair[-1]])
-    return Attempt(pair, sample, run, safetensors_as, type, flaw, output, own)
+    return Attempt(pair, sample, run, safetensors_as, type, flaw, output)
 
 
 def _look(path: Path, wanted: str) -> tuple[Flaw | None, Output | None]:

@@ -22,6 +22,8 @@ _LETTER = {name: letter for letter, name in LETTERS.items()}
 TENSORS, COUNT, NAMES, WORDS, CHAIN, SAME, AGAIN, BYTES, ANSWERS, ENCODED, REFUSAL, CLAIM = (
     "tensors", "count", "names", "words", "chain", "same", "again", "bytes", "answers", "encoded", "refusal", "claim",
 )  # fmt: skip
+#: Models that are asked questions before and after; those in which numbers of real size are quantised are asked, too.
+_ANSWERING = ("llama-f32-tied", "qwen2-f32")
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _of_chains(sample: Sample, claimed: Sequence[str]) -> Iterator[Case]:
             short = letters(steps)
             yield Case(f"{IDEM}/{short}/{sample.name}", IDEM, AGAIN, sample.name, steps)
             yield Case(f"{DET}/{short}/{sample.name}", DET, BYTES, sample.name, steps)
-            if "gaussian" in sample.name or not _is_quantised(sample):
+            if sample.name in _ANSWERING or "gaussian" in sample.name:
                 yield Case(f"{BE}/{short}/{sample.name}", BE, ANSWERS, sample.name, steps)
             if possible(back := (face, target, face)):
                 yield Case(f"{ABA}/{letters(back)}/{sample.name}", ABA, CHAIN, sample.name, back)
@@ -121,7 +123,11 @@ def _is_quantised(sample: Sample) -> bool:
 
 def _of_quantiser(sample: Sample, entry: Entry) -> Iterator[Case]:
     """Float models only: what is quantised already is another question."""
-    if sample.architecture is None or _is_quantised(sample) or sample.shards > 1:
+    if (
+        sample.architecture is None
+        or _is_quantised(sample)
+        or not any("/rough" in label for label in sample.labels.values())
+    ):
         return
     for kind in entry.quantises:
         yield Case(f"{QUANT}/{kind.lower()}/{sample.name}", QUANT, ENCODED, sample.name, ("gguf", "gguf"), type=kind)

@@ -24,10 +24,14 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import call
 from rosetta_ref.gate.call import REFUSALS
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
-from rosetta_ref.gate.process import CommandLine, judged, run
+from rosetta_ref.gate.process import CommandLine, judged, printed, run
 from rosetta_ref.gate.said import Said
 
 __all__ = ["REFUSALS", "Function", "FunctionError", "isolated"]
+
+
+#: Seconds that importing a function may take, once.
+_IMPORT_LIMIT = 120.0
 
 
 class FunctionError(RosettaError):
@@ -72,7 +76,7 @@ class Function:
             outcome, detail = judged(code & 0xFF, self.entry.refuse_exit, panic)
             return outcome, code, detail or ("" if isinstance(error.code, int) else str(error.code or ""))
         if panic is not None:
-            return CRASHED, None, f"it printed: {panic}"
+            return CRASHED, None, f"it returned, {printed(panic)}"
         if error is None:
             return ACCEPTED, None, ""
         detail = "".join(traceback.format_exception_only(error)).strip()
@@ -120,7 +124,7 @@ def isolated(entry: Entry) -> Converter:
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **entry.environment}
     made = CommandLine(replace(entry, command=command, environment=environment))
     made.entry = entry
-    looked = run(words, time_limit=entry.time_limit, environment={**os.environ, **environment})
+    looked = run(words, time_limit=_IMPORT_LIMIT, environment={**os.environ, **environment})
     if not looked.accepted:
         said = looked.stderr.strip().splitlines()[-1:]
         raise FunctionError(f"{entry.function!r}: {said[0] if said else looked.detail}")

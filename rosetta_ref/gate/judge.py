@@ -68,7 +68,7 @@ def judge(
             continue
         _check_name(judged, target, name, here)
         verdict = _pair(source, target, name, asked is not None)
-        if verdict.right and verdict.done == rules.NARROWED and lossless:
+        if verdict.right and verdict.done == rules.NARROWED and lossless and asked is None:
             verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")
         judged.elements[name] = max(here.tensor.count, 1)
         judged.nbytes += tensor.nbytes + here.tensor.nbytes

@@ -57,7 +57,9 @@ class CommandLine:
         self._environment = {**os.environ, **entry.environment}
         if os.name != "posix":
             raise Unavailable(f"{entry.name}: commands are run on POSIX systems only")
-        program = self._words[0]
+        if _placeholders(self._words[0]):
+            raise CommandError(f"{entry.command!r}: the first word is the program")
+        program = self._words[0].format()
         found = shutil.which(program, path=self._environment.get("PATH"))
         if found is None:
             raise Unavailable(
@@ -279,13 +281,18 @@ def judged(code: int, refuse_exit: Sequence[int], panic: str | None) -> tuple[st
     if code < 0:
         return CRASHED, f"killed by {_signal(-code)}"
     if panic is not None:
-        return CRASHED, f"exit code {code}, and it printed: {panic}"
+        return CRASHED, f"exit code {code}, {printed(panic)}"
     if code == 0:
         return ACCEPTED, ""
     if code == 1 or code in refuse_exit:
         return REFUSED, f"exit code {code}"
     # A shell says so of the program that it ran.
     return CRASHED, f"exit code {code}" + (f" (128 + {_signal(code - 128)})" if 128 < code < 160 else "")
+
+
+def printed(panic: str) -> str:
+    """A panic in a few words; the first line of a traceback says nothing."""
+    return "with a traceback" if panic.startswith("Traceback") else f"and it printed: {panic}"
 
 
 def _signal(number: int) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rosetta_ref.gate import samples as default_samples
 from rosetta_ref.gate.answers import Answers
-from rosetta_ref.gate.cases import Case, plan
+from rosetta_ref.gate.cases import REFUSAL, Case, plan
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.result import Result
+from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Session
 from rosetta_ref.gate.workspace import Workspace
@@ -23,9 +24,10 @@ Told = Callable[[Result], None]
 
 def samples_for(entry: Entry, seed: int) -> list[Sample]:
     """The samples that a converter is given: all, or what its entry takes."""
-    return default_samples.default(
+    made = default_samples.default(
         seed, architectures=entry.architectures, types=entry.types, whole_models=bool(entry.whole_models)
     )
+    return made + (default_samples.for_quantisers(seed) if entry.quantises else [])
 
 
 def run(
@@ -45,14 +47,15 @@ def run(
     """
     given = samples if samples is not None else samples_for(converter.entry, seed)
     patterns = tuple(only)
-    cases = [
-        case
-        for case in plan(converter.entry, given)
-        if not patterns or any(fnmatch(case.id, pattern) for pattern in patterns)
-    ]
     with Workspace(keep) as work:
         session = Session(converter, {sample.name: sample for sample in given}, work)
-        return _answered(session, cases, jobs if jobs is not None else default_jobs(converter.entry), told)
+        safety = Safety(session, seed)
+        cases = [
+            case
+            for case in [*plan(converter.entry, given), *safety.plan()]
+            if not patterns or any(fnmatch(case.id, pattern) for pattern in patterns)
+        ]
+        return _answered(session, safety, cases, jobs if jobs is not None else default_jobs(converter.entry), told)
 
 
 def default_jobs(entry: Entry) -> int:
@@ -60,21 +63,21 @@ def default_jobs(entry: Entry) -> int:
     return (os.cpu_count() or 1) if entry.command is not None else 1
 
 
-def _answered(session: Session, cases: Sequence[Case], jobs: int, told: Told) -> list[Result]:
-    by_sample: dict[str, list[Case]] = {}
+def _answered(session: Session, safety: Safety, cases: Sequence[Case], jobs: int, told: Told) -> list[Result]:
+    groups: dict[str, list[Case]] = {}
     for case in cases:
-        by_sample.setdefault(case.sample, []).append(case)
+        groups.setdefault(case.rule or case.sample, []).append(case)
 
     def one(group: list[Case]) -> dict[str, Result]:
         answers = Answers(session)
         made = {}
         for case in group:
-            made[case.id] = answers.answer(case)
+            made[case.id] = safety.answer(case) if case.what == REFUSAL else answers.answer(case)
             told(made[case.id])
         return made
 
     results: dict[str, Result] = {}
     with ThreadPoolExecutor(max(jobs, 1)) as pool:
-        for made in pool.map(one, by_sample.values()):
+        for made in pool.map(one, groups.values()):
             results |= made
     return [results[case.id] for case in cases]

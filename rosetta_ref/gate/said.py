@@ -27,14 +27,15 @@ class Said:
         self._head = bytearray()
         self._tail = bytearray()
         self._line = b""
+        self._panic = b""
         self.count = 0
-        #: The line of the first panic.
-        self.panic: str | None = None
 
     def add(self, piece: bytes) -> None:
         """More output."""
         self.count += len(piece)
-        if self.panic is None:
+        if self._panic:
+            self._panic += piece[: max(_LINE - len(self._panic), 0)]
+        else:
             self._look(piece)
         room = self._kept - len(self._head)
         self._head += piece[:room] if room > 0 else b""
@@ -46,12 +47,19 @@ class Said:
         """A piece may begin within a line: what came of that line before is looked at again."""
         whole = self._line + piece
         if (found := _PANIC.search(whole)) is not None:
-            end = whole.find(b"\n", found.end())
-            line = whole[found.start() : end if end >= 0 else found.start() + _LINE]
-            self.panic = line[:_LINE].decode("utf-8", "replace").strip()
+            self._panic = whole[found.start() : found.start() + _LINE]
         begun = whole[whole.rfind(b"\n") + 1 :]
         # A line may be endless; then what is kept of it does not look like the beginning of one.
         self._line = begun if len(begun) <= _LINE else b"\0" + begun[-_LINE:]
+
+    @property
+    def panic(self) -> str | None:
+        """The line of the first panic, and the next one where that has the message; without what is new on every run."""
+        if not self._panic:
+            return None
+        first, *others = self._panic.decode("utf-8", "replace").splitlines()
+        line = f"{first} {others[0]}" if first.endswith(":") and others else first
+        return re.sub(r"' \(\d+\) panicked", "' panicked", line).strip()
 
     @property
     def text(self) -> str:

@@ -83,6 +83,10 @@ class Session:
             raise
         return mine.result()
 
+    def convert_file(self, source: Path, target: str) -> Conversion:
+        """What comes of any file; it is converted anew each time."""
+        return self._convert(Snapshot(source), target, None, 1)
+
     def _walk(self, sample: str, steps: tuple[str, ...], kind: str | None, turn: int) -> Conversion:
         if len(steps) == 2:
             return self._convert(self._snapshot(sample, steps[0]), steps[1], kind, 1)

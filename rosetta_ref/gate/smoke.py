@@ -6,16 +6,17 @@ source format: architectures, tensors that are no model, SafeTensors as a file o
 
 from __future__ import annotations
 
+import re
 import statistics
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import Archive
 from rosetta_ref.gate import faces
 from rosetta_ref.gate.attempt import Attempt, attempt
-from rosetta_ref.gate.converter import LETTERS, PAIRS, Converter, Entry
+from rosetta_ref.gate.converter import LETTERS, PAIRS, TIMEOUT, Converter, Entry
 from rosetta_ref.gate.models import Spec, build, formats_of, tensor_of
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.workspace import Workspace
@@ -74,10 +75,22 @@ class Findings:
         for pair, types in self.types.items():
             found |= {f"{name} ({pair})": each for name, each in types.items() if name in (entry.types or ())}
         found |= {f"to {name}": each for name, each in self.quantises.items()}
-        said = [f"{what}: claimed, but {each.reason}" for what, each in found.items() if not each.works]
+        said = [f"{', '.join(names)}: claimed, but {reason}" for names, reason in failures(found)]
+        said += [
+            f"{pair}: {each.output}, of {each.tensors} tensors" for pair, each in self.pairs.items() if each.miscounts
+        ]
         if entry.whole_models is not None and self.whole_models not in (None, entry.whole_models):
             said.append(f"whole_models is {entry.whole_models}, but it seems to be {self.whole_models}".lower())
         return said
+
+
+def failures(attempts: Mapping[str, Attempt]) -> list[tuple[list[str], str]]:
+    """What does not work, by reason; reasons that differ in numbers alone are one, and the first stands for all."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for name, each in attempts.items():
+        if not each.works:
+            found.setdefault(re.sub(r"\d+", "0", each.reason), ([], each.reason))[0].append(name)
+    return list(found.values())
 
 
 def smoke(converter: Converter, *, seed: int = 0, said: Callable[[Attempt], None] = lambda each: None) -> Findings:
@@ -108,14 +121,17 @@ class _Smoke:
         for pair in self._entry.pairs or (*PAIRS, *(("G-G",) if self._entry.quantises else ())):
             self._findings.pairs[pair] = self._pair(pair)
         working = [pair for pair, each in self._findings.pairs.items() if each.works and not each.own]
-        firsts = list({pair[0]: pair for pair in reversed(working)}.values())
-        for pair in reversed(firsts):
+        by_source: dict[str, str] = {}
+        for pair in working:
+            by_source.setdefault(pair[0], pair)
+        firsts = list(by_source.values())
+        for pair in firsts:
             self._arbitrary(pair)
-        for pair in firsts[-1:]:
+        for pair in firsts[:1]:
             for family in _TOKENIZERS:
                 self._findings.architectures[family] = self._try(pair, self._model(family, self._plain[pair]))
         self._forms(working)
-        for pair in reversed(firsts):
+        for pair in firsts:
             self._findings.types[pair] = dict(self._types(pair))
         for pair in [pair for pair in working if pair[0] == pair[-1]][:1]:
             for name in self._entry.quantises:
@@ -136,8 +152,8 @@ class _Smoke:
                     self._plain[pair] = name
                     return tried
                 first = first or tried
-            if tried.run.outcome == "timeout":
-                break
+                if tried.run.outcome == TIMEOUT:  # asking again would take as long
+                    return tried
         for own in [each.output for each in self._findings.attempts if each.works and each.pair[-1] == pair[0]][:1]:
             assert own is not None
             tried = self._attempt(pair, own.path, "its own output", self._entry.safetensors_as, own=True)
@@ -178,15 +194,22 @@ class _Smoke:
         form = form or (self._findings.pairs[pair].safetensors_as if pair in self._findings.pairs else _FORMS[0])
         self._inputs += 1
         source = faces.write(sample, LETTERS[pair[0]], self._work.path / f"input-{self._inputs}", form)
-        return self._attempt(pair, source, sample.name, form, kind=kind)
+        return self._attempt(pair, source, sample.name, form, kind=kind, tensors=len(sample.model.tensors))
 
     def _attempt(
-        self, pair: str, source: Path, sample: str, form: str, *, kind: str | None = None, own: bool = False
+        self,
+        pair: str,
+        source: Path,
+        sample: str,
+        form: str,
+        *,
+        kind: str | None = None,
+        own: bool = False,
+        tensors: int | None = None,
     ) -> Attempt:
         asked = kind or (self._first_type if pair[0] == pair[-1] else None)
-        tried = attempt(
-            self._converter, self._work, pair, source, sample=sample, safetensors_as=form, type=asked, own=own
-        )
+        tried = attempt(self._converter, self._work, pair, source, sample=sample, safetensors_as=form, type=asked)
+        tried = replace(tried, own=own, tensors=tensors)
         self._findings.attempts.append(tried)
         self._said(tried)
         return tried
@@ -202,9 +225,10 @@ class _Smoke:
     def _tensors(self, name: str) -> Sample:
         """A few tensors that are no model."""
         kind = TYPES[name]
-        shapes = [(3, 2 * kind.elements), (2, kind.elements)]
+        block = kind.elements or 32
+        shapes = [(3, 2 * block), (2, block)]
         made = {
-            f"tensor.{number}": tensor_of(f"tensor.{number}", kind, shape, "index-coded", self._seed + number)
+            f"part.{number}.weight": tensor_of(f"part.{number}.weight", kind, shape, "index-coded", self._seed + number)
             for number, shape in enumerate(shapes)
         }
         model = Archive("gguf", {}, made)

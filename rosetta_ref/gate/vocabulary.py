@@ -16,16 +16,16 @@ from typing import Any
 from rosetta_ref.archive import Kind, Value
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
-#: Which of two merges comes first matters in "her", "the" and "ther".
-MERGES = ("h e", "i n", "Ġ t", "Ġt he", "e r", "o n", "r e", "Ġ a")
+#: Which of two merges comes first matters in "her" and "there"; "12" and "!a" tell pre-tokenizers apart, which may part them.
+MERGES = ("h e", "i n", "Ġ t", "Ġt he", "e r", "o n", "r e", "Ġ a", "1 2", "! a")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 _SPM_TEMPLATE = "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]{% endfor %}"
-#: SentencePiece: pieces in the order of their merges, then single characters; a score is minus the place.
-_PIECES = ("▁t", "he", "▁the", "an", "in", "▁", "t", "h", "e", "a", "n", "i")
+#: SentencePiece: pieces in the order of their merges, then single characters; a score is minus the place. "the" has two ways.
+_PIECES = ("▁t", "he", "▁the", "th", "an", "in", "▁", "t", "h", "e", "a", "n", "i")
 _SPM_SPECIAL = ("<unk>", "<s>", "</s>")
 _GENERATION: tuple[str, ...] = ("bos_token_id", "eos_token_id")
 _QWEN2_PATTERN = (

@@ -35,6 +35,7 @@ TEXTS = (
     "a",
     "",
     "it's NOT\r\n12",
+    "12!a 1 2 !a! line\n\n  !a",
 )
 EVERY = {sample.name: sample for whole in (False, True) for sample in samples.default(7, whole_models=whole)}
 MODELS = [name for name, sample in EVERY.items() if sample.architecture and "gguf" in sample.formats]

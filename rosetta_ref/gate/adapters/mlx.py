@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mlx.core as mx
-
 
 def convert(src: str | Path, dst: str | Path) -> None:
     """GGUF <-> SafeTensors, names as they are."""
+    import mlx.core as mx
+
     arrays, metadata = mx.load(str(src), return_metadata=True)
     if str(dst).endswith(".gguf"):
         mx.save_gguf(str(dst), arrays, metadata)

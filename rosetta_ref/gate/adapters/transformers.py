@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 
 def convert(src: str | Path, dst: str | Path) -> None:
     """GGUF -> a directory, with the tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     src = Path(src)
     model = AutoModelForCausalLM.from_pretrained(src.parent, gguf_file=src.name)
     if getattr(model, "hf_quantizer", None) is not None:  # it calls itself quantised, and would not be saved
