@@ -24,5 +24,5 @@ if __name__ == "__main__":
         sys.exit("usage: convert.py SRC DST")
     try:
         main(sys.argv[1], sys.argv[2])
-    except (ValueError, NotImplementedError, FileNotFoundError) as error:  # what mlx-lm refuses with
+    except (ValueError, NotImplementedError, FileNotFoundError, RuntimeError) as error:  # what mlx refuses with
         sys.exit(f"error: {error}")
