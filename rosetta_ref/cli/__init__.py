@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from rosetta_ref import __version__
-from rosetta_ref.cli import compare, convert, demo, diff, inspect, score, smoke, validate, verify
+from rosetta_ref.cli import compare, convert, demo, diff, gate, inspect, score, smoke, validate, verify
 from rosetta_ref.cli.terminal import consoles, say_error
 from rosetta_ref.errors import RosettaError
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, ModuleType] = {
     "diff": diff,
     "verify": verify,
     "smoke": smoke,
+    "gate": gate,
     "score": score,
     "compare": compare,
 }

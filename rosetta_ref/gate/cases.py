@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rosetta_ref.gate.converter import FORMATS, LETTERS, PAIRS, Entry
 from rosetta_ref.gate.judge import CARD, META, NAME, QUANT, gate_of
+from rosetta_ref.gate.mapping import FROM_CONFIGURATION
 from rosetta_ref.gate.sample import Sample
 
 RT = {
@@ -82,6 +83,8 @@ def _of_pair(sample: Sample, steps: tuple[str, str]) -> Iterator[Case]:
     gate, short = gate_of(*steps), letters(steps)
     by_label: dict[str, list[str]] = {}
     for name, label in sample.labels.items():
+        if steps[0] == "safetensors" and name in FROM_CONFIGURATION:
+            continue  # that face has parameters in its place
         by_label.setdefault(label, []).append(name)
     for label, names in by_label.items():
         yield Case(f"{gate}/{sample.name}/{label}", gate, TENSORS, sample.name, steps, tensors=tuple(names))
@@ -108,7 +111,7 @@ def _of_chains(sample: Sample, claimed: Sequence[str]) -> Iterator[Case]:
             short = letters(steps)
             yield Case(f"{IDEM}/{short}/{sample.name}", IDEM, AGAIN, sample.name, steps)
             yield Case(f"{DET}/{short}/{sample.name}", DET, BYTES, sample.name, steps)
-            if sample.name in _ANSWERING or "gaussian" in sample.name:
+            if sample.name in _ANSWERING or "gaussian" in sample.name or sample.path is not None:
                 yield Case(f"{BE}/{short}/{sample.name}", BE, ANSWERS, sample.name, steps)
             if possible(back := (face, target, face)):
                 yield Case(f"{ABA}/{letters(back)}/{sample.name}", ABA, CHAIN, sample.name, back)

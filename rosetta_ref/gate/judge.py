@@ -66,7 +66,8 @@ def judge(
         if here is None:
             _absent(judged, source, target, name, gate)
             continue
-        _check_name(judged, target, name, here)
+        if (seen.tensor.name, source.format) != (here.tensor.name, target.format):
+            _check_name(judged, target, name, here)
         verdict = _pair(source, target, name, asked is not None)
         if verdict.right and verdict.done == rules.NARROWED and lossless and asked is None:
             verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rosetta_ref.archive import Archive
 
@@ -28,3 +29,5 @@ class Sample:
     stale: bool = False
     #: Companion files of the Hugging Face face by name (config.json, tokenizer.json, ...), made independently of the converter.
     companions: Mapping[str, bytes] = field(default_factory=dict)
+    #: A real model: the file itself is its one face.
+    path: Path | None = None

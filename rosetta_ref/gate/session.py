@@ -59,8 +59,8 @@ class Session:
         with self._lock:
             key = (sample, kind)
             if key not in self._faces:
-                folder = self.work.path / "faces" / sample / kind
-                path = faces.write(self.samples[sample], kind, folder, self.converter.entry.safetensors_as)
+                folder, given = self.work.path / "faces" / sample / kind, self.samples[sample]
+                path = given.path or faces.write(given, kind, folder, self.converter.entry.safetensors_as)
                 self._faces[key] = Snapshot(path)
             return self._faces[key]
 
