@@ -54,16 +54,18 @@ def apr_face(sample: Sample) -> Archive:
 
 
 def hugging_face_face(sample: Sample) -> Archive:
-    """The tensors of the Hugging Face directory: renamed, q and k in halves; tensors that are no model as they are."""
+    """The tensors of the Hugging Face directory: renamed, q and k in halves, none that config.json makes.
+
+    Tensors that are no model stay as they are.
+    """
     model = sample.model
     if sample.architecture is None:
         return Archive("safetensors", {"format": "pt"}, dict(model.tensors))
-    names = {name: mapping.hugging_face_name(name) or name for name in model.tensors}
-    turned = {
-        name: _in_halves(tensor, mapping.row_heads(name, model.metadata)) for name, tensor in model.tensors.items()
-    }
+    kept = {name: tensor for name, tensor in model.tensors.items() if name not in mapping.FROM_CONFIGURATION}
     base = model.tensors[mapping.EMBEDDING].type
+    turned = {name: _in_halves(tensor, mapping.row_heads(name, model.metadata)) for name, tensor in kept.items()}
     narrow = {name: _narrowed(tensor, base) for name, tensor in turned.items()}
+    names = {name: mapping.hugging_face_name(name) or name for name in kept}
     return Archive("safetensors", {"format": "pt"}, _renamed(replace(model, tensors=narrow), names))
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats.apr.tables import CODES
 from rosetta_ref.formats.safetensors import DTYPES
 from rosetta_ref.gate import payloads, vocabulary
-from rosetta_ref.gate.mapping import EMBEDDING, LAYER_ROLES, config_of
+from rosetta_ref.gate.mapping import EMBEDDING, FACTORS, LAYER_ROLES, config_of
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.quant import TYPES, BlockType
 
@@ -29,6 +30,7 @@ _SHAPES = {
 }  # fmt: skip
 _BIASED = {"llama": ("attn_q", "attn_k", "attn_v", "attn_output"), "qwen2": ("attn_q", "attn_k", "attn_v")}
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_THETA = 100_000.0
 #: Type and payload of a matrix.
 Case = tuple[str, str]
 
@@ -37,7 +39,8 @@ Case = tuple[str, str]
 class Spec:
     """The numbers of a model. `kv_heads` heads of k and v; `head` elements in a head; qwen2 always has biases.
 
-    Blind, so not to be used alone: kv_heads^2 = heads, a head of 2 or 4 elements, inner = width.
+    Blind, so not to be used alone: kv_heads^2 = heads, a head of 2 or 4 elements, inner = width. `modern` is how transformers 5
+    writes the directory; `llama3` the parameters of that rope scaling, which GGUF has as a tensor.
     """
 
     architecture: str
@@ -52,11 +55,15 @@ class Spec:
     #: The float type of everything that is not a matrix: stored as F32, exact in this one.
     base: str = "F32"
     keys: Mapping[str, Value] = field(default_factory=dict)
+    #: Elements of the residual stream, where they are not those of all heads.
+    stream: int = 0
+    modern: bool = False
+    llama3: Mapping[str, float] | None = None
 
     @property
     def width(self) -> int:
         """Elements of the residual stream."""
-        return self.heads * self.head
+        return self.stream or self.heads * self.head
 
     def vocabulary(self) -> dict[str, Value]:
         """GGUF's keys of the tokenizer."""
@@ -80,14 +87,37 @@ def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
             tensors[tensor] = tensor_of(tensor, TYPES[case[0]], shape, case[1], own)
         part = f"{role}-bias" if tensor.endswith(".bias") else role
         labels[tensor] = f"{case[0].lower()}/{stem}-{part}/{case[1]}"
+    if spec.llama3:
+        tensors[FACTORS] = Tensor.of(FACTORS, TYPES["F32"], (spec.head // 2,), _factors(spec, spec.llama3))
+        labels[FACTORS] = f"f32/{stem}-rope_freqs/computed"
     model = Archive("gguf", _keys(name, spec, tokens), tensors)
-    files = vocabulary.files(tokens) | {"config.json": _config(model)}
-    return Sample(name, model, labels, spec.architecture, formats_of(model), seed, companions=files)
+    files = vocabulary.files(tokens, modern=spec.modern) | {"config.json": _config(model, spec)}
+    formats = formats_of(model)
+    if spec.llama3 or any("rope.scaling" in key for key in spec.keys):  # APR has no key for it
+        formats = tuple(name for name in formats if name != "apr")
+    return Sample(name, model, labels, spec.architecture, formats, seed, companions=files)
 
 
-def _config(model: Archive) -> bytes:
+def _factors(spec: Spec, scaling: Mapping[str, float]) -> NDArray[np.float32]:
+    """What each frequency is divided by: `_compute_llama3_parameters` of transformers' modeling_rope_utils."""
+    turns = (
+        scaling["original_max_position_embeddings"] / (2 * np.pi) * _THETA ** -(np.arange(0, spec.head, 2) / spec.head)
+    )
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    smooth = np.clip((turns - low) / (high - low), 0, 1)
+    return (1 / ((1 - smooth) / scaling["factor"] + smooth)).astype(np.float32)
+
+
+def _config(model: Archive, spec: Spec) -> bytes:
+    config = config_of(model.metadata, model.tensors)
     dtype = _DTYPES.get(model.tensors[EMBEDDING].type.name)
-    config = config_of(model.metadata, model.tensors) | ({"torch_dtype": dtype} if dtype else {})
+    if spec.llama3:
+        config["rope_scaling"] = {"rope_type": "llama3", **spec.llama3}
+    if dtype:
+        config["dtype" if spec.modern else "torch_dtype"] = dtype
+    if spec.modern:
+        scaling = config.pop("rope_scaling", {"rope_type": "default"})
+        config["rope_parameters"] = {"rope_theta": config.pop("rope_theta"), **scaling}
     return (json.dumps(config, indent=2) + "\n").encode()
 
 
@@ -126,7 +156,7 @@ def _keys(name: str, spec: Spec, tokens: Mapping[str, Value]) -> dict[str, Value
         **{key: Value.scalar(Kind.STRING, text) for key, text in texts.items()},
         **{f"{spec.architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in numbers.items()},
         f"{spec.architecture}.attention.layer_norm_rms_epsilon": Value.scalar(Kind.F32, np.float32(1e-5)),
-        f"{spec.architecture}.rope.freq_base": Value.scalar(Kind.F32, np.float32(100000)),
+        f"{spec.architecture}.rope.freq_base": Value.scalar(Kind.F32, np.float32(_THETA)),
         **spec.keys,
         **tokens,
     }  # fmt: skip

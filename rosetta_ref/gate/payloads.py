@@ -10,6 +10,7 @@ Random numbers are weak: values that repeat hide what was exchanged, scales that
     subnormal    blocks only: scales that are subnormal as floats, no two blocks with the same
     special      NaN with payloads, signalling ones too, and Inf among the others: as numbers, or as scales of blocks
     gaussian     what models are made of, encoded: an engine's answers depend on all of it
+    rough        F32 only, for encoders: runs of 256 that are gaussian, zero, constant, of one sign, with an outlier, tiny, ...
     zero         all bits zero
 
 Only `special` has NaN or Inf.
@@ -39,7 +40,7 @@ _SUBNORMALS = {2: 0x3FF, 4: 0x7FFFFF}
 
 
 def payloads_of(kind: BlockType) -> tuple[str, ...]:
-    """The payloads that a type has, finite ones first, but for `gaussian`."""
+    """The payloads that a type has, finite ones first, but for `gaussian` and `rough`."""
     if not kind.is_scalar:
         return ("index-coded", "subnormal", "zero", "special")
     if kind.name not in _FLOATS:
@@ -56,6 +57,8 @@ def payload(kind: BlockType, count: int, name: str, seed: int) -> Bytes:
     rng = np.random.default_rng([seed, count, *name.encode(), *kind.name.encode()])
     if name == "gaussian":
         return _gaussian(kind, count, rng)
+    if name == "rough" and kind.name == "F32":
+        return _rough(count, rng)
     if name not in payloads_of(kind):
         raise ValueError(f"{kind.name} has no payload {name!r}; it has {', '.join(payloads_of(kind))}")
     if name == "zero":
@@ -95,6 +98,19 @@ def _gaussian(kind: BlockType, count: int, rng: np.random.Generator) -> Bytes:
         raise ValueError(f"{kind.name} has no encoder")
     values = rng.standard_normal(count, np.float32) / np.float32(16)
     return np.ascontiguousarray(kind.encode(values)).view(np.uint8)
+
+
+def _rough(count: int, rng: np.random.Generator) -> Bytes:
+    """Every run of 256 another one of eight kinds, and of a size of its own."""
+    runs = rng.standard_normal((-(-count // 256), 256)) * 10 ** rng.uniform(-2, 0, (-(-count // 256), 1))
+    runs[1::8] = 0
+    runs[2::8, 32:64] = 0  # within others: a group of most types, two of some
+    runs[3::8] = runs[3::8, :1]
+    runs[4::8] = np.abs(runs[4::8]) + 5
+    runs[5::8, 7] *= 1000
+    runs[6::8] *= np.repeat(10 ** rng.uniform(-6, 1, (1, 16)), 16, axis=1)
+    runs[7::8] *= 1e-7
+    return np.ascontiguousarray(runs.reshape(-1)[:count], np.float32).view(np.uint8)
 
 
 def _distinct_floats(kind: BlockType, count: int, rng: np.random.Generator) -> Any:

@@ -16,16 +16,16 @@ from typing import Any
 from rosetta_ref.archive import Kind, Value
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
-#: Which of two merges comes first matters in "her", "the" and "ther".
-MERGES = ("h e", "i n", "Ġ t", "Ġt he", "e r", "o n", "r e", "Ġ a")
+#: Which of two merges comes first matters in "her" and "there"; "12" and "!a" tell pre-tokenizers apart, which may part them.
+MERGES = ("h e", "i n", "Ġ t", "Ġt he", "e r", "o n", "r e", "Ġ a", "1 2", "! a")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 _SPM_TEMPLATE = "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]{% endfor %}"
-#: SentencePiece: pieces in the order of their merges, then single characters; a score is minus the place.
-_PIECES = ("▁t", "he", "▁the", "an", "in", "▁", "t", "h", "e", "a", "n", "i")
+#: SentencePiece: pieces in the order of their merges, then single characters; a score is minus the place. "the" has two ways.
+_PIECES = ("▁t", "he", "▁the", "th", "an", "in", "▁", "t", "h", "e", "a", "n", "i")
 _SPM_SPECIAL = ("<unk>", "<s>", "</s>")
 _GENERATION: tuple[str, ...] = ("bos_token_id", "eos_token_id")
 _QWEN2_PATTERN = (
@@ -79,18 +79,27 @@ def _letters() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(0x100 + place) for place in range(256 - len(printable))]
 
 
-def files(metadata: Mapping[str, Value]) -> dict[str, bytes]:
-    """The files of a tokenizer in a Hugging Face directory, from GGUF's keys of one of the two; none where there is none."""
+def files(metadata: Mapping[str, Value], *, modern: bool = False) -> dict[str, bytes]:
+    """The files of a tokenizer in a Hugging Face directory, from GGUF's keys of one of the two; none where there is none.
+
+    `modern` is how they are written since 2025: merges as pairs, the chat template in a file of its own.
+    """
     if "tokenizer.ggml.tokens" not in metadata:
         return {}
     plain = {key.rsplit(".", 1)[1]: value.plain() for key, value in metadata.items() if key.startswith("tokenizer.")}
     spm = plain["model"] == "llama"
-    made = {
-        "tokenizer.json": _json(_sentencepiece_json(plain) if spm else _byte_level_json(plain)),
-        "tokenizer_config.json": _json(_config(plain, spm)),
+    tokenizer = _sentencepiece_json(plain) if spm else _byte_level_json(plain)
+    config, more = _config(plain, spm), {}
+    if modern:
+        tokenizer["model"]["merges"] = [merge.split(" ") for merge in tokenizer["model"]["merges"]]
+        more["chat_template.jinja"] = config.pop("chat_template").encode()
+    if spm:
+        more["tokenizer.model"] = _model_proto(plain)
+    return more | {
+        "tokenizer.json": _json(tokenizer),
+        "tokenizer_config.json": _json(config),
+        "generation_config.json": _json({key: plain[key] for key in _GENERATION if key in plain}),
     }
-    made["generation_config.json"] = _json({key: plain[key] for key in _GENERATION if key in plain})
-    return made | ({"tokenizer.model": _model_proto(plain)} if spm else {})
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -101,13 +110,14 @@ def _config(plain: Mapping[str, Any], spm: bool) -> dict[str, Any]:
     tokens = plain["tokens"]
     classes = {"qwen2": "Qwen2Tokenizer", "default": "LlamaTokenizer"}
     named = {"bos": "bos_token_id", "eos": "eos_token_id", "pad": "padding_token_id", "unk": "unknown_token_id"}
+    # Not beside a tokenizer.model, whose special tokens have scores and types of their own there: converters would have a choice.
+    added = {str(token["id"]): _without_id(token) for token in _added(plain)}
     special = {f"{word}_token": tokens[plain[key]] for word, key in named.items() if key in plain}
     return {
         "tokenizer_class": classes.get(plain["pre"], "GPT2Tokenizer"),
         **special,
         "add_bos_token": plain["add_bos_token"],
-        **({"add_eos_token": plain["add_eos_token"], "legacy": False} if spm else {}),
-        "added_tokens_decoder": {str(token["id"]): _without_id(token) for token in _added(plain)},
+        **({"add_eos_token": plain["add_eos_token"], "legacy": False} if spm else {"added_tokens_decoder": added}),
         "chat_template": plain["chat_template"],
         "model_max_length": 128,
     }
