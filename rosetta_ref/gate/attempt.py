@@ -62,7 +62,9 @@ class Attempt:
             return str(self.flaw or "")
         said = [line for line in (self.run.stderr.strip() or self.run.stdout.strip()).splitlines() if line.strip()]
         detail = self.run.detail or (f"exit code {self.run.exit_code}" if self.run.exit_code is not None else "")
-        words = said[-1].strip() if said and said[-1].strip() != detail else ""
+        # A panic that was printed is in the detail; what follows it is advice.
+        told = not said or said[-1].strip() == detail or "and it printed: " in detail
+        words = "" if told else said[-1].strip()
         return ": ".join(filter(None, (self.run.outcome, detail, words)))
 
 

@@ -22,7 +22,7 @@ from rosetta_ref.gate import bundled
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.fields import FIELDS, add_flags, is_function, of_flags
 from rosetta_ref.gate.function import Function, isolated
-from rosetta_ref.gate.process import CommandLine, template
+from rosetta_ref.gate.process import CommandError, CommandLine, template
 
 FILES = ("rosetta.toml", "pyproject.toml")
 
@@ -67,7 +67,8 @@ def made(entry: Entry) -> Converter:
     """The converter of an entry."""
     if entry.command is not None:
         return CommandLine(entry)
-    return isolated(entry) if entry.isolated else Function(entry)
+    # Its own environment takes a process of its own.
+    return isolated(entry) if entry.isolated or entry.environment else Function(entry)
 
 
 def entry_of(converter: str | None, entries: Mapping[str, Entry]) -> Entry:
@@ -136,7 +137,10 @@ def _entry(path: Path, place: str, name: str, table: Any) -> Entry:
     if "command" in values:
         here = str(folder).replace("{", "{{").replace("}", "}}")
         values["command"] = _with_here(values["command"], here)
-        template(values["command"])
+        try:
+            template(values["command"])
+        except CommandError as error:
+            raise EntryError(f"{place}.command: {error}", file=path) from None
     return Entry(name, **values)
 
 
