@@ -84,11 +84,11 @@ def model(
     kind: str = "F32",
     tokenizer: bool = False,
     numbers: Mapping[str, Any] | None = None,
-    equal: bool = False,
+    biases: bool = False,
 ) -> Archive:
-    """A GGUF-shaped model of a few numbers. Elements are a permutation of the places in their tensor; `equal` makes all 1.
+    """A GGUF-shaped model of a few numbers. Elements are a permutation of the places in their tensor.
 
-    `numbers` are further F32 keys below the architecture's name.
+    `numbers` are further F32 keys below the architecture's name; qwen2 has biases always.
     """
     queries, groups = (count * head_dim for count in heads)
     inner = 2 * width
@@ -105,7 +105,7 @@ def model(
     for layer in range(layers):
         shapes |= {f"blk.{layer}.{part}.weight": shape for part, shape in rows.items()}
         shapes |= {f"blk.{layer}.{part}.weight": (width,) for part in ("attn_norm", "ffn_norm")}
-        if architecture == "qwen2":
+        if biases or architecture == "qwen2":
             shapes |= {f"blk.{layer}.{part}.bias": rows[part][:1] for part in ("attn_q", "attn_k", "attn_v")}
     stated: dict[str, Any] = {
         "block_count": layers, "context_length": 64, "embedding_length": width, "feed_forward_length": inner,
@@ -118,15 +118,15 @@ def model(
     metadata |= {f"{architecture}.{key}": Value.scalar(Kind.F32, np.float32(number)) for key, number in reals.items()}
     metadata |= _tokenizer(words) if tokenizer else {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab")}
     tensors = {
-        name: _numbered(name, kind if len(shape) > 1 else "F32", shape, seed, equal)
+        name: _numbered(name, kind if len(shape) > 1 else "F32", shape, seed)
         for seed, (name, shape) in enumerate(shapes.items())
     }
     return Archive("gguf", metadata, tensors)
 
 
-def _numbered(name: str, kind: str, shape: tuple[int, ...], seed: int, equal: bool) -> Tensor:
+def _numbered(name: str, kind: str, shape: tuple[int, ...], seed: int) -> Tensor:
     count = int(np.prod(shape))
-    values = np.ones(count) if equal else np.random.default_rng(seed).permutation(count) + 1.0
+    values = np.random.default_rng(seed).permutation(count) + 1.0
     encode = TYPES[kind].encode
     assert encode is not None
     return Tensor.of(name, TYPES[kind], shape, encode(values.astype(np.float32)))
