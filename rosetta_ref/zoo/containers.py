@@ -180,7 +180,7 @@ def _apr_pair(*sizes: int) -> Make:
     return in_apr(*(replace(floats("F32", *range(1, size + 1)), name=f"{n}.weight") for n, size in enumerate(sizes)))
 
 
-_PLAIN = in_gguf(floats("F32", *range(1, 9)))
+_PLAIN = in_gguf(floats("F32", *range(1, 17)))
 
 MEMBERS = (
     Member(

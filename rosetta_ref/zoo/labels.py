@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from rosetta_ref.formats.gguf import reader as gguf_reader
 from rosetta_ref.formats.safetensors import writer as safetensors_writer
 from rosetta_ref.quant import BY_ID, TYPES, BlockType
 from rosetta_ref.zoo.files import blocks, floats, in_apr, in_gguf, tensor
-from rosetta_ref.zoo.member import Member, replacing
+from rosetta_ref.zoo.member import Member, replaced, replacing
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,14 @@ def _aprq8_as_q8_0(made: Tensor, name: str = "F32") -> Tensor:
     if made.type.name != "AprQ8":
         return _decoded(made, name)
     return replace(made, type=TYPES["Q8_0"], offset=None)
+
+
+_CONVERT, _plan = import_module("rosetta_ref.convert"), target.plan_gguf
+
+
+def _plan_gguf(*args: Any, **options: Any) -> target.Plan:
+    with replaced((target, "decoded", _aprq8_as_q8_0)):
+        return _plan(*args, **options)
 
 
 #: Q5_0 is 6, Q5_1 is 7 and Q8_0 is 8; remembered as Q5_1, Q8_0 and Q5_0.
@@ -115,7 +124,7 @@ MEMBERS = (
         "one-scale-per-tensor bytes (4 + N) exported under the label Q8_0",
         "256 elements: 260 bytes, 272 expected", "none",
         ("A-G",), ("gguf",),
-        replacing((target, "decoded", _aprq8_as_q8_0)),
+        replacing((_CONVERT, "plan_gguf", _plan_gguf)),
         in_apr(Tensor.of("blk.0.ffn_up.weight", TYPES["AprQ8"], (1, 256), np.float32(0.5).tobytes() + bytes(range(256)))),
         in_apr(floats("F32", 1, 2, 3, 4)),
         "https://github.com/paiml/aprender/issues/1922",

@@ -113,7 +113,7 @@ MEMBERS = (
         "q3_k-scales-4-bit", "scales", "aprender #2115",
         "sixteen 6-bit signed scales read as 4-bit values minus 8",
         "one scale of 63", "d = 0",
-        ("G-S",), ("gguf",),
+        ("G-S", "A-S"), ("gguf", "apr"),
         decoding({"Q3_K": _q3_k_of_nibbles}),
         in_gguf(tensor("Q3_K", blocks("Q3_K", d=1, qs=0xE4, hmask=255, scales=[0x0F] + 7 * [0] + [3, 0, 0, 0]))),
         in_gguf(tensor("Q3_K", blocks("Q3_K", d=0, qs=0xE4, hmask=255, scales=0xFF))),

@@ -137,7 +137,7 @@ MEMBERS = (
         "ragged-row-flattened", "offsets", "aprender GH-202",
         "ne0 not a multiple of the block: blocks straddle rows",
         "shape (3, 320) into Q4_K", "ne0 a multiple of 256",
-        ("S-A", "S-G", "G-A", "G-G"), ("gguf", "apr"),
+        ("S-A", "S-G", "G-A", "A-G", "G-G"), ("gguf", "apr"),
         replacing(
             (mixes, "types_of", _types_of_all), (encoding, "encoded", _flattened),
             (apr_writer, "size_of", lambda *_: _Fits()),
