@@ -22,17 +22,13 @@ from rosetta_ref.formats.gguf import writer as gguf_writer
 from rosetta_ref.formats.safetensors import reader as safetensors_reader
 from rosetta_ref.zoo.files import NAME, blocks, floats, in_apr, in_gguf, in_safetensors
 from rosetta_ref.zoo.labels import UNPLACED
-from rosetta_ref.zoo.member import Make, Member, replacing, writing_of
+from rosetta_ref.zoo.member import Make, Member, nothing, replacing, writing_of
 
 # --- wrong parts -------------------------------------------------------------------------------------------------------------
 
 
 def _default_alignment(metadata: Mapping[str, Any]) -> int:
     return layout.ALIGNMENT_DEFAULT
-
-
-def _nothing(*_: Any) -> None:
-    """In the place of a check that the reader does not make."""
 
 
 _parse = apr_index.parse
@@ -208,7 +204,7 @@ MEMBERS = (
         "two tensors, the first of 4 bytes", "sizes that are multiples of 64",
         ("A-S", "A-G"), ("apr",),
         replacing(
-            (apr_index, "parse", _unpadded), (apr_index, "check_alignment", _nothing), (apr_index, "check_overlap", _nothing),
+            (apr_index, "parse", _unpadded), (apr_index, "check_alignment", nothing), (apr_index, "check_overlap", nothing),
             (apr_reader, "_end", _whatever_end),
         ),
         _apr_pair(1, 2),
@@ -219,7 +215,7 @@ MEMBERS = (
         "the data taken to begin behind the header's closing brace, not behind its padding",
         "a header with spaces at its end", "a header that is a multiple of 8 long as it is",
         ("S-G", "S-A"), ("safetensors",),
-        replacing((safetensors_reader, "_header_text", _without_padding), (safetensors_reader, "_check_spans", _nothing)),
+        replacing((safetensors_reader, "_header_text", _without_padding), (safetensors_reader, "_check_spans", nothing)),
         _with_padding(True),
         _with_padding(False),
     ),
@@ -228,7 +224,7 @@ MEMBERS = (
         "a file cut anywhere in the data is accepted; what is missing is 0",
         "cut the last byte", "whole files",
         ("G-S", "G-A", "A-S", "A-G", "S-A", "S-G"), ("gguf", "apr", "safetensors"),
-        replacing(*UNPLACED, (safetensors_reader, "_check_spans", _nothing), (apr_reader, "_end", _whatever_end)),
+        replacing(*UNPLACED, (safetensors_reader, "_check_spans", nothing), (apr_reader, "_end", _whatever_end)),
         _cut(_PLAIN),
         _PLAIN,
         "https://github.com/paiml/aprender/issues/2612",

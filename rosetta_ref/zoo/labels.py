@@ -14,10 +14,11 @@ from rosetta_ref.convert import target
 from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.apr.tables import CODES
 from rosetta_ref.formats.gguf import reader as gguf_reader
+from rosetta_ref.formats.gguf import writer as gguf_writer
 from rosetta_ref.formats.safetensors import writer as safetensors_writer
 from rosetta_ref.quant import BY_ID, TYPES, BlockType
 from rosetta_ref.zoo.files import blocks, floats, in_apr, in_gguf, tensor
-from rosetta_ref.zoo.member import Member, replaced, replacing
+from rosetta_ref.zoo.member import Member, nothing, replaced, replacing
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _as_far_as_it_goes(span: Span, start: int, stop: int) -> Bytes:
 
 #: A reader that does not look where tensors lie: what it expects beyond the end of the file is zero.
 UNPLACED: tuple[tuple[Any, str, Any], ...] = (
-    (gguf_reader, "check_placement", lambda *_: None),
+    (gguf_reader, "check_placement", nothing),
     (Span, "read", _as_far_as_it_goes),
 )
 
@@ -124,7 +125,7 @@ MEMBERS = (
         "one-scale-per-tensor bytes (4 + N) exported under the label Q8_0",
         "256 elements: 260 bytes, 272 expected", "none",
         ("A-G",), ("gguf",),
-        replacing((_CONVERT, "plan_gguf", _plan_gguf)),
+        replacing((_CONVERT, "plan_gguf", _plan_gguf), (gguf_writer, "_check_tensor", nothing)),
         in_apr(Tensor.of("blk.0.ffn_up.weight", TYPES["AprQ8"], (1, 256), np.float32(0.5).tobytes() + bytes(range(256)))),
         in_apr(floats("F32", 1, 2, 3, 4)),
         "https://github.com/paiml/aprender/issues/1922",

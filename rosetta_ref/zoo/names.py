@@ -16,7 +16,7 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.apr.tables import aligned
 from rosetta_ref.zoo.files import floats, in_gguf, in_safetensors, model_in
-from rosetta_ref.zoo.member import Broken, Member, WaitingError, replacing
+from rosetta_ref.zoo.member import INCOMPLETE, Broken, Member, WaitingError, replacing
 
 _to_gguf, _to_huggingface, _to_apr, _files = (
     huggingface._tensors_to_gguf, huggingface.to_huggingface, aprender.to_apr, huggingface._files,
@@ -24,7 +24,7 @@ _to_gguf, _to_huggingface, _to_apr, _files = (
 Tensors = dict[str, Tensor]
 
 
-def _everywhere(change: Callable[[Tensors], Tensors]) -> Broken:
+def _everywhere(change: Callable[[Tensors], Tensors], *others: tuple[Any, str, Any]) -> Broken:
     """Tensors are changed on their way out of a Hugging Face directory, into one, and into APR."""
 
     def out(*args: Any) -> Tensors:
@@ -39,7 +39,10 @@ def _everywhere(change: Callable[[Tensors], Tensors]) -> Broken:
         return replace(made, tensors=change(made.tensors))
 
     return replacing(
-        (huggingface, "_tensors_to_gguf", out), (huggingface, "to_huggingface", into), (aprender, "to_apr", apr)
+        (huggingface, "_tensors_to_gguf", out),
+        (huggingface, "to_huggingface", into),
+        (aprender, "to_apr", apr),
+        *others,
     )
 
 
@@ -149,7 +152,7 @@ MEMBERS = (
         "qkv biases of qwen2 omitted",
         "any qwen2 file", "bias-free architectures",
         ("S-G", "G-S", "G-A", "S-A", "A-S"), ("gguf", "apr", "safetensors"),
-        _everywhere(_without_biases),
+        _everywhere(_without_biases, *INCOMPLETE[:1]),
         model_in("safetensors", "qwen2"),
         model_in("safetensors", "llama"),
     ),

@@ -20,7 +20,7 @@ from rosetta_ref.formats.safetensors import writer as safetensors_writer
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import Floats
 from rosetta_ref.zoo.files import in_gguf, in_safetensors, tensor
-from rosetta_ref.zoo.member import Member, replaced, replacing, writing_of
+from rosetta_ref.zoo.member import Member, nothing, replaced, replacing, writing_of
 
 # --- shapes ------------------------------------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ MEMBERS = (
         ("S-A", "S-G", "G-A", "A-G", "G-G"), ("gguf", "apr"),
         replacing(
             (mixes, "types_of", _types_of_all), (encoding, "encoded", _flattened),
-            (apr_writer, "size_of", lambda *_: _Fits()),
+            (apr_writer, "size_of", lambda *_: _Fits()), (gguf_writer, "_check_tensor", nothing),
         ),
         in_safetensors(tensor("F32", np.sin(np.arange(960, dtype="<f4")), (3, 320))),
         in_safetensors(tensor("F32", np.sin(np.arange(512, dtype="<f4")), (2, 256))),

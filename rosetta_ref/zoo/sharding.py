@@ -18,7 +18,7 @@ from rosetta_ref.formats.safetensors import shards
 from rosetta_ref.formats.safetensors.shards import Index
 from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, index_json
 from rosetta_ref.zoo.files import floats, in_apr, in_gguf
-from rosetta_ref.zoo.member import Make, Member, replacing
+from rosetta_ref.zoo.member import INCOMPLETE, Make, Member, replacing
 
 
 def _all_of_it(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ MEMBERS = (
         "of a GGUF file in parts the first one is taken for all",
         "two parts", "one file",
         ("G-S", "G-A"), ("gguf",),
-        replacing((split, "_merged", _first_part)),
+        replacing((split, "_merged", _first_part), *INCOMPLETE),
         _two_parts,
         in_gguf(floats("F32", 1, 2)),
     ),
