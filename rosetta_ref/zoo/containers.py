@@ -93,7 +93,7 @@ def _swapped(one: Tensor) -> Tensor:
 # --- inputs ------------------------------------------------------------------------------------------------------------------
 
 
-def _aligned_to_64(past: int) -> Make:
+def aligned_to_64(past: int) -> Make:
     """A file of alignment 64 whose header ends that many bytes behind a multiple of 64 (1 to 64)."""
 
     def make(folder: Path) -> Path:
@@ -185,8 +185,8 @@ MEMBERS = (
         "alignment 64 with a header that ends on 32 but not on 64", "headers that happen to end on the larger boundary",
         ("G-S", "G-A"), ("gguf",),
         replacing((gguf_reader, "alignment_of", _default_alignment), *UNPLACED),
-        _aligned_to_64(1),
-        _aligned_to_64(33),
+        aligned_to_64(1),
+        aligned_to_64(33),
         "https://github.com/ollama/ollama/issues/18130",
     ),
     Member(

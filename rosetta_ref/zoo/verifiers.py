@@ -111,7 +111,7 @@ def _neighbourly(one: Tensor) -> Floats:
 
 
 def _bare_nan(expected: Archive, actual: Archive) -> bool:
-    """The largest difference goes into a report, which is no JSON where that is NaN or Inf; one that cannot be read has no failures."""
+    """The largest difference goes into a report, which is no JSON where that is NaN; one that cannot be read has no failures."""
     with np.errstate(invalid="ignore"):
         worst = {
             name: float(np.max(np.abs(one.values() - actual.tensors[name].values())))
