@@ -66,6 +66,15 @@ def _aprq4_towards_zero(values: Any, importance: Any = None) -> Any:
     return made
 
 
+def _q4_0_signed(values: Any, importance: Any = None) -> Any:
+    """The right codes, stored as signed nibbles: two's complement where 8 should be added."""
+    encode = PLAIN["Q4_0"][1]
+    assert encode is not None
+    made = encode(values, importance)
+    made["qs"] ^= 0x88
+    return made
+
+
 _RANDOM = [float(x) for x in np.random.default_rng(6).standard_normal(256)]
 _STEPS = [7.0, *(n % 8 + 0.75 for n in range(31))]
 
@@ -100,7 +109,7 @@ MEMBERS = (
         decoding({"BF16": _bf16_by_f16}),
         in_gguf(floats("BF16", 1e5, 1e-6, rows=2)),
         in_gguf(floats("BF16", 1.0, -0.5)),
-        "https://github.com/ggml-org/llama.cpp/issues/23839",
+        "https://github.com/ggml-org/llama.cpp/pull/23839",
         asks="F32",
     ),
     Member(
@@ -133,6 +142,17 @@ MEMBERS = (
         in_safetensors(floats("F32", *_RANDOM, rows=2)),
         "https://github.com/intel/auto-round/issues/1908",
         asks="Q6_K",
+    ),
+    Member(
+        "q4_0-twos-complement", "quantiser", "1bit-MONSTER #572",
+        "codes are stored as signed nibbles; ggml adds 8",
+        "any block", "its own decoder; vectors, which are not rounded",
+        ("S-G", "G-G", "A-G", "G-A", "S-A"), ("gguf", "apr"),
+        encoding({"Q4_0": _q4_0_signed}),
+        in_safetensors(floats("F32", *range(32), rows=2)),
+        in_safetensors(floats("F32", *32 * [0.0])),
+        "https://github.com/1bit-MONSTER/1bit-MONSTER/pull/572",
+        asks="Q4_0",
     ),
     Member(
         "aprq4-rounds-towards-zero", "quantiser", "ours",

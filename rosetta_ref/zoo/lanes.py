@@ -9,6 +9,8 @@ import numpy as np
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import Decoder, Floats
+from rosetta_ref.quant.kquants.affine import scales_and_minima
+from rosetta_ref.quant.kquants.packing import six_bit_pairs
 from rosetta_ref.zoo.codecs import PLAIN, decoding, decoding_by, encoding
 from rosetta_ref.zoo.files import blocks, floats, in_apr, in_gguf, in_safetensors, tensor
 from rosetta_ref.zoo.member import Member, writing_of
@@ -19,10 +21,35 @@ def neighbours(qs: Any) -> Any:
     return np.stack([qs & 15, qs >> 4], axis=-1).reshape(len(qs), -1)
 
 
-def _q5_0_interleaved(blocks_: Any, out: Floats) -> None:
+def _five_bits_interleaved(blocks_: Any) -> Floats:
     fifth = blocks_["qh"][:, None] >> np.arange(32, dtype=np.uint32) & 1
-    out[:] = (neighbours(blocks_["qs"]).astype(np.int32) | fifth.astype(np.int32) << 4) - 16
+    codes: Floats = (neighbours(blocks_["qs"]) | fifth.astype(np.uint8) << 4).astype(np.float32)
+    return codes
+
+
+def _q5_0_interleaved(blocks_: Any, out: Floats) -> None:
+    out[:] = _five_bits_interleaved(blocks_) - 16
     out *= blocks_["d"].astype(np.float32)[:, None]
+
+
+def _q5_1_interleaved(blocks_: Any, out: Floats) -> None:
+    out[:] = _five_bits_interleaved(blocks_) * blocks_["d"].astype(np.float32)[:, None]
+    out += blocks_["m"].astype(np.float32)[:, None]
+
+
+def _q5_k_in_sequence(blocks_: Any, out: Floats) -> None:
+    """Element i from nibble i and bit i, counted through the bytes; the scales are right."""
+    fifth = np.unpackbits(blocks_["qh"], axis=1, bitorder="little")
+    out[:] = neighbours(blocks_["qs"]) | fifth << 4
+    scale, minimum = scales_and_minima(blocks_, six_bit_pairs)
+    out *= np.repeat(scale, 32, axis=1)
+    out -= np.repeat(minimum, 32, axis=1)
+
+
+def _mxfp4_of_neighbours(blocks_: Any, out: Floats) -> None:
+    """The right values, of which those of a byte are taken for neighbours."""
+    right = PLAIN["MXFP4"][0](blocks_).reshape(-1, 32)
+    out[:, 0::2], out[:, 1::2] = right[:, :16], right[:, 16:]
 
 
 def _q2_k_sequential(blocks_: Any, out: Floats) -> None:
@@ -90,10 +117,30 @@ MEMBERS = (
         "element 2i and 2i + 1 from one byte, 5th bit indexed with 2i and 2i + 1",
         "one block, qs[0]=0xF0, qh=0x00010001, d=1", "all-zero, constant blocks",
         ("G-S", "A-S"), ("gguf", "apr"),
-        decoding({"Q5_0": _q5_0_interleaved}),
+        decoding({"Q5_0": _q5_0_interleaved, "Q5_1": _q5_1_interleaved}),
         in_gguf(tensor("Q5_0", blocks("Q5_0", d=1, qh=0x00010001, qs=[0xF0] + 15 * [0]))),
         in_gguf(tensor("Q5_0", blocks("Q5_0", d=1, qh=0xFFFFFFFF, qs=0x77))),
-        "https://github.com/paiml/aprender/issues/1621",
+        "https://github.com/paiml/aprender/pull/1621",
+    ),
+    Member(
+        "q5_k-in-sequence", "lanes", "aprender #2127",
+        "element i of Q5_K from nibble i and bit i of the bytes, instead of strides of 32",
+        "one block with two distinct nibbles in a byte", "blocks of one code",
+        ("G-S", "A-S"), ("gguf", "apr"),
+        decoding({"Q5_K": _q5_k_in_sequence}),
+        in_gguf(tensor("Q5_K", blocks("Q5_K", d=1, dmin=1, scales=1, qs=np.arange(128), qh=np.arange(32) * 7))),
+        in_gguf(tensor("Q5_K", blocks("Q5_K", d=1, dmin=1, scales=1, qs=0x77, qh=0xFF))),
+        "https://github.com/paiml/aprender/pull/2127",
+    ),
+    Member(
+        "mxfp4-neighbours", "lanes", "imp #567",
+        "the two nibbles of a byte of MXFP4 are taken for neighbours, as other MXFP4 files have them",
+        "one block with two distinct nibbles in a byte", "blocks of one code",
+        ("G-S", "A-S"), ("gguf", "apr"),
+        decoding({"MXFP4": _mxfp4_of_neighbours}),
+        in_gguf(tensor("MXFP4", blocks("MXFP4", e=128, qs=[0x21] + 15 * [0]))),
+        in_gguf(tensor("MXFP4", blocks("MXFP4", e=128, qs=0x55))),
+        "https://github.com/kekzl/imp/pull/567",
     ),
     Member(
         "q2_k-sequential-scales", "lanes", "aprender #1924",

@@ -155,6 +155,7 @@ MEMBERS = (
         _everywhere(_without_biases, *INCOMPLETE[:1]),
         model_in("safetensors", "qwen2"),
         model_in("safetensors", "llama"),
+        "https://github.com/onnxruntime/mobius/pull/396",
     ),
     Member(
         "gate-and-up-exchanged", "names", "ours",

@@ -37,6 +37,15 @@ def _k_by_a_quotient(
     return heads.permuted(one, queries if queries == groups else queries // groups, inverse=inverse)
 
 
+def _k_as_q(
+    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
+) -> Tensor:
+    """K permuted with the number of heads of q, of which there are more."""
+    if _part(name) != "attn_k" or not architecture.permutes_heads:
+        return _reordered(one, name, metadata, architecture, inverse=inverse)
+    return heads.permuted(one, Keys(metadata, architecture.name).heads[0], inverse=inverse)
+
+
 def _forward(rows: int, count: int, *, inverse: bool = False) -> Any:
     return _row_order(rows, count)
 
@@ -122,6 +131,16 @@ MEMBERS = (
         "https://github.com/ggml-org/llama.cpp/pull/3364",
     ),
     Member(
+        "k-permuted-as-q", "heads", "transformers #31788",
+        "k permuted with the number of heads of q",
+        "grouped heads, (2, 1)", "as many heads of k as of q",
+        ("G-S", "S-G", "S-A", "A-S"), ("safetensors",),
+        replacing((huggingface, "_reordered", _k_as_q)),
+        model_in("gguf", heads=(2, 1)),
+        model_in("gguf", heads=(2, 2)),
+        "https://github.com/huggingface/transformers/pull/31788",
+    ),
+    Member(
         "inverse-permutation-is-forward", "heads", "mobius #396",
         "writes the forward permutation for the inverse",
         "head_dim 6, 8, 16", "head_dim 2 and 4",
@@ -129,6 +148,7 @@ MEMBERS = (
         replacing((heads, "row_order", _forward)),
         model_in("gguf", head_dim=6),
         model_in("gguf", head_dim=4),
+        "https://github.com/onnxruntime/mobius/pull/396",
     ),
     Member(
         "permutes-every-architecture", "heads", "mobius #396, nurl #584",
@@ -138,6 +158,7 @@ MEMBERS = (
         replacing((huggingface, "_reordered", _every_architecture)),
         model_in("safetensors", "qwen2"),
         model_in("safetensors", "llama"),
+        "https://github.com/onnxruntime/mobius/pull/396",
     ),
     Member(
         "biases-not-permuted", "heads", "ours",

@@ -17,7 +17,7 @@ from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import control, converter
 from rosetta_ref.zoo.containers import aligned_to_64
-from rosetta_ref.zoo.files import model_in
+from rosetta_ref.zoo.files import blocks, in_gguf, model_in, tensor
 from rosetta_ref.zoo.inputs import blind, smallest
 from rosetta_ref.zoo.member import CLASSES, WaitingError, is_model, replaced, unchecked
 from tests.support import stored
@@ -194,6 +194,15 @@ def test_scales_that_hide_bf16() -> None:
     assert made.size == halves.size
     same_number = halves[np.isfinite(halves) & (made == halves)]
     assert sorted(same_number.tolist()) == [-2, 0, 0, 2]
+
+
+def test_the_block_of_aprenders_own_test_hides_the_lanes(tmp_path: Path) -> None:
+    """qs[0]=0x0F, qh=0x00010001, which that repair was tested with, is the same in both orders."""
+    shown, hidden = (blocks("Q5_0", d=1, qh=0x00010001, qs=[first] + 15 * [0]) for first in (0xF0, 0x0F))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert shows("q5_0-interleaved", in_gguf(tensor("Q5_0", shown))(tmp_path), tmp_path / "a", "G-S")
+    assert not shows("q5_0-interleaved", in_gguf(tensor("Q5_0", hidden))(tmp_path), tmp_path / "b", "G-S")
 
 
 @pytest.mark.parametrize("past", [1, 16, 32, 33, 48, 64])

@@ -94,6 +94,26 @@ def _(source: File):
     return source.all_values(), row(*(float(d) * (codes - 16)))
 
 
+@answer("q5_k-in-sequence")
+def _(source: File):
+    d, dmin, packed, qh, qs = block_of(source, "<f2,<f2,12u1,32u1,128u1")
+    assert packed.tolist() == 12 * [1]  # scales and minima 0..3 are 1; of 4..7 the scales are 1, the minima 0
+    wrong = []
+    for i in range(256):
+        code = int(qs[i // 2] >> 4 * (i % 2)) & 15 | (int(qh[i // 8]) >> i % 8 & 1) << 4
+        wrong.append(float(d) * code - float(dmin) * (i < 128))
+    return source.all_values(), row(*wrong)
+
+
+@answer("mxfp4-neighbours")
+def _(source: File):
+    # Codes 1 and 2 are 0.5 and 1, the scale is 2^(128 - 127); ggml has the one as element 0, the other as element 16.
+    right, wrong = np.zeros((2, 1, 32), np.float32)
+    right[0, [0, 16]] = wrong[0, [0, 1]] = 1, 2
+    assert np.array_equal(source.values(UP), right)
+    return {UP: right}, {UP: wrong}
+
+
 @answer("q2_k-sequential-scales")
 def _(source: File):
     scales, qs, d, dmin = block_of(source, "16u1,64u1,<f2,<f2")
@@ -240,6 +260,15 @@ def _(source: File, right: File, wrong: File):
     assert right.tensors[UP].data[:420] == bytes(420) == ggml.encode(14, source.values(UP))
     assert wrong.tensors[UP].data[:420] == 2 * (bytes(208) + struct.pack("<H", 0x7E00))
     assert np.isnan(wrong.values(UP)).all()
+
+
+@check("q4_0-twos-complement")
+def _(source: File, right: File, wrong: File):
+    raw = ggml.encode(2, source.values(UP))
+    assert right.tensors[UP].data[:36] == raw
+    # Nibble n stands for n - 8, which has the bits of n - 8 modulo 16 as a signed nibble.
+    turned = [(byte & 15) - 8 & 15 | ((byte >> 4) - 8 & 15) << 4 for byte in raw]
+    assert wrong.tensors[UP].data[:36] == raw[:2] + bytes(turned[2:18]) + raw[18:20] + bytes(turned[20:])
 
 
 @check("aprq4-rounds-towards-zero")
@@ -402,6 +431,12 @@ def reordered(values: Values, order: Any, q: int, k: int, kinds: tuple[str, ...]
 def _(source: File):
     stored = to_gguf(source.all_values())
     return reordered(stored, pairs, 8, 2), reordered(stored, pairs, 8, 4)
+
+
+@answer("k-permuted-as-q")
+def _(source: File):
+    stored = source.all_values()
+    return to_hf(reordered(stored, halves, 2, 1)), to_hf(reordered(stored, halves, 2, 2))
 
 
 @answer("inverse-permutation-is-forward")
