@@ -33,7 +33,7 @@ class MemberConverter:
         began = time.perf_counter()
         try:
             report = self.member.convert(src, dst, wrong=self.wrong, type=type)
-        except RosettaError as error:
+        except (RosettaError, OSError) as error:
             return Run(REFUSED, 1, stderr=str(error), seconds=time.perf_counter() - began, detail=repr(error))
         except Exception as error:  # noqa: BLE001 - whatever a wrong part does is a result, not an error of the caller
             said = traceback.format_exc()
