@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -345,6 +347,24 @@ def test_a_part_is_put_back_whatever_happens() -> None:
     with pytest.raises(KeyError), replaced((kind, "decode", None), (kind, "no_such_part", None)):
         raise AssertionError("there is no such part")
     assert kind.decode is decode
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["source", "out.safetensors"], 0), (["nothing.gguf", "out.safetensors"], 1), (["source"], 2)],
+    ids=["converts", "refuses", "usage"],
+)
+def test_a_member_as_a_command(arguments: list[str], code: int, tmp_path: Path) -> None:
+    source = smallest("q5_0-interleaved", tmp_path)
+    named = [str(source if name == "source" else tmp_path / name) for name in arguments]
+    command = [sys.executable, "-m", "rosetta_ref.zoo", "q5_0-interleaved", *named]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 0:
+        assert same(
+            stored.read(tmp_path / "out.safetensors").all_values(), ANSWERS["q5_0-interleaved"](opened(source))[1]
+        )
 
 
 def test_without_checks_the_reference_writes_the_same(tmp_path: Path) -> None:
