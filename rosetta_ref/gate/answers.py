@@ -136,8 +136,8 @@ class Answers:
     def _counted(result: Result, judged: Judged, gate: str) -> None:
         result.expected, result.compared = len(judged.expected), len(judged.elements)
         result.findings = [finding for finding in judged.findings if finding.gate == gate]
-        if gate == NAME:  # a tensor that is lost has no name that could be wrong
-            result.compared = result.expected
+        if gate == NAME and judged.elements:  # a tensor that is lost has no name that could be wrong
+            result.expected = result.compared
 
     def _words(self, result: Result, case: Case, done: Conversion) -> None:
         assert done.target is not None
@@ -189,8 +189,10 @@ class Answers:
         if second is None or done.target is None:
             return
         ours, theirs = (_files(path) for path in (done.target, second))
+        with look(done.target) as view:  # rubbish may well be the same each time
+            tensors = len(view.tensors)
         result.expected = sum(map(len, ours.values()))
-        result.compared = sum(len(data) for name, data in ours.items() if name in theirs)
+        result.compared = sum(len(data) for name, data in ours.items() if name in theirs) if tensors else 0
         changed = [name for name in ours if theirs.get(name) != ours[name]]
         if changed and case.steps[-1] != "gguf":
             with look(done.target) as one, look(second) as other:
@@ -261,7 +263,7 @@ def _fill(result: Result, words: Asked) -> None:
 
 def _settled(result: Result) -> Result:
     """Nothing compared is never Corroborated, and what was not compared is a finding."""
-    if result.outcome == CORROBORATED and not result.findings and result.compared < result.expected:
+    if result.outcome == CORROBORATED and not result.findings and not 0 < result.expected <= result.compared:
         missing = f"{result.compared:,} of {result.expected:,} {result.unit} compared"
         result.findings.append(
             Finding("nothing-compared" if not result.compared else "not-all-compared", result.gate, missing)

@@ -137,4 +137,6 @@ def _other_than(twin: Conversion, done: Conversion) -> str | None:
             judged = judge(right, found)
     except UnreadableError as error:
         return str(error)
+    if not judged.elements and not judged.findings:
+        return "there is no tensor in it to compare"
     return str(judged.findings[0]) if judged.findings else None
