@@ -92,9 +92,7 @@ class Answers:
     def _claims(self, case: Case, sample: Sample, done: Conversion) -> bool:
         """Whether the entry says that it takes this: the pair of the leg, the architecture and the types."""
         entry, leg = self.entry, _leg(case, done)
-        if set(entry.loses) & {label.rsplit("/", 1)[-1] for label in sample.labels.values()}:
-            return False  # a payload that it says it refuses
-        if "sharded" in entry.loses and sample.shards > 1:
+        if set(entry.loses) & _features(sample, case.steps[0]):
             return False
         if done.own:
             return entry.pairs is None or leg in entry.pairs
@@ -102,9 +100,14 @@ class Answers:
         return (
             entry.pairs is not None
             and leg in entry.pairs
-            and (entry.architectures is not None and (sample.architecture in entry.architectures))
+            and self._claims_model(sample)
             and (entry.types is None or types <= {*entry.types, "F32"})
         )
+
+    def _claims_model(self, sample: Sample) -> bool:
+        if sample.architecture is None:
+            return self.entry.whole_models is False
+        return self.entry.architectures is not None and sample.architecture in self.entry.architectures
 
     # What is compared
 
@@ -251,6 +254,13 @@ class Answers:
         # A random model may well answer with nothing; what counts is that the other one does, too.
         failures = [f for f in report.failures if f.kind != "silent"]
         result.findings = [Finding(f"answers-{f.kind}", case.gate, f.detail) for f in failures]
+
+
+def _features(sample: Sample, face: str) -> set[str]:
+    """What an entry may say that it does not take: payloads, types in a format, models of several files."""
+    found = {label.rsplit("/", 1)[-1] for label in sample.labels.values()}
+    found |= {f"{face}/{tensor.type.name.lower()}" for tensor in sample.model.tensors.values()}
+    return found | ({"sharded", f"{face}/sharded"} if sample.shards > 1 else set())
 
 
 def _leg(case: Case, done: Conversion) -> str:

@@ -94,17 +94,17 @@ def _pair(source: View, target: View, name: str, asked: bool) -> list[Verdict]:
         return _ill_fitting(before.tensor, after.tensor, ill)
     if before.tensor.shape != after.tensor.shape:
         return _other_shape(before.tensor, after.tensor)
-    return [_of_one_shape(source, target, name, asked)]
+    return _of_one_shape(source, target, name, asked)
 
 
-def _of_one_shape(source: View, target: View, name: str, asked: bool) -> Verdict:
+def _of_one_shape(source: View, target: View, name: str, asked: bool) -> list[Verdict]:
     before, after = source.tensors[name], target.tensors[name]
     heads = source.heads(name)
     turn = (heads, after.order == mapping.HALVES) if heads and before.order != after.order else None
     verdict = rules.judge(before.tensor, after.tensor, turn=turn, asked=asked)
-    if not verdict.right and heads:
-        return _permuted(before, after, heads, source, turn) or verdict
-    return verdict
+    if not verdict.right and verdict.kind != "lossy-unasked" and heads:
+        return _permuted(before, after, heads, source, turn) or [verdict]
+    return [verdict]
 
 
 def _ill_fitting(source: Tensor, target: Tensor, ill: IllFitting) -> list[Verdict]:
@@ -141,8 +141,8 @@ def _other_shape(source: Tensor, target: Tensor) -> list[Verdict]:
     return [verdict, _reversed(source, target.shape, "and something else is wrong as well")]
 
 
-def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[int, bool] | None) -> Verdict | None:
-    """Whether every element is there, its rows in the order of some other convention."""
+def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[int, bool] | None) -> list[Verdict]:
+    """Whether every element is there, its rows in the order of some other convention; perhaps encoded anew as well."""
     ways = (turn[1], not turn[1]) if turn is not None else (True, False)
     stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
     others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
@@ -152,16 +152,14 @@ def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[i
     tried += [(said, (heads, way)) for said, way in zip(how, ways, strict=True) if said]
     tried += [(f"by {other} heads", (other, way)) for other in others for way in ways]
     for said, order in tried:
-        if _if_right(before, after, order):
+        if order is not None and before.tensor.shape[0] % (2 * order[0]):
+            continue
+        verdict = rules.judge(before.tensor, after.tensor, turn=order)
+        if verdict.right or verdict.kind == "lossy-unasked":
             detail = f"every row is there, in another order: turned {said}"
-            return Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
-    return None
-
-
-def _if_right(before: Seen, after: Seen, turn: tuple[int, bool] | None) -> bool:
-    if turn is not None and before.tensor.shape[0] % (2 * turn[0]):
-        return False
-    return rules.judge(before.tensor, after.tensor, turn=turn).right
+            permuted = Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
+            return [permuted] if verdict.right else [permuted, verdict]
+    return []
 
 
 # Names and numbers of tensors
@@ -244,5 +242,7 @@ def _surplus(judged: Judged, source: View, target: View) -> None:
             continue
         embedding = target.tensors.get(mapping.EMBEDDING)
         copy = name == mapping.HEAD and embedding is not None and _same(seen.tensor, embedding.tensor)
-        detail = "a copy of the embedding, as a head that the source does not have" if copy else "the source has none"
-        judged.findings.append(Finding("invented", CARD, detail, name, "", seen.tensor.type.name))
+        kind, ill = target.stored_type(seen.tensor), target.ill_fitting.get(seen.tensor.name)
+        stored = f"the source has none; this one is {kind} {list(ill.shape if ill else seen.tensor.shape)}"
+        detail = "a copy of the embedding, as a head that the source does not have" if copy else stored
+        judged.findings.append(Finding("invented", CARD, detail, name, "", kind))

@@ -130,6 +130,10 @@ class Safety:
                 result.findings.append(Finding("no-message", SAFE, f"{where}: refused without a word"))
         elif file.verdict == MUST_REFUSE:
             result.findings.append(Finding("accepted", SAFE, f"{where}: accepted, exit {run.exit_code}"))
+        elif not _readable(twin):
+            result.outcome, result.compared = SKIPPED, 0
+            result.reason = f"{where}: accepted, as its twin is, of which nothing comes that can be read"
+            return
         elif (wrong := _other_than(twin, done)) is not None:
             result.findings.append(Finding("accepted-wrongly", SAFE, f"{where}: accepted, and {wrong}"))
         result.outcome = FALSIFIED if result.findings else CORROBORATED
@@ -141,6 +145,15 @@ def _chosen(files: list[Malformed], seed: int) -> list[Malformed]:
     cuts = [file for file in files if "/cut/" in file.rule]
     rules = [file for file in files if "/cut/" not in file.rule]
     return rules + random.Random(seed).sample(cuts, min(CUTS, len(cuts)))
+
+
+def _readable(twin: Conversion) -> bool:
+    assert twin.target is not None
+    try:
+        look(twin.target).close()
+    except UnreadableError:
+        return False
+    return True
 
 
 def _other_than(twin: Conversion, done: Conversion) -> str | None:

@@ -127,7 +127,7 @@ def _rope(asked: Asked, source: View, target: View) -> None:
 
 
 def judge_encoding(asked: Asked, target: View) -> None:
-    """What a GGUF file says of itself: general.file_type is a type of its matrices, two arrays are of the kind that they must be."""
+    """What a GGUF file says of itself: general.file_type is a type of its matrices, arrays are of the kind that they must be."""
     metadata = target.archive.metadata if target.format == "gguf" else {}
     for key, kind in _KINDS.items():
         if key in metadata:
@@ -207,7 +207,6 @@ def facts(view: View) -> Facts:
         found = _of_gguf(view.archive.metadata)
     elif view.format == "apr":
         found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
-        found["tokenizer"] = found["tokenizer"] or view.archive.metadata.get("tokenizer.model_type")
     else:
         found = _of_directory(view)
     return {name: value for name, value in found.items() if value is not None}
