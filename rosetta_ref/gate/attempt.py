@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate.converter import LETTERS, Converter, Run
 from rosetta_ref.gate.workspace import Flaw, Snapshot, Workspace
@@ -96,7 +97,11 @@ def _look(path: Path, wanted: str) -> tuple[Flaw | None, Output | None]:
         found = sniff(path)
         if found != wanted:
             return Flaw("format", f"{path.name} is {found}"), None
-        with open_archive(path, lenient=True) as archive:
+        # Whether its shapes stand the right way is not asked here.
+        opened = (
+            apr.read(path, shapes="row-major", lenient=True) if found == "apr" else open_archive(path, lenient=True)
+        )
+        with opened as archive:
             if not any(tensor.nbytes for tensor in archive.tensors.values()):
                 return Flaw("empty", f"{path.name} has no tensor with a byte of data"), None
             return None, Output(path, Counter(tensor.type.name for tensor in archive.tensors.values()))
