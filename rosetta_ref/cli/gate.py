@@ -23,7 +23,7 @@ HELP = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     entries.add_arguments(parser)
-    request.add_arguments(parser)
+    request.add_flags(parser)
     parser.add_argument("--jobs", type=int, metavar="N", help="conversions at once (default: one for each core)")
     parser.add_argument("--write-expectations", type=Path, metavar="FILE", help="draft expected failures from this run")
     parser.add_argument("--json", action="store_true", help="print result.json")

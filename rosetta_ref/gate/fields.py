@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rosetta_ref.gate.converter import PAIRS
 from rosetta_ref.quant import TYPES
@@ -143,7 +143,14 @@ FIELDS: dict[str, Field] = {
 _NO_FLAGS = ("command", "function")
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
+class Flags(Protocol):
+    """Whatever takes flags as argparse does: a parser, a group of one, pytest's."""
+
+    def add_argument(self, flag: str, /, **attributes: Any) -> object:
+        """Take a flag."""
+
+
+def add_flags(group: Flags) -> None:
     """A flag for each field; none is set where it is not given."""
     for name, field in FIELDS.items():
         flag = "--env" if name == "environment" else "--" + name.replace("_", "-")

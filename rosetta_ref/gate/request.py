@@ -7,13 +7,14 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 
 from rosetta_ref.gate import entries, expectations, record, summary, verdict
 from rosetta_ref.gate.converter import Converter
 from rosetta_ref.gate.expectations import Expectation
+from rosetta_ref.gate.fields import Flags
 from rosetta_ref.gate.result import CORROBORATED, Result
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.score import Case, Score, score
@@ -23,8 +24,8 @@ from rosetta_ref.gate.verdict import Verdict
 PROFILES = {"default": 1, "nightly": 10}
 
 
-def add_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """The arguments that say how much is asked, and where the answers go."""
+def add_flags(parser: Flags) -> None:
+    """The flags that say how much is asked, and where the answers go."""
     parser.add_argument("--case", action="append", default=[], metavar="PATTERN",
                         help="only the cases that match (F-CONV-001/*); may be repeated")  # fmt: skip
     parser.add_argument("--model", type=Path, action="append", default=[], metavar="FILE",
@@ -48,7 +49,7 @@ class Request:
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, *, drafting: bool = False) -> Request:
-        """The request of the arguments of `entries.add_arguments` and those here.
+        """The request of the flags of `entries.add_flags` and those here.
 
         While expectations are drafted, their reasons may be missing, and so may the file. Raises as `entries.from_arguments`,
         ExpectationError and OSError.
@@ -83,9 +84,13 @@ class Request:
 
         return [*samples_for(self.converter.entry, seed), *(self._real if seed == self.seed else ())]
 
+    def in_force(self) -> list[Expectation]:
+        """The expectations that hold today, here."""
+        return verdict.in_force(self.expected, _today(), facts())[0]
+
     def judge(self, results: Sequence[Result], *, whole: bool) -> Verdict:
         """Hold results against what is expected; `whole`: every case of the gate is among them."""
-        return verdict.judge(results, self.expected, datetime.now(UTC).date(), facts=facts(), whole=whole)
+        return verdict.judge(results, self.expected, _today(), facts=facts(), whole=whole)
 
     def info(self, seconds: float, *, whole: bool) -> record.RunInfo:
         """What the run was."""
@@ -121,3 +126,7 @@ def points(results: Sequence[Result]) -> Score | None:
 def facts() -> dict[str, str]:
     """What conditions of expectations may ask for."""
     return {"platform": sys.platform, "machine": platform.machine(), "python": platform.python_version()}
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
