@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     if arguments.json:
         print_json(record.result_json(results, found, entry, info))
     elif not arguments.quiet:
-        for part in summary.tables(results, found, entry, request.points(results)):
+        for part in summary.tables(results, found, entry, request.points(results), reproduce=asked.reproduce):
             out.print(part)
     for line in found.errors:
         say_error(err, line)

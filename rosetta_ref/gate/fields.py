@@ -171,6 +171,24 @@ def of_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Fields as the flags that give them.
+
+    >>> as_flags({"pairs": ("G-A", "A-G"), "lossless": False, "environment": {"A": "b c"}})
+    ['--pairs=G-A,A-G', '--no-lossless', '--env=A=b c']
+    """
+    made = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            made.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, Mapping):
+            made += [f"--env={key}={each}" for key, each in value.items()]
+        else:
+            made.append(f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return made
+
+
 def _argument(field: Field) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:

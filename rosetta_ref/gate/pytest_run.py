@@ -13,7 +13,7 @@ import pytest
 
 from rosetta_ref import evidence
 from rosetta_ref.errors import safe
-from rosetta_ref.gate import request, summary
+from rosetta_ref.gate import request
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import REFUSAL, Case
 from rosetta_ref.gate.request import Request
@@ -102,7 +102,7 @@ def _told(result: Result, found: Verdict, asked: Request) -> str:
         lines.append(f"  and {len(result.findings) - _MOST_FINDINGS} more findings")
     if result.stderr.strip():
         lines.append(f"it said: {result.stderr.strip()}")
-    return "\n".join([*lines, f"reproduce: {summary.reproduce(result, asked.converter.entry)}"])
+    return "\n".join([*lines, f"reproduce: {asked.reproduce(result, asked.converter.entry)}"])
 
 
 # All of them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 
 from rosetta_ref.gate import entries, expectations, record, summary, verdict
-from rosetta_ref.gate.converter import Converter
+from rosetta_ref.gate.converter import Converter, Entry
+from rosetta_ref.gate.draft import literal
 from rosetta_ref.gate.expectations import Expectation
-from rosetta_ref.gate.fields import Flags
+from rosetta_ref.gate.fields import Flags, as_flags, of_flags
 from rosetta_ref.gate.result import CORROBORATED, Result
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.score import Case, Score, score
@@ -46,6 +48,8 @@ class Request:
     models: tuple[Path, ...] = ()
     output: Path | None = None
     expected: Sequence[Expectation] = field(default_factory=list)
+    #: The flags that mean this converter.
+    flags: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, *, drafting: bool = False) -> Request:
@@ -65,6 +69,7 @@ class Request:
             models=tuple(arguments.model),
             output=arguments.output,
             expected=expectations.load(file, drafting=drafting) if file is not None and known else [],
+            flags=tuple(_flags(arguments)),
         )
 
     @property
@@ -92,6 +97,13 @@ class Request:
         """Hold results against what is expected; `whole`: every case of the gate is among them."""
         return verdict.judge(results, self.expected, _today(), facts=facts(), whole=whole)
 
+    def reproduce(self, result: Result, entry: Entry) -> str:
+        """The command that shows one failure again."""
+        if result.reproduction is not None or not self.flags:
+            return summary.reproduce(result, entry)
+        only = [f"--case={literal(result.case)}", f"--seed={result.seed}", *(f"--model={path}" for path in self.models)]
+        return shlex.join(["rosetta-ref", "gate", *self.flags, *only])
+
     def info(self, seconds: float, *, whole: bool) -> record.RunInfo:
         """What the run was."""
         return record.RunInfo(self.seed, self.profile, seconds=round(seconds, 3), whole=whole)
@@ -104,7 +116,7 @@ class Request:
         self.output.mkdir(parents=True, exist_ok=True)
         record.write_result(self.output / "result.json", results, found, entry, info)
         record.write_evidence(self.output / "evidence.json", results, entry)
-        text = summary.markdown(results, found, entry, points(results))
+        text = summary.markdown(results, found, entry, points(results), reproduce=self.reproduce)
         (self.output / "summary.md").write_text(text, encoding="utf-8")
 
 
@@ -126,6 +138,12 @@ def points(results: Sequence[Result]) -> Score | None:
 def facts() -> dict[str, str]:
     """What conditions of expectations may ask for."""
     return {"platform": sys.platform, "machine": platform.machine(), "python": platform.python_version()}
+
+
+def _flags(arguments: argparse.Namespace) -> list[str]:
+    named = {"--converter": arguments.converter, "--config": arguments.config}
+    words = [f"{flag}={value}" for flag, value in named.items() if value is not None]
+    return [*words, *as_flags(of_flags(arguments))]
 
 
 def _today() -> date:
