@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Generator, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ import pytest
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import entries, request
+from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.pytest_run import SENT, Collected, Gate, to_json
 from rosetta_ref.gate.request import Request
 from rosetta_ref_pytest import asks_for_the_gate
@@ -33,10 +35,9 @@ _COLLECTED = pytest.StashKey[Collected]()
 
 
 class _Flags:
-    """Takes the flags that an argparse parser would get, to give them to pytest as texts and to read them later.
+    """Takes the flags that an argparse parser would get, to declare them to pytest under names that nobody else has.
 
-    pytest sends options to the processes of xdist, and only plain values get there: so the command line's own parser reads them in
-    each process.
+    Their values stay texts until the command line's own parser reads them: a mistake is said in the same words.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -110,13 +111,30 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     return (yield)
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By samples. Marks would not do: xdist 3.8 writes them into the ids of tests, and pytest 9.2 lets nobody change those."""
+    if _COLLECTED not in config.stash or config.option.dist != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    try:
+        groups = _planned(config).groups
+    except pytest.Collector.CollectError:  # the processes will say it
+        return None
+
+    def group(_: object, nodeid: str) -> str:
+        return groups.get(nodeid.partition("[")[2].rpartition("]")[0], nodeid)
+
+    return type("BySample", (LoadScopeScheduling,), {"_split_scope": group})(config, log)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read what is asked. A usage error ends pytest with 4."""
     if not _is_wanted(config) or config.option.help or config.option.version:
         return
     if config.args_source is not pytest.Config.ArgsSource.ARGS:  # a converter, and no word of what to run
-        config.args = [str(_MODULE)]
-    config.addinivalue_line("markers", "xdist_group(name): tests of a group run in one process of pytest-xdist")
+        config.args = [str(_FOLDER)]
     collected = config.stash[_COLLECTED] = Collected(_request(config))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(collected, "rosetta-gate")
@@ -137,17 +155,29 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The module, where the project's own tests are in files of another name: pytest itself would not take it."""
+    usual = any(fnmatch(file_path.name, pattern) for pattern in parent.config.getini("python_files"))
+    if file_path == _MODULE and not usual and not parent.session.isinitpath(file_path):
+        return pytest.Module.from_parent(parent, path=file_path)
+    return None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each case."""
-    if "gate_case" not in metafunc.fixturenames:
-        return
-    config = metafunc.config
-    try:
-        made = config.stash[_GATE] = Gate(config.stash[_COLLECTED].asked)
-    except (RosettaError, OSError) as error:
-        raise pytest.Collector.CollectError(str(error)) from None
-    config.add_cleanup(made.close)
-    metafunc.parametrize("gate_case", list(made.parameters()))
+    if "gate_case" in metafunc.fixturenames:
+        metafunc.parametrize("gate_case", list(_planned(metafunc.config).parameters()))
+
+
+def _planned(config: pytest.Config) -> Gate:
+    """The cases, planned when they are first asked for."""
+    if _GATE not in config.stash:
+        try:
+            gate = config.stash[_GATE] = Gate(config.stash[_COLLECTED].asked)
+        except (RosettaError, OSError) as error:
+            raise pytest.Collector.CollectError(str(error)) from None
+        config.add_cleanup(gate.close)
+    return config.stash[_GATE]
 
 
 @pytest.fixture
@@ -189,4 +219,5 @@ def _case_of(item: pytest.Item) -> str | None:
     parameters: Mapping[str, Any] = (
         item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     )
-    return str(parameters["gate_case"].id) if "gate_case" in parameters else None
+    case = parameters.get("gate_case")
+    return case.id if isinstance(case, Case) else None

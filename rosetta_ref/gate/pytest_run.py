@@ -22,7 +22,7 @@ from rosetta_ref.gate.run import Engine, group_of
 from rosetta_ref.gate.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.workspace import Workspace
 
-#: The attribute of a report that its result is sent in, and the key of what a process had to do.
+#: The attribute of a report that its result is sent in, and the key of what else processes tell each other.
 SENT = "rosetta_gate"
 _MOST_FINDINGS = 10
 #: Exit statuses that the verdict may replace: all well, tests failed, no tests.
@@ -78,21 +78,24 @@ class Gate:
         assert result is not None
         return result
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """What belongs in one process: the cases of a sample; the many malformed files of a format, which need a twin only."""
+        return {
+            case.id: f"malformed {case.steps[0]}" if case.what == REFUSAL else group_of(case)
+            for case in self.cases.values()
+        }
+
     def parameters(self) -> Iterator[Any]:
-        """A parameter of pytest for each case: its id, its group, and whether a failure is expected."""
+        """A parameter of pytest for each case: its id, and whether a failure is expected."""
         for case in self.cases.values():
-            marks = [pytest.mark.xdist_group(_xdist_group(case))]
+            marks = []
             failing = [entry for entry in self._expected if entry.outcome != SKIPPED and entry.matches(case.id)]
             if failing:
                 reason = "; ".join(" ".join(filter(None, (entry.reason.strip(), entry.issue))) for entry in failing)
                 strict = any(entry.strict for entry in failing)
                 marks.append(pytest.mark.xfail(reason=reason, strict=strict, raises=ExpectedFailure))
             yield pytest.param(case, id=case.id, marks=marks)
-
-
-def _xdist_group(case: Case) -> str:
-    """Malformed files are many and need a conversion or two of their twin: those of one format are a group of their own."""
-    return f"malformed {case.steps[0]}" if case.what == REFUSAL else group_of(case)
 
 
 def _told(result: Result, found: Verdict, asked: Request) -> str:
@@ -158,7 +161,8 @@ class Collected:
                 terminalreporter.line(safe(line), red=True)
         points = request.points(list(self.results.values()))
         score = f"; MQS {points.raw} of 1000 ({points.grade})" if points else ""
-        terminalreporter.line(f"{self.verdict.word}: {len(self.results)} cases{score}")
+        part = "" if self.planned == self.results.keys() else f" of {len(self.planned)}"
+        terminalreporter.line(f"{self.verdict.word}: {len(self.results)}{part} cases{score}")
 
 
 # Results between processes
