@@ -1,8 +1,9 @@
 """What can answer: an engine takes a file and gives logits, tokens and text. One interface, four engines.
 
 engine = load("model.gguf")                  # or load("model", "transformers"), load("model.gguf", "llama.cpp")
-engine.logits(engine.tokenize("Two and two are"))
-engine.text(engine.generate(engine.chat("What is 2+2?"), 32))
+(logits,) = engine.logits([engine.tokenize("Two and two are")])
+(answer,) = engine.generate([engine.chat("What is 2+2?")], 32)
+engine.text(answer)
 """
 
 from __future__ import annotations
