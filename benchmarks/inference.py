@@ -62,7 +62,7 @@ def engines(threads: int, turns: int) -> None:
 
 
 def loaded(path: Path) -> None:
-    """An engine that is ready to answer: numbers, tokenizer and every weight."""
+    """An engine that is ready for token ids: numbers and every weight. The tokenizer is made when words are asked for."""
     from rosetta_ref.inference.engine import NumpyEngine
 
     with NumpyEngine(path) as engine:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
+from rosetta_ref.errors import RosettaError
 
 HELP = "ask a model and what was made of it the same questions; exit 1 where the answers differ, and name the weight to blame"
 
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Verify, and print what was found. Errors of the run, in which nothing was judged, give 2."""
     from rosetta_ref import evidence
-    from rosetta_ref.verify import RUN_ERRORS, verify
+    from rosetta_ref.verify import verify
     from rosetta_ref.verify.gate import evidence_of
 
     limits = dict(arguments.limit)
@@ -77,11 +78,11 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             limits=limits,
             blame=arguments.blame,
         )
-    except RUN_ERRORS as error:
+        if arguments.evidence is not None:
+            evidence.write(arguments.evidence, evidence_of(report))
+    except (RosettaError, OSError) as error:  # what is wrong with the converted model stands in the report
         say_error(err, str(error))
         return 2
-    if arguments.evidence is not None:
-        evidence.write(arguments.evidence, evidence_of(report))
     if arguments.json:
         print_json(report.to_json())
     else:

@@ -1,8 +1,9 @@
 """What can answer: an engine takes a file and gives logits, tokens and text. One interface, four engines.
 
 engine = load("model.gguf")                  # or load("model", "transformers"), load("model.gguf", "llama.cpp")
-engine.logits(engine.tokenize("Two and two are"))
-engine.text(engine.generate(engine.chat("What is 2+2?"), 32))
+(logits,) = engine.logits([engine.tokenize("Two and two are")])
+(answer,) = engine.generate([engine.chat("What is 2+2?")], 32)
+engine.text(answer)
 """
 
 from __future__ import annotations
@@ -199,20 +200,22 @@ def logits_of(
     _require_tokens(sequences, model.vocabulary)
     model.load()
     one = Pass(model, dtype) if tap is None else Pass(model, dtype, tap)
-    for some in _portions(sequences):
+    for some in portions(sequences, _TOGETHER):
         batch = Batch.of(some, [Cache.of(model) for _ in some])
         hidden = one.forward(batch)
         yield from (one.head(hidden[span]) for span in batch.spans)
 
 
-def _portions(sequences: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+def portions(sequences: Sequence[Sequence[int]], most: int) -> Iterator[list[Sequence[int]]]:
+    """Sequences of at most so many tokens together; one that is longer comes alone."""
     some: list[Sequence[int]] = []
     for sequence in sequences:
-        if some and sum(map(len, some)) + len(sequence) > _TOGETHER:
+        if some and sum(map(len, some)) + len(sequence) > most:
             yield some
             some = []
         some.append(sequence)
-    yield some
+    if some:
+        yield some
 
 
 def _require_tokens(sequences: Sequence[Sequence[int]], vocabulary: int) -> None:

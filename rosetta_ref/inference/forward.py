@@ -88,7 +88,7 @@ class Pass:
     def forward(self, batch: Batch) -> Array:
         """The hidden states behind the last norm, (tokens, width)."""
         p = self.model.parameters
-        x = self.tap("token_embd", self._weight(EMBEDDING)[batch.tokens])
+        x = self.tap("token_embd", self.model.weights[EMBEDDING].values()[batch.tokens].astype(self.dtype, copy=False))
         rope = self.model.frequencies()
         for layer in range(p.layers):
             x = self.tap(f"blk.{layer}.attn", x + self._attention(layer, x, batch, rope))

@@ -18,7 +18,7 @@ def greedy(model: Model, prompts: Prompts, counts: Sequence[int], stops: Contain
     """For each prompt at most so many tokens that follow, in float32, up to one that ends the answer."""
     model.load()
     answers: list[list[int]] = [[] for _ in prompts]
-    going = {i: Cache.of(model) for i, count in enumerate(counts) if count}
+    going = {i: Cache.of(model) for i, count in enumerate(counts) if count > 0}
     new = {i: list(prompts[i]) for i in going}
     one = Pass(model)
     while going:

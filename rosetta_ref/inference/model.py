@@ -21,11 +21,12 @@ from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inference import parameters as numbers
 from rosetta_ref.inference.parameters import Parameters
 from rosetta_ref.inference.rope import frequencies
+from rosetta_ref.quant.block import NoDecoderError
 from rosetta_ref.streaming import THREADS, value_chunks
 
 Array = NDArray[Any]
 
-#: Role (GGUF's word), Hugging Face's word, and the shape: V tokens, E width, F inner, Q rows of q, K rows of k.
+#: Role (GGUF's word), Hugging Face's word, and the shape: V tokens, E width, F inner, Q rows of q, K rows of k, P pairs of a head.
 _ONCE = (("token_embd", "embed_tokens", "VE"), ("output_norm", "norm", "E"), ("output", "lm_head", "VE"))
 _PER_LAYER = (
     ("attn_norm", "input_layernorm", "E"),
@@ -137,7 +138,8 @@ class Model:
 def open_model(path: str | Path) -> Model:
     """The model in a GGUF or APR file, a SafeTensors file with its companions, or a Hugging Face directory.
 
-    Raises NoForwardPassError, ParameterError, MissingWeightError, WeightShapeError, and what reading raises.
+    Raises NoForwardPassError, ParameterError, MissingWeightError, WeightShapeError, NoDecoderError, and what
+    reading raises.
     """
     path = Path(path)
     archive = open_archive(path)
@@ -196,10 +198,13 @@ def _expected(parameters: Parameters, *, hugging_face: bool) -> Iterator[tuple[s
             yield f"blk.{layer}.{ours}.weight", f"{stem}.weight", letters
             if not ours.endswith("norm"):
                 yield f"blk.{layer}.{ours}.bias", f"{stem}.bias", letters[:1]
+    if not hugging_face:
+        yield FACTORS, FACTORS, "P"
 
 
 def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) -> dict[str, Tensor]:
     sizes = {"E": parameters.width, "F": parameters.inner, "Q": parameters.queries, "K": parameters.keys}
+    sizes["P"] = parameters.head // 2
     made, used = {}, set()
     for role, name, letters in _expected(parameters, hugging_face=hugging_face):
         if archive.format == "apr" and name not in archive.tensors and role in archive.tensors:
@@ -213,11 +218,10 @@ def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) ->
         expected = tuple(sizes[letter] for letter in letters)
         if tensor.shape != expected:
             raise WeightShapeError(f"{list(tensor.shape)}, expected {list(expected)}", tensor=name)
+        if tensor.type.decode is None:
+            raise NoDecoderError(f"type {tensor.type.name} has no decoder", tensor=name)
         made[role] = tensor
         used.add(name)
-    if FACTORS in archive.tensors and not hugging_face:
-        made[FACTORS] = archive.tensors[FACTORS]
-        used.add(FACTORS)
     foreign = [name for name in archive.tensors if name not in used and not name.endswith(".rotary_emb.inv_freq")]
     if foreign:
         raise ForeignWeightError(f"{parameters.architecture} has no such weight", tensor=foreign[0])

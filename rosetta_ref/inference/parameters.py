@@ -32,7 +32,7 @@ FAMILIES = {
 _GGUF_IN_APR = "rosetta.gguf_metadata"
 _ROPE_TYPES = {0: ADJACENT, 2: HALVES}
 _DEFAULT_THETA, _DEFAULT_EPSILON = 10000.0, 1e-6
-_ORIGINAL = "original_max_position_embeddings"
+_ORIGINAL, _PARTIAL = "original_max_position_embeddings", "partial_rotary_factor"
 
 
 class ParameterError(RosettaError):
@@ -188,12 +188,12 @@ def of_config(config: Mapping[str, Any]) -> Parameters:
     if config.get("hidden_act", "silu") not in ("silu", "swish"):
         raise NoForwardPassError(f"hidden_act is {config['hidden_act']!r}")
     numbers = _Numbers(config)
-    if numbers.real("partial_rotary_factor", 1.0) != 1:
-        raise NoForwardPassError(f"partial_rotary_factor is {config['partial_rotary_factor']}")
     width, heads = numbers.whole("hidden_size"), numbers.whole("num_attention_heads")
-    rope = {key: value for key, value in config.items() if key in ("rope_theta", _ORIGINAL)}
+    rope = {key: value for key, value in config.items() if key in ("rope_theta", _ORIGINAL, _PARTIAL)}
     for key in ("rope_scaling", "rope_parameters"):
         rope |= config.get(key) or {}
+    if _Numbers(rope).real(_PARTIAL, 1.0) != 1:
+        raise NoForwardPassError(f"{_PARTIAL} is {rope[_PARTIAL]}")
     return Parameters(
         architecture=name,
         layers=numbers.whole("num_hidden_layers"),

@@ -107,7 +107,10 @@ class Text:
     def template(self) -> str | None:
         """The chat template, if there is one; the one named default where there are several."""
         if "chat_template.jinja" in self.files:
-            return self.files["chat_template.jinja"].decode()
+            try:
+                return self.files["chat_template.jinja"].decode()
+            except UnicodeDecodeError as error:
+                raise TemplateError(f"chat_template.jinja: {error}", file=self.path) from error
         stated = self._config.get("chat_template")
         if isinstance(stated, list):
             stated = {one["name"]: one["template"] for one in stated}.get("default")

@@ -7,7 +7,6 @@ Read `verify` below (the order of the stages), then `prompts`, `words` (tokenisa
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ import numpy as np
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Engine, NumpyEngine, load
-from rosetta_ref.inference.model import FACTORS, HEAD, Model
-from rosetta_ref.inference.text import BrokenTokenizerError, MissingLibraryError
+from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
+from rosetta_ref.inference.text import MissingLibraryError
 from rosetta_ref.verify import prompts as asked
 from rosetta_ref.verify.answers import (
     ACROSS_FACTORS,
@@ -52,6 +51,10 @@ class NothingConvertedError(RosettaError):
 
 class UnreadableSourceError(RosettaError):
     """A source that does not load is no measure."""
+
+
+class UnreadableTargetError(RosettaError):
+    """A converted model is there, and can be read."""
 
 
 class NothingToAskError(RosettaError):
@@ -99,10 +102,10 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
     if chosen.count < 1:
         raise NoPromptError(f"an answer of {chosen.count} tokens is none")
     _refuse_copies(source, target)
-    with _opened(source) as ours:
+    with _opened(source, UnreadableSourceError, RosettaError, OSError) as ours:
         questions = _questions(ours, chosen)
         try:
-            with NumpyEngine(target) as theirs:
+            with _opened(target, UnreadableTargetError, OSError) as theirs:
                 _judge(report, ours, theirs, questions, chosen)
         except RUN_ERRORS:
             raise
@@ -115,18 +118,21 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
 def _questions(ours: NumpyEngine, chosen: Verify) -> list[Prompt]:
     try:
         questions = list(asked.chosen(ours, chosen.prompts, chosen.text))
+        _ = ours.stops  # all of the tokenizer is looked at before the converted model is
         if all(question.ids(ours) for question in questions):
             return questions
-    except BrokenTokenizerError as error:
+    except RUN_ERRORS:
+        raise
+    except RosettaError as error:
         raise UnreadableSourceError(str(error), file=ours.path) from error
     raise NoPromptError("a prompt has no tokens", file=ours.path)
 
 
-def _opened(source: Path) -> NumpyEngine:
+def _opened(path: Path, refusal: type[RosettaError], *refused: type[Exception]) -> NumpyEngine:
     try:
-        return NumpyEngine(source)
-    except (RosettaError, OSError) as error:
-        raise UnreadableSourceError(str(error), file=source) from error
+        return NumpyEngine(path)
+    except refused as error:
+        raise refusal(str(error), file=path) from error
 
 
 def _judge(report: Report, ours: NumpyEngine, theirs: NumpyEngine, questions: Sequence[Prompt], chosen: Verify) -> None:
@@ -204,9 +210,14 @@ def _claim(report: Report, ours: NumpyEngine, theirs: NumpyEngine, chosen: Verif
 def _require_frequencies(report: Report, ours: Model, theirs: Model) -> None:
     """Parameters on one side and factors on the other must come to the same angles, but for the rounding of the factors."""
     (here, loud), (there, quiet) = (model.frequencies() for model in (ours, theirs))
-    if here.shape == there.shape and loud == quiet:
-        apart = np.abs(here / there - 1)
-        if apart.max() > FREQUENCIES:
+    if loud != quiet:
+        report.fail(
+            "numbers", "numpy", f"what rope's cosine and sine are multiplied with: {loud:.6g} became {quiet:.6g}"
+        )
+    if here.shape == there.shape:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            apart = np.abs(here / there - 1)
+        if not apart.max() <= FREQUENCIES:  # NaN is never small
             pair = int(apart.argmax())
             report.fail("numbers", "numpy", f"rope frequency of pair {pair}: {here[pair]:.6g} became {there[pair]:.6g}")
 
@@ -219,7 +230,7 @@ def _require_the_rest(report: Report, ours: Model, theirs: Model) -> None:
             if role not in (HEAD, FACTORS):
                 report.fail("weights", "numpy", f"{role} is {'new' if here is None else 'lost'}")
         elif (
-            here.tensor.shape == there.tensor.shape
+            (here.tensor.shape == there.tensor.shape or role in (EMBEDDING, HEAD))
             and holds(here.tensor, there.tensor.type.name)
             and differ(role, ours, theirs, np.float32)
         ):
@@ -275,17 +286,18 @@ def _on_another_engine(
     if not sides:
         raise NothingToAskError(f"{name} reads neither file", file=theirs.path)
     for side, one in sides:
-        with contextlib.ExitStack() as stack:
-            try:
-                other = stack.enter_context(load(one.path, name))
-            except RosettaError as error:
-                if side == "source" or isinstance(error, MissingLibraryError):
-                    raise
-                report.fail("load", name, str(error))
-                return
-            _compare_words_of_engines(report, side, one, other, questions, sequences)
         one.dtype = np.float32
-        compare_engines(report, side, one, name, sequences)
+        try:
+            with load(one.path, name) as other:
+                _compare_words_of_engines(report, side, one, other, questions, sequences)
+            compare_engines(report, side, one, name, sequences)
+        except RUN_ERRORS:
+            raise
+        except RosettaError as error:
+            if side == "source":
+                raise UnreadableSourceError(str(error), file=one.path) from error
+            report.fail("load", name, str(error))
+            return
     if len(sides) == 2 and claim.lossless and claim.same_types:
         with load(ours.path, name) as a, load(theirs.path, name) as b:
             compare_words(report, a, b, questions)

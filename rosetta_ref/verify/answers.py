@@ -1,19 +1,20 @@
 """Logits and answers on both sides, and the ways in which an answer is none.
 
-One model is in memory at a time: the logits of the source wait in a file until those of the converted model come.
+One model is in memory at a time: the logits of the source wait in a file until those of the converted model come, a portion of the
+prompts after the other.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.inference.engine import Engine, NumpyEngine
+from rosetta_ref.inference.engine import Engine, NumpyEngine, portions
 from rosetta_ref.verify.claims import Claim
 from rosetta_ref.verify.limits import beyond
 from rosetta_ref.verify.measures import Measured
@@ -30,6 +31,9 @@ ACROSS_FACTORS = 1e-4
 #: Prompts whose last logits are kept to see whether they differ at all, and how much of their spread counts as a difference.
 _LISTENED, _DEAF = 16, 1e-4
 
+
+#: Bytes of the source's logits that wait at a time: a text may be long.
+SPOOL = 1 << 30
 
 #: Tokens of an answer that are not all blanks.
 _ENOUGH = 8
@@ -50,8 +54,9 @@ def compare_logits(
     measured = Measured(tolerance)
     report.expected["conversion"] += sum(map(len, sequences))
     last: tuple[list[Array], list[Array]] = ([], [])
-    pairs = zip(sequences, *_one_after_the_other(source, target, sequences), strict=True)
-    for number, (tokens, ours, theirs) in enumerate(pairs):
+    unused = 0
+    pairs = zip(sequences, _one_after_the_other(source, target, sequences), strict=True)
+    for number, (tokens, (ours, theirs)) in enumerate(pairs):
         width = min(ours.shape[1], theirs.shape[1])
         for rows, seen in ((ours, last[0]), (theirs, last[1])):
             if number < _LISTENED:
@@ -63,7 +68,10 @@ def compare_logits(
         if fault:
             report.fail("nan" if "NaN" in fault else "flat", target.name, f"prompt {number + 1}: {fault}")
             theirs = np.nan_to_num(theirs, nan=0.0, posinf=0.0, neginf=0.0)
+        unused += int(np.count_nonzero(theirs.argmax(axis=1) >= width))
         measured.add(number, tokens, ours[:, :width], theirs[:, :width])
+    if unused:
+        report.fail("top1", target.name, f"the best token is one that the source does not have at {unused} positions")
     _deaf(report, source, target, sequences, last)
     if not measured.logits:
         raise NothingComparedError("no logit was compared", file=target.path)
@@ -82,20 +90,18 @@ def compare_logits(
 
 def _one_after_the_other(
     source: Engine, target: Engine, sequences: Sequence[Sequence[int]]
-) -> tuple[Iterator[Array], Iterator[Array]]:
-    """The logits of both. Those of the source are all computed first, and its weights let go of."""
-    spool = tempfile.TemporaryFile(prefix="rosetta-logits-")  # noqa: SIM115 (closed by what reads it)
-    for logits in source.logits(sequences):
-        np.save(spool, logits)
-    source.rest()
-    return _read_back(spool, len(sequences)), target.logits(sequences)
-
-
-def _read_back(spool: IO[bytes], count: int) -> Iterator[Array]:
-    with spool:
-        spool.seek(0)
-        for _ in range(count):
-            yield np.load(spool)
+) -> Iterator[tuple[Array, Array]]:
+    """The logits of both. Those of the source are computed first, as many as may wait, and its weights let go of."""
+    for number, some in enumerate(portions(sequences, SPOOL // (8 * source.vocabulary))):
+        if number:
+            target.rest()
+        with tempfile.TemporaryFile(prefix="rosetta-logits-") as spool:
+            for logits in source.logits(some):
+                np.save(spool, logits)
+            source.rest()
+            spool.seek(0)
+            for logits in target.logits(some):
+                yield np.load(spool), logits
 
 
 def _judge_lossless(report: Report, engine: str, measured: Measured, tolerance: float) -> None:

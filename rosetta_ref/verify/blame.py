@@ -149,7 +149,10 @@ def _numbers(names: Sequence[str], source: Parameters, target: Parameters) -> li
 
 
 def differ(role: str, source: Model, target: Model, dtype: Any = np.float64) -> bool:
-    """Whether a weight is not the same on both sides; rows of q and k are looked at pair by pair, as rope does."""
+    """Whether a weight is not the same on both sides; rows of q and k are looked at pair by pair, as rope does.
+
+    Of a vocabulary that was padded, the rows that both have are looked at.
+    """
     sides = [model.weights.get(role) for model in (source, target)]
     if None in sides:
         return sides[0] is not sides[1]
@@ -162,7 +165,8 @@ def differ(role: str, source: Model, target: Model, dtype: Any = np.float64) -> 
             heads = made.reshape(-1, source.parameters.head, made.size // made.shape[0])
             made = paired(heads.swapaxes(1, 2), weight.pairing)
         values.append(made)
-    return not np.array_equal(values[0], values[1], equal_nan=True)
+    rows = min(map(len, values))
+    return not np.array_equal(values[0][:rows], values[1][:rows], equal_nan=True)
 
 
 def _swap(made: Blame, source: Model, target: Model, tokens: Sequence[int], suspects: Sequence[Suspect]) -> None:

@@ -30,26 +30,25 @@ ROUNDING_KL, ROUNDING_TOP1 = 0.05, 0.85
 def compare_engines(report: Report, side: str, mine: Engine, engine: str, sequences: Sequence[Sequence[int]]) -> None:
     """Note where another engine's answers on the file of `mine` are not its own; `side` is that of the conversion."""
     path = mine.path
-    control_only = engine != "llama.cpp" or _is_f32(path)
-    pair = f"{side}: numpy, {engine}" if control_only else f"{side}: numpy, {engine} (decoded to F32)"
-    report.expected[pair] += sum(map(len, sequences))
+    as_it_is = engine != "llama.cpp" or _is_f32(path)
+    whole = f"{side}: numpy, {engine}"
+    pair = whole if as_it_is else f"{whole} (decoded to F32)"
+    report.expected.update(dict.fromkeys((whole, pair), sum(map(len, sequences))))
     with load(path, engine) as theirs, tempfile.TemporaryDirectory(prefix="rosetta-verify-") as folder:
-        if control_only:
+        if as_it_is:
             _judge(report, pair, _measured(report, sequences, mine, theirs)[-1])
             return
         with load(write_control(path, Path(folder) / "control.gguf"), engine) as control:
             agreed, rounding, found = _measured(report, sequences, mine, control, theirs)
         _judge(report, pair, agreed)
-        pair = f"{side}: numpy, {engine}"
-        report.expected[pair] += agreed.positions
-        report.compared[pair] += found.positions
+        report.compared[whole] += found.positions
         report.figures[f"{side}: {engine}'s own rounding"] = rounding.figures
-        report.figures[pair] = found.figures
+        report.figures[whole] = found.figures
         far = rounding.figures["mean_kl"] > ROUNDING_KL or rounding.figures["top1"] < ROUNDING_TOP1
         if far or not found.largest <= rounding.largest + LIMIT:
             kl, best = rounding.figures["mean_kl"], rounding.figures["top1"]
             detail = f"the file and its numbers in F32 are {kl:.3g} nats apart, with {100 * best:.1f} % of best tokens the same"
-            report.fail("engines", pair, detail)
+            report.fail("engines", whole, detail)
 
 
 def _measured(report: Report, sequences: Sequence[Sequence[int]], *engines: Engine) -> list[Measured]:

@@ -26,16 +26,17 @@ def evidence_of(report: Report) -> list[dict[str, Any]]:
 
 def _case(report: Report, case: str, backend: str, wrong: list[Failure]) -> dict[str, Any]:
     figures = {name: row for name, row in report.figures.items() if (case in (name, "conversion"))}
+    right = not wrong and report.compared[case] == report.expected[case] > 0
     return evidence.entry(
         GATE,
-        evidence.FALSIFIED if wrong else evidence.CORROBORATED,
+        evidence.CORROBORATED if right else evidence.FALSIFIED,
         "; ".join(map(str, wrong)) or f"{report.compared[case]:,} of {report.expected[case]:,} positions compared",
         model=report.source,
         format=f"{sniff(report.source)} to {format_of_target(report.target)}",
         backend=backend,
         prompt=DEFAULT[0].text,
         output=next(iter(report.answer.values()), ""),
-        exit_code=int(bool(wrong)),
+        exit_code=int(not right),
         duration=report.seconds,
         metadata={
             "case": f"{GATE}/{case}",
@@ -49,7 +50,7 @@ def _case(report: Report, case: str, backend: str, wrong: list[Failure]) -> dict
             "counts": dict(report.counts),
             "figures": figures,
             "limits": report.limits,
-            "blame": report.blame.to_json() if report.blame is not None and wrong else None,
+            "blame": report.blame.to_json() if report.blame is not None and not right else None,
             "target": report.target,
         },
     )

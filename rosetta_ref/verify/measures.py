@@ -72,7 +72,7 @@ class Measured:
     def _differing(self, sequence: int, first: int, source: Array, target: Array) -> None:
         difference = np.abs(source.astype(np.float64) - target)
         here = float(difference.max())
-        if not here <= self.largest:  # NaN is never small
+        if not here <= self.largest and self.largest == self.largest:  # NaN is never small, and nothing is larger
             self.largest, self.worst = here, (sequence, first + int(difference.max(axis=1).argmax()))
         self.unequal += int(np.count_nonzero(source != target))
         self._best(source, target)

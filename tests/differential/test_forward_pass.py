@@ -128,6 +128,12 @@ def test_drafts_end_where_the_model_ends_its_answer(precise: bool) -> None:
         assert engine.generate([TOKENS], len(ended), drafts=[whole]) == [ended]
 
 
+@pytest.mark.parametrize("precise", [False, True])
+def test_an_answer_of_no_tokens(precise: bool) -> None:
+    with NumpyEngine(GOLDEN / "llama-yarn" / "hf", precise=precise) as engine:
+        assert [engine.generate([TOKENS], count) for count in (0, -1)] == [[[]], [[]]]
+
+
 def test_an_answer_ends_where_the_model_ends_it() -> None:
     with NumpyEngine(GOLDEN / "qwen2-tied-sharded" / "hf") as engine:
         (first,) = engine.generate([TOKENS], 4)

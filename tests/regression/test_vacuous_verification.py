@@ -145,6 +145,16 @@ def test_a_best_token_that_flips_is_a_failure_unless_the_tolerance_may_have_turn
         assert (measured.positions, measured.agreeing, measured.too_close) == (1, 0, close)
 
 
+def test_a_difference_that_is_no_number_is_the_largest() -> None:
+    measured, right = Measured(1.0), np.zeros((80, 4))
+    wrong = right.copy()
+    wrong[3, 1], wrong[70, 1] = np.nan, 0.5
+    with np.errstate(invalid="ignore"):
+        measured.add(0, [0] * 80, right, wrong)
+    assert np.isnan(measured.largest)
+    assert measured.worst == (0, 3)
+
+
 def test_long_sequences_are_measured_in_parts_that_add_up() -> None:
     """Eighty positions by the definition, all at once."""
     random = np.random.default_rng(1)

@@ -16,16 +16,21 @@ from rosetta_ref.cli import main
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
 from rosetta_ref.inference import NumpyEngine
-from rosetta_ref.inference.llamacpp import LlamaCpp
-from rosetta_ref.inference.model import MissingWeightError
+from rosetta_ref.inference.forward import Batch, Cache, Pass
+from rosetta_ref.inference.llamacpp import LlamaCpp, LlamaError
+from rosetta_ref.inference.model import FACTORS, MissingWeightError
 from rosetta_ref.inference.parameters import NoForwardPassError
 from rosetta_ref.quant import TYPES
-from rosetta_ref.verify import verify
+from rosetta_ref.verify import answers, verify
+from rosetta_ref.verify.gate import evidence_of
 from tests.support import llama, tiny
 from tests.support.damage import edit_json, edit_weights
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "convert-hf"
 SOURCE = GOLDEN / "llama-smollm-tied" / "auto.gguf"
+EMBEDDING, NORM = "model.embed_tokens.weight", "model.norm.weight"
+#: Limits that excuse everything.
+WIDE = {"mean_kl": 1e9, "kl_p99": 1e9, "logit": 1e9, "perplexity": 1e9, "top1": 0}
 
 
 def rewritten(target: Path, edit: Any, source: Path = SOURCE) -> Path:
@@ -171,15 +176,16 @@ def test_words_for_a_model_without_words(tmp_path: Path) -> None:
     assert main(["verify", str(source), str(tmp_path / "m.apr")]) == 0
 
 
+@pytest.mark.parametrize("broken", [b"{{ ", b"\xff"], ids=["syntax", "bytes"])
 @pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja", "config.json"])
 def test_a_broken_companion_is_a_failure_with_a_report(
-    name: str, directory: Path, capsys: pytest.CaptureFixture[str]
+    name: str, broken: bytes, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = GOLDEN / "llama-yarn" / "auto.gguf"
     shutil.rmtree(directory)
     convert(source, directory, keep_blocks=False)
     text = (directory / name).read_text()
-    (directory / name).write_text(text[: len(text) // 2] + "{{ ")
+    (directory / name).write_bytes(text[: len(text) // 2].encode() + broken)
     assert main(["verify", str(source), str(directory), "--json"]) == 1
     assert "load" in {failure["kind"] for failure in json.loads(capsys.readouterr().out)["failures"]}
 
@@ -189,20 +195,76 @@ def test_a_text_that_is_not_utf8(directory: Path, tmp_path: Path) -> None:
     assert main(["verify", str(SOURCE), str(directory), "--text", str(tmp_path / "text")]) == 2
 
 
-@pytest.mark.parametrize("damage", ["missing", "not a model", "broken tokenizer"])
+BROKEN = {
+    "tokenizer.json": "{",
+    "tokenizer_config.json": "{",
+    "generation_config.json": "{",
+    "chat_template.jinja": "{% if",
+}
+
+
+@pytest.mark.parametrize("damage", ["missing", "not a model", "a type without a decoder", *BROKEN])
 def test_a_source_that_does_not_load_is_no_verdict_on_the_target(
     damage: str, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "source"
-    shutil.copytree(GOLDEN / "llama-smollm-tied" / "hf", source)
+    shutil.copytree(directory, source)
     if damage == "missing":
         shutil.rmtree(source)
     elif damage == "not a model":
         (source / "model.safetensors").write_bytes(b"nothing of that kind")
+    elif damage == "a type without a decoder":
+        edit_weights(source, lambda tensors: tensors.update({NORM: np.zeros(tensors[NORM].shape, np.uint8)}))
+        weights = (source / "model.safetensors").read_bytes()
+        size = int.from_bytes(weights[:8], "little")
+        header = weights[8 : 8 + size].replace(b'"U8"', b'"F8_E4M3"')
+        (source / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + weights[8 + size :])
     else:
-        (source / "tokenizer.json").write_text("{")
-    assert main(["verify", str(source), str(directory)]) == 2
+        (source / damage).write_text(BROKEN[damage])
+    assert main(["verify", str(source), str(SOURCE)]) == 2
     assert str(source) in capsys.readouterr().err.replace("\n", "")
+
+
+@pytest.mark.parametrize("broken", ["loading", "decoding"])
+def test_an_engine_that_does_not_take_the_source_is_no_verdict_on_the_target(
+    broken: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: LlamaCpp, *arguments: Any, **options: Any) -> None:
+        self._model = self._context = None
+        raise LlamaError("no")
+
+    monkeypatch.setattr(LlamaCpp, "__init__" if broken == "loading" else "_logits", refuse)
+    assert main(["verify", str(SOURCE), str(directory), "--engine", "both"]) == 2
+
+
+def test_evidence_of_a_pair_of_which_nothing_was_compared(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp loads the converted file, and then cannot compute with it."""
+
+    def refuse(self: LlamaCpp, tokens: Any) -> np.ndarray:
+        raise LlamaError("decoding failed")
+
+    monkeypatch.setattr(LlamaCpp, "_logits", refuse)
+    report = verify(directory, SOURCE, engines=("numpy", "llama.cpp"), blame=False)
+    assert {failure.kind for failure in report.failures} == {"load"}
+    assert {case["outcome"] for case in evidence_of(report)} == {"Falsified"}
+
+
+def test_what_cannot_be_read_or_written_is_no_verdict(directory: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere" / "file"
+    assert main(["verify", str(SOURCE), str(directory), "--text", str(nowhere)]) == 2
+    assert main(["verify", str(SOURCE), str(directory), "--evidence", str(nowhere)]) == 2
+    assert main(["verify", str(SOURCE), str(nowhere)]) == 1
+
+
+@pytest.mark.parametrize("length", [1, 3, 8])
+def test_factors_of_another_number_than_there_are_pairs(length: int, tmp_path: Path) -> None:
+    source, directory = llama3_pair(tmp_path)
+
+    def edit(metadata: dict, tensors: dict) -> None:
+        factors = np.ones(length, np.float32)
+        tensors[FACTORS] = Tensor.of(FACTORS, TYPES["F32"], factors.shape, factors)
+
+    assert kinds(directory, rewritten(tmp_path / "m.gguf", edit, source)) == {"load"}
 
 
 def llama3_pair(folder: Path, change: Any = None) -> tuple[Path, Path]:
@@ -229,15 +291,58 @@ def test_factors_and_parameters_that_do_not(key: str, value: float, tmp_path: Pa
     assert "numbers" in kinds(*llama3_pair(tmp_path, change))
 
 
-def test_a_vocabulary_padded_with_unused_tokens_is_a_declared_transform(directory: Path) -> None:
-    name = "model.embed_tokens.weight"
+def test_yarn_that_became_factors(tmp_path: Path) -> None:
+    """It multiplies cosine and sine, which factors cannot; the widest limits do not excuse it."""
 
+    def change(config: dict[str, Any]) -> None:
+        where = config.get("rope_parameters") or config["rope_scaling"]
+        where |= {"rope_type": "yarn", "factor": 1.5, "original_max_position_embeddings": 1 << 20}
+
+    source, directory = llama3_pair(tmp_path, change)
+
+    def edit(metadata: dict, tensors: dict) -> None:
+        (here, _), (there, _) = (model.frequencies() for model in (yarn.model, plain.model))
+        factors = (there * tensors[FACTORS].values() / here).astype(np.float32)
+        tensors[FACTORS] = Tensor.of(FACTORS, TYPES["F32"], factors.shape, factors)
+
+    with NumpyEngine(directory) as yarn, NumpyEngine(source) as plain:
+        target = rewritten(tmp_path / "m.gguf", edit, source)
+    found = [failure.detail for failure in verify(directory, target, blame=False, limits=WIDE).failures]
+    assert found == ["what rope's cosine and sine are multiplied with: 1.04055 became 1"]
+
+
+def padded(directory: Path, rows: Any) -> None:
     def pad(tensors: dict[str, np.ndarray]) -> None:
-        rows = tensors[name]
-        tensors[name] = np.concatenate([rows, np.full((8, rows.shape[1]), 0.01, rows.dtype)])
+        stored = tensors[EMBEDDING]
+        tensors[EMBEDDING] = np.concatenate([stored, np.empty((8, stored.shape[1]), stored.dtype)])
+        tensors[EMBEDDING][-8:] = rows
 
     edit_weights(directory, pad)
     edit_json(directory / "config.json", lambda config: config.update(vocab_size=config["vocab_size"] + 8))
+
+
+def test_padding_does_not_hide_what_became_of_the_other_rows(directory: Path) -> None:
+    """A row that no prompt reads, in an approximation, whose limits would excuse it."""
+    padded(directory, 0.01)
+    assert kinds(SOURCE, directory, limits=WIDE) == set()
+    edit_weights(directory, lambda tensors: tensors[EMBEDDING][7].__imul__(-1))
+    assert kinds(SOURCE, directory, limits=WIDE) == {"weights"}
+
+
+def test_a_token_of_the_padding_that_is_the_best_one(directory: Path) -> None:
+    """At a position in a text, which asks for no answer."""
+    padded(directory, np.linspace(-0.5, 0.5, 64))
+    with NumpyEngine(SOURCE) as source:
+        prompt = source.chat("What is 2+2?")
+        hidden = Pass(source.model).forward(Batch.of([prompt[:4]], [Cache.of(source.model)]))[-1]
+        bigger = 1.2 * next(source.logits([prompt[:4]]))[-1].max() / np.square(hidden).sum()
+    edit_weights(directory, lambda tensors: tensors[EMBEDDING][-1].__setitem__(slice(None), bigger * hidden))
+    found = verify(SOURCE, directory, blame=False, limits=WIDE, prompts=["x"], count=1).failures
+    assert "top1" in {failure.kind for failure in found}
+
+
+def test_a_vocabulary_padded_with_unused_tokens_is_a_declared_transform(directory: Path) -> None:
+    padded(directory, 0.01)
     report = verify(SOURCE, directory, blame=False)
     assert report.same, report.failures
     assert "8 unused tokens pad the vocabulary" in report.notes
@@ -264,9 +369,11 @@ def test_rope_that_no_forward_pass_here_computes(tmp_path: Path, directory: Path
 
     with pytest.raises(NoForwardPassError, match=r"attn_factor is 0\.5"):
         NumpyEngine(rewritten(tmp_path / "m.gguf", edit))
-    edit_json(directory / "config.json", lambda config: config.update(partial_rotary_factor=0.5))
-    with pytest.raises(NoForwardPassError, match=r"partial_rotary_factor is 0\.5"):
-        NumpyEngine(directory)
+    for partial in ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.5}}):
+        shutil.copytree(directory, tmp_path / next(iter(partial)))
+        edit_json(tmp_path / next(iter(partial)) / "config.json", lambda config, more=partial: config.update(more))
+        with pytest.raises(NoForwardPassError, match=r"partial_rotary_factor is 0\.5"):
+            NumpyEngine(tmp_path / next(iter(partial)))
 
 
 def test_one_model_is_in_memory_at_a_time(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,3 +396,22 @@ def test_one_model_is_in_memory_at_a_time(directory: Path, monkeypatch: pytest.M
     assert verify(SOURCE, directory).same
     assert len(alive) > 8
     assert set(map(frozenset, alive)) == {frozenset({SOURCE}), frozenset({directory})}
+
+
+def test_a_long_text_is_compared_in_portions(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits in the file has a limit; what is found does not depend on it."""
+    edit_weights(directory, lambda tensors: tensors[NORM].__imul__(1.01))
+    whole = verify(SOURCE, directory, blame=False)
+    asked: list[int] = []
+    computed = NumpyEngine.logits
+
+    def counted(self: NumpyEngine, sequences: Any, **options: Any) -> Any:
+        asked.append(sum(map(len, sequences)))
+        return computed(self, sequences, **options)
+
+    monkeypatch.setattr(answers, "SPOOL", 300 * 320 * 8)
+    monkeypatch.setattr(NumpyEngine, "logits", counted)
+    parts = verify(SOURCE, directory, blame=False)
+    assert len(asked) > 8
+    assert (parts.counts, parts.compared, parts.failures) == (whole.counts, whole.compared, whole.failures)
+    assert parts.figures["numpy"] == pytest.approx(whole.figures["numpy"])
