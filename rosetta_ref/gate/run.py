@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
@@ -69,11 +69,10 @@ def _answered(session: Session, safety: Safety, cases: Sequence[Case], jobs: int
         groups.setdefault(case.rule or case.sample, []).append(case)
 
     def one(group: list[Case]) -> dict[str, Result]:
-        answers = Answers(session)
         made = {}
-        for case in group:
-            made[case.id] = safety.answer(case) if case.what == REFUSAL else answers.answer(case)
-            told(made[case.id])
+        for result in answered(session, safety, group):
+            made[result.case] = result
+            told(result)
         return made
 
     results: dict[str, Result] = {}
@@ -81,3 +80,10 @@ def _answered(session: Session, safety: Safety, cases: Sequence[Case], jobs: int
         for made in pool.map(one, groups.values()):
             results |= made
     return [results[case.id] for case in cases]
+
+
+def answered(session: Session, safety: Safety, cases: Iterable[Case]) -> Iterator[Result]:
+    """The results one by one, in the order of the cases: who has seen enough converts no more."""
+    answers = Answers(session)
+    for case in cases:
+        yield safety.answer(case) if case.what == REFUSAL else answers.answer(case)
