@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Converter, Entry, Run
-from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member
 
 ARCHITECTURES = ("llama", "qwen2")
@@ -49,8 +48,6 @@ def entry_of(member: Member, *, wrong: bool = True) -> Entry:
         pairs=(*PAIRS, "G-G") if "G-G" in member.pairs else PAIRS,
         architectures=ARCHITECTURES,
         quantises=(member.asks,) if member.asks is not None else (),
-        # Whoever encodes every float to blocks says so; how well it does is judged.
-        loses=("lossy-unasked",) if member.asks is not None and not TYPES[member.asks].is_scalar else (),
     )
 
 
