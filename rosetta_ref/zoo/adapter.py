@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Converter, Entry, Run
+from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member
 
 ARCHITECTURES = ("llama", "qwen2")
@@ -42,12 +43,17 @@ class MemberConverter:
 
 
 def entry_of(member: Member, *, wrong: bool = True) -> Entry:
-    """What a member says of itself: all that the reference can do, but that blocks are not kept, so chains are not lossless."""
+    """What a member says of itself: all that the reference can do, but that blocks are not kept, so chains are not lossless.
+
+    One that asks for blocks unasked says so: it is to fall for its bug, not for that.
+    """
+    asks = member.asks
     return Entry(
         name=f"zoo:{member.id}" if wrong else f"zoo:{member.id} control",
         pairs=(*PAIRS, "G-G") if "G-G" in member.pairs else PAIRS,
         architectures=ARCHITECTURES,
-        quantises=(member.asks,) if member.asks is not None else (),
+        quantises=(asks,) if asks is not None else (),
+        loses=("lossy-unasked",) if asks is not None and not TYPES[asks].is_scalar else (),
     )
 
 

@@ -27,13 +27,13 @@ from rosetta_ref.zoo.member import Member, nothing, replaced, replacing, writing
 _pieces, _entry, _header = gguf_writer._pieces, apr_writer._entry, safetensors_writer._header
 
 
-def _gguf_unturned(archive: Archive, lenient: bool) -> list[Any]:
+def _gguf_unturned(*args: Any) -> list[Any]:
     with replaced((layout, "turned", tuple)):
-        return _pieces(archive, lenient)
+        return _pieces(*args)
 
 
-def _apr_turned(made: Tensor, offset: int) -> bytes:
-    entry = _entry(made, offset)
+def _apr_turned(*args: Any) -> bytes:
+    entry = _entry(*args)
     count = entry[1]
     shape = struct.unpack_from(f"<{count}Q", entry, 2)
     return entry[:2] + struct.pack(f"<{count}Q", *shape[::-1]) + entry[2 + 8 * count :]
