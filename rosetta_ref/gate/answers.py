@@ -86,13 +86,14 @@ class Answers:
         return result
 
     def _claims(self, case: Case, sample: Sample, done: Conversion) -> bool:
-        """Whether the entry says that it takes this: the pair of the leg, the architecture and the types."""
+        """Whether the entry says that it takes this: the pair of the leg, the architecture and the types, in GGUF's usual byte order."""
         entry, leg = self.entry, letters(case.steps[done.leg - 1 : done.leg + 1])
         if done.own:
             return entry.pairs is None or leg in entry.pairs
         types = {tensor.type.name for tensor in sample.model.tensors.values()}
         return (
-            entry.pairs is not None
+            not sample.big_endian
+            and entry.pairs is not None
             and leg in entry.pairs
             and (entry.architectures is not None and (sample.architecture in entry.architectures))
             and (entry.types is None or types <= {*entry.types, "F32"})

@@ -1,7 +1,7 @@
 """The kill matrix: which gate kills which member, by which case, after how many conversions and how long.
 
-A member is killed where the gate falsifies what it wrote. A crash or a refusal is no kill, and neither is a case that the control,
-the reference under the member's own options, does not pass. The gate knows nothing of members: it runs its cases one by one, those
+A member is killed where the gate falsifies what it wrote. A crash or a refusal is no kill, and neither is what the gate finds in the
+output of the control, the reference under the member's own options, too. The gate knows nothing of members: it runs its cases one by one, those
 on the pairs that the member touches first, and the run of a member ends with the first kill, or when every case has been answered.
 """
 
@@ -91,7 +91,7 @@ class Arena:
             for result in one.answers(waiting):
                 trial.cases += 1
                 found = assertion(result)
-                if found is None or not self._control_passes(member, one.by_id[result.case]):
+                if found is None or not self._control_is_right(member, one.by_id[result.case]):
                     continue
                 killed.add(result.gate)
                 seconds = time.perf_counter() - began
@@ -102,12 +102,12 @@ class Arena:
             trial.conversions, trial.seconds = one.session.calls, time.perf_counter() - began
         return trial
 
-    def _control_passes(self, member: Member, case: Case) -> bool:
-        """Whether the reference, told what the member is told, answers the case as it should be answered."""
+    def _control_is_right(self, member: Member, case: Case) -> bool:
+        """Whether the reference, told what the member is told, passes the case, or refuses what cannot be written as it is told."""
         key = repr((member.asks, sorted(member.options.items()), "G-G" in member.pairs))
         if key not in self._controls:
             self._controls[key] = self._run(control(member), self._open.enter_context(Workspace(self._folder)))
-        return self._controls[key].outcome(case) == CORROBORATED
+        return self._controls[key].is_right(case)
 
     def _run(self, under_test: Converter, work: Workspace) -> _Run:
         """A converter before its inputs; those of quantisers are given to quantisers only."""
@@ -135,17 +135,18 @@ class _Run:
         self._safety = Safety(self.session, seed)
         self.cases = [*plan(under_test.entry, list(faces.samples.values())), *self._safety.plan()]
         self.by_id = {case.id: case for case in self.cases}
-        self._outcomes: dict[str, str] = {}
+        self._right: dict[str, bool] = {}
 
     def answers(self, cases: Iterable[Case]) -> Iterator[Result]:
         """The results one by one."""
         return answered(self.session, self._safety, cases)
 
-    def outcome(self, case: Case) -> str:
-        """The outcome of a case, worked out once."""
-        if case.id not in self._outcomes:
-            self._outcomes[case.id] = next(self.answers([self.by_id[case.id]])).outcome
-        return self._outcomes[case.id]
+    def is_right(self, case: Case) -> bool:
+        """Whether nothing is wrong with what it writes for a case; worked out once."""
+        if case.id not in self._right:
+            result = next(self.answers([self.by_id[case.id]]))
+            self._right[case.id] = result.outcome in (CORROBORATED, SKIPPED, FALSIFIED) and assertion(result) is None
+        return self._right[case.id]
 
 
 def assertion(result: Result) -> Finding | None:
