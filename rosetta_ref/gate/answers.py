@@ -86,7 +86,7 @@ class Answers:
         return result
 
     def _claims(self, case: Case, sample: Sample, done: Conversion) -> bool:
-        """Whether the entry says that it takes this: the pair of the leg, the architecture and the types, in GGUF's usual byte order."""
+        """Whether the entry says that it takes this: pair of the leg, architecture and types, little-endian."""
         entry, leg = self.entry, letters(case.steps[done.leg - 1 : done.leg + 1])
         if done.own:
             return entry.pairs is None or leg in entry.pairs

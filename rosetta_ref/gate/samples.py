@@ -48,8 +48,8 @@ _YARN = {
 
 _LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 256}
 
-#: name: the model, and the type of its matrices. Heads: none with kv_heads^2 = heads; 8, 16 and 64 elements in a head. One has eleven
-#: layers, whose numbers stand in another order as texts.
+#: name: the model, and the type of its matrices. Heads: none with kv_heads^2 = heads; 8, 16 and 64 elements in a head. One
+#: has eleven layers, whose numbers stand in another order as texts.
 _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-f32-tied": (Spec("llama", 8, 2, 8, 96, tied=True), "F32"),
     "llama-f16-scores": (Spec("llama", 6, 3, 16, 64, tokenizer="spm", base="F16"), "F16"),

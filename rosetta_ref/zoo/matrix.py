@@ -1,8 +1,9 @@
 """The kill matrix: which gate kills which member, by which case, after how many conversions and how long.
 
-A member is killed where the gate falsifies what it wrote. A crash or a refusal is no kill, and neither is what the gate finds in the
-output of the control, the reference under the member's own options, too. The gate knows nothing of members: it runs its cases one by one, those
-on the pairs that the member touches first, and the run of a member ends with the first kill, or when every case has been answered.
+A member is killed where the gate falsifies what it wrote. A crash or a refusal is no kill, and neither is what the gate finds in
+the output of the control, the reference under the member's own options, too. The gate knows nothing of members: it runs its cases
+one by one, those on the pairs that the member touches first, and the run of a member ends with the first kill, or when every case
+has been answered. `tally` puts the trials of many members and seeds together.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def in_order(cases: Sequence[Case], member: Member) -> list[Case]:
 
 
 def reference_fails(seed: int) -> list[str]:
-    """The cases that the bundled reference does not pass on a seed, with the reason; what is skipped for want of a library is left out."""
+    """The cases that the bundled reference does not pass on a seed, with the reason; one skipped for want of a library is none."""
     results = run(entries.made(bundled.entry("reference")), seed=seed)
     return [f"{result.case}: {result.outcome}: {result.reason}" for result in results
             if result.outcome not in (CORROBORATED, SKIPPED)]  # fmt: skip
