@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.archive import Archive, Bytes, Kind, Source, Span, Tensor, Value
+from rosetta_ref.archive import Bytes, Kind, Source, Span, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
 from rosetta_ref.formats.apr import index as apr_index
@@ -22,7 +22,7 @@ from rosetta_ref.formats.gguf import writer as gguf_writer
 from rosetta_ref.formats.safetensors import reader as safetensors_reader
 from rosetta_ref.zoo.files import NAME, blocks, floats, in_apr, in_gguf, in_safetensors
 from rosetta_ref.zoo.labels import as_far_as_it_goes
-from rosetta_ref.zoo.member import Make, Member, nothing, replacing, writing_of
+from rosetta_ref.zoo.member import Make, Member, nothing, replacing, writing_each
 
 # --- wrong parts -------------------------------------------------------------------------------------------------------------
 
@@ -113,15 +113,10 @@ class _WordsSwapped:
         self.source.release(start, stop)
 
 
-def _big_endian_numbers(archive: Archive) -> Archive:
-    """Floats as a big-endian machine has them in memory, in a file that is little-endian."""
-    if archive.format == "gguf":
-        return archive
-    made = {name: _swapped(one) if one.type.is_scalar else one for name, one in archive.tensors.items()}
-    return Archive(archive.format, archive.metadata, made, archive.path, archive.parts, archive.notes)
-
-
-def _swapped(one: Tensor) -> Tensor:
+def _big_endian_numbers(one: Tensor) -> Tensor:
+    """Numbers as a big-endian machine has them in memory, in a file that is little-endian."""
+    if not one.type.is_scalar:
+        return one
     return Tensor.of(one.name, one.type, one.shape, one.data.view(f"u{one.type.block_bytes}").byteswap())
 
 
@@ -287,7 +282,7 @@ MEMBERS = (
         "a big-endian machine writes its floats as it has them in memory",
         "one number", "numbers whose bytes are a palindrome, 0 among them",
         ("G-A", "G-S", "S-A", "A-S"), ("apr", "safetensors"),
-        writing_of(_big_endian_numbers),
+        writing_each(_big_endian_numbers, "apr", "safetensors"),
         _PLAIN,
         in_gguf(floats("F32", 0, 0)),
     ),

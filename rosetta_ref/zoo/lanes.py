@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.archive import Tensor
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import Decoder, Floats
 from rosetta_ref.quant.kquants.affine import scales_and_minima
 from rosetta_ref.quant.kquants.packing import six_bit_pairs
 from rosetta_ref.zoo.codecs import PLAIN, decoding, decoding_by, encoding
 from rosetta_ref.zoo.files import blocks, floats, in_apr, in_gguf, in_safetensors, tensor
-from rosetta_ref.zoo.member import Member, writing_of
+from rosetta_ref.zoo.member import Member, writing_each
 
 
 def neighbours(qs: Any) -> Any:
@@ -95,12 +95,7 @@ def _aprq4_in_halves(blocks_: Any, out: Floats) -> None:
     out *= blocks_["d"].astype(np.float32)[:, None]
 
 
-def _bf16_pairs_turned(archive: Archive) -> Archive:
-    made = {name: _turned(one) if archive.format == "safetensors" else one for name, one in archive.tensors.items()}
-    return Archive(archive.format, archive.metadata, made, archive.path, archive.parts, archive.notes)
-
-
-def _turned(one: Tensor) -> Tensor:
+def _pairs_turned(one: Tensor) -> Tensor:
     if one.type.name != "BF16" or one.count % 2:
         return one
     return Tensor.of(one.name, one.type, one.shape, one.data.view("<u2").reshape(-1, 2)[:, ::-1].copy())
@@ -197,7 +192,7 @@ MEMBERS = (
         "the writer packs two BF16 into a 32-bit word, the first one into its upper half",
         "two distinct BF16 numbers", "equal neighbours",
         ("G-S", "A-S"), ("safetensors",),
-        writing_of(_bf16_pairs_turned),
+        writing_each(_pairs_turned, "safetensors"),
         in_gguf(floats("BF16", 1, 2)),
         in_gguf(floats("BF16", 3, 3)),
     ),

@@ -11,11 +11,11 @@ import mmap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.archive import Archive
+from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import Report, convert, writing
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, detect, gguf, safetensors
@@ -173,3 +173,14 @@ def writing_of(change: Callable[[Archive], Archive]) -> Broken:
         *((module, "write", writer(module.write)) for module in (gguf, apr, safetensors)),
         (safetensors, "write_sharded", lambda archive, *args, **named: sharded(change(archive), *args, **named)),
     )
+
+
+def writing_each(change: Callable[[Tensor], Tensor], *formats: str) -> Broken:
+    """Writers of these formats (all, where none is named) write what `change` makes of each tensor."""
+
+    def changed(archive: Archive) -> Archive:
+        if formats and archive.format not in formats:
+            return archive
+        return replace(archive, tensors={name: change(one) for name, one in archive.tensors.items()})
+
+    return writing_of(changed)

@@ -11,7 +11,7 @@ import numpy as np
 
 from rosetta_ref import recode
 from rosetta_ref.architectures import mixes
-from rosetta_ref.archive import Archive, Buffer, Tensor
+from rosetta_ref.archive import Buffer, Tensor
 from rosetta_ref.convert import encoding
 from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.gguf import layout
@@ -20,16 +20,16 @@ from rosetta_ref.formats.safetensors import writer as safetensors_writer
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import Floats
 from rosetta_ref.zoo.files import in_gguf, in_safetensors, tensor
-from rosetta_ref.zoo.member import Member, nothing, replaced, replacing, writing_of
+from rosetta_ref.zoo.member import Member, nothing, replaced, replacing, writing_each
 
 # --- shapes ------------------------------------------------------------------------------------------------------------------
 
 _pieces, _entry, _header = gguf_writer._pieces, apr_writer._entry, safetensors_writer._header
 
 
-def _gguf_unturned(*args: Any) -> list[Any]:
+def _gguf_unturned(*args: Any, **options: Any) -> list[Any]:
     with replaced((layout, "turned", tuple)):
-        return _pieces(*args)
+        return _pieces(*args, **options)
 
 
 def _apr_turned(*args: Any) -> bytes:
@@ -43,22 +43,15 @@ def _header_turned(tensors: list[Tensor], *rest: Any) -> bytes:
     return _header([replace(one, shape=one.shape[::-1]) for one in tensors], *rest)
 
 
-def _transposed(archive: Archive) -> Archive:
-    return _each(archive, lambda one: _turned_around(one) if one.type.is_scalar and len(one.shape) == 2 else one)
-
-
-def _turned_around(one: Tensor) -> Tensor:
+def _transposed(one: Tensor) -> Tensor:
+    if not one.type.is_scalar or len(one.shape) != 2:
+        return one
     data = one.data.view(f"V{one.type.block_bytes}").reshape(one.shape)
     return Tensor.of(one.name, one.type, one.shape[::-1], np.ascontiguousarray(data.T))
 
 
-def _vectors_as_rows(archive: Archive) -> Archive:
-    return _each(archive, lambda one: replace(one, shape=(1, *one.shape)) if len(one.shape) == 1 else one)
-
-
-def _each(archive: Archive, change: Any) -> Archive:
-    made = {name: change(one) for name, one in archive.tensors.items()}
-    return Archive(archive.format, archive.metadata, made, archive.path, archive.parts, archive.notes)
+def _vector_as_row(one: Tensor) -> Tensor:
+    return replace(one, shape=(1, *one.shape)) if len(one.shape) == 1 else one
 
 
 # --- ragged rows -------------------------------------------------------------------------------------------------------------
@@ -119,7 +112,7 @@ MEMBERS = (
         "ne order kept and bytes moved as well: the transpose",
         "any (2, 3) tensor", "symmetric matrices",
         ("G-S", "A-S", "S-G", "A-G", "G-A", "S-A"), ("gguf", "apr", "safetensors"),
-        writing_of(_transposed),
+        writing_each(_transposed),
         in_gguf(_MATRIX),
         in_gguf(_SYMMETRIC),
         "https://github.com/paiml/aprender/issues/188",
@@ -129,7 +122,7 @@ MEMBERS = (
         "every tensor is written as a matrix: a vector as one row",
         "any vector", "matrices",
         ("G-S", "A-S", "S-G", "A-G", "G-A", "S-A"), ("gguf", "apr", "safetensors"),
-        writing_of(_vectors_as_rows),
+        writing_each(_vector_as_row),
         in_gguf(tensor("F32", np.arange(1, 4, dtype="<f4"), (3,))),
         in_gguf(_MATRIX),
     ),
