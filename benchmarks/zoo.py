@@ -1,7 +1,7 @@
-"""Does the gate see the bugs that really happened, and how soon? `python benchmarks/zoo.py [--seeds 10] [--every-gate] [--document]`.
+"""Does the gate see the bugs that really happened, and how soon? `python benchmarks/zoo.py [--every-gate] [--document]`.
 
-The kill matrix as Markdown, with the time and the conversions up to the first kill (medians of the seeds); making the inputs, once for
-each seed, is not counted. `--every-gate` adds the gates that see a member when none stops at the first kill, on the first seed;
+The kill matrix as Markdown, with the time and the conversions up to the first kill, medians of the seeds; the inputs are made once
+for each seed, and not counted. `--every-gate` adds the gates that see a member when none stops at the first kill, on the first seed;
 `--document` prints docs/zoo.md instead.
 """
 
@@ -49,8 +49,9 @@ def _print(made: Tally, every: Tally | None, seconds: float) -> None:
         first = f"`{one.firsts[0].case}` | {one.conversions:g} | {one.seconds:.2f}" if one.firsts else "- | - | -"
         print(f"| `{one.member.id}` | {one.member.klass} | {len(one.firsts)}/{len(one.trials)} | {by} | {first} |")
     times = [one.seconds for one in made.standings if one.seconds is not None]
-    print(f"\n{made.count(KILLED)} killed on each of {len(made.seeds)} seeds, {made.count(SURVIVED)} survived, {made.count(WAITING)} "
-          f"waiting; up to the first kill: median {median(times):.2f} s, most {max(times):.2f} s; in all {seconds:.0f} s")  # fmt: skip
+    counts = ", ".join(f"{made.count(status)} {status}" for status in (SURVIVED, WAITING))
+    print(f"\n{made.count(KILLED)} killed on each of {len(made.seeds)} seeds, {counts}; up to the first kill: median "
+          f"{median(times):.2f} s, most {max(times):.2f} s; in all {seconds:.0f} s")  # fmt: skip
     for line in made.void:
         print(f"void: {line}", file=sys.stderr)
 

@@ -115,8 +115,10 @@ def _other_shape(source: Tensor, target: Tensor) -> Verdict:
         if rules.judge(source, there).right:
             return Verdict(kind="shape-not-reversed", detail=f"{detail}, the bytes are in order", count=source.count)
         if source.type.is_scalar and target.type.is_scalar:
-            turned = rules.numbers(source).transpose().astype(np.float64)
-            if np.array_equal(turned, rules.numbers(target).astype(np.float64), equal_nan=True):
+            with np.errstate(invalid="ignore"):  # NaN that signals
+                turned = rules.numbers(source).transpose().astype(np.float64)
+                found = rules.numbers(target).astype(np.float64)
+            if np.array_equal(turned, found, equal_nan=True):
                 return Verdict(
                     kind="transposed", detail=f"{detail}, the data was transposed as well", count=source.count
                 )

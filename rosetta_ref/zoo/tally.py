@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from statistics import median
@@ -105,7 +105,7 @@ def tally(
     members: Sequence[Member], seeds: Iterable[int], *, every_gate: bool = False, jobs: int = 1,
     told: Told = lambda trial: None,
 ) -> Tally:  # fmt: skip
-    """Run members on seeds, `jobs` seeds at once, each in a process of its own.
+    """Run members on seeds, `jobs` seeds at once; where that is more than one, each in a process of its own.
 
     `every_gate` goes on behind the first kill, so that each gate that sees a member is known.
     """
@@ -114,15 +114,22 @@ def tally(
     if not ids:
         return Tally(made.seeds, [Standing(member) for member in members], ["no member to run"])
     trials: dict[str, list[Trial]] = {}
-    # Not forked: a member replaces parts of a process, which other threads may be using.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for one in pool.map(_of_seed, made.seeds, [ids] * len(made.seeds), [every_gate] * len(made.seeds)):
-            made.void += [f"seed {one.seed}: {line}" for line in one.void]
-            for trial in one.trials:
-                trials.setdefault(trial.member, []).append(trial)
-                told(trial)
+    for one in _of_seeds(made.seeds, ids, every_gate, jobs):
+        made.void += [f"seed {one.seed}: {line}" for line in one.void]
+        for trial in one.trials:
+            trials.setdefault(trial.member, []).append(trial)
+            told(trial)
     made.standings = [Standing(member, tuple(trials.get(member.id, ()))) for member in members]
     return made
+
+
+def _of_seeds(seeds: Sequence[int], ids: Sequence[str], every_gate: bool, jobs: int) -> Iterator[_Seed]:
+    if jobs == 1:
+        yield from (_of_seed(seed, ids, every_gate) for seed in seeds)
+        return
+    # Not forked: a member replaces parts of a process, which other threads may be using.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_of_seed, seeds, [ids] * len(seeds), [every_gate] * len(seeds))
 
 
 def _of_seed(seed: int, ids: Sequence[str], every_gate: bool) -> _Seed:

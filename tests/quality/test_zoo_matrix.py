@@ -5,20 +5,24 @@ A member that lives is a gate that is blind.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
+from rosetta_ref import cli
 from rosetta_ref.gate import bundled, entries
 from rosetta_ref.gate.process import Unavailable
 from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, Finding, Result
 from rosetta_ref.gate.run import run
 from rosetta_ref.zoo import MEMBERS, Member
+from rosetta_ref.zoo import tally as tally_module
 from rosetta_ref.zoo.canary import CANARY
 from rosetta_ref.zoo.document import document
 from rosetta_ref.zoo.matrix import EQUIVALENT, Arena, Kill, Trial, assertion, in_order, reference_fails
@@ -109,6 +113,42 @@ def test_what_a_tally_says() -> None:
     assert Tally((0,), [Standing(MEMBERS["norm-plus-one-twice"])]).exit_code == 2
 
 
+def told_by(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str, **places: Any
+) -> tuple[int, str]:
+    """`rosetta-ref zoo` in this process, on one seed; the reference is judged elsewhere."""
+    for name, new in {"reference_fails": lambda seed: [], **places}.items():
+        monkeypatch.setattr(tally_module, name, new)
+    code = cli.main(["zoo", "--seeds", "1", "--jobs", "1", *words])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("rope-theta-forgotten", "norm-plus-one-twice")
+    code, text = told_by(monkeypatch, capsys, *names, "--json")
+    killed, waiting = json.loads(text)["members"]
+    assert code == 0
+    assert (killed["status"], killed["gates"], killed["kind"]) == ("killed", {"F-CONV-META-001": 1}, "number-wrong")
+    assert (killed["killed_on"], waiting["status"], waiting["reason"]) == (1, "waiting", "gemma")
+    code, text = told_by(monkeypatch, capsys, *names)
+    assert code == 0
+    assert "1 of 2 members killed on each of 1 seeds (1 waiting)" in text
+    assert told_by(monkeypatch, capsys, "no-such-member")[0] == 2
+    assert told_by(monkeypatch, capsys, "norm-plus-one-twice")[0] == 2
+
+
+def test_a_run_is_void_where_the_reference_fails_or_the_canary_lives(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = {"reference_fails": lambda seed: ["F-CONV-001/a: Falsified"]}
+    code, text = told_by(monkeypatch, capsys, "shape-not-reversed", **failing)
+    assert (code, "void: seed 0: the reference fails: F-CONV-001/a" in text) == (2, True)
+    monkeypatch.setattr(Arena, "trial", lambda self, member, **_: Trial(member.id, self.seed))
+    code, text = told_by(monkeypatch, capsys, "shape-not-reversed")
+    assert (code, "the canary lives" in text, "survived" in text) == (2, True, True)
+
+
 @pytest.mark.slow
 def test_every_member_dies_on_ten_seeds() -> None:
     made = tally(list(MEMBERS.values()), SEEDS, jobs=os.cpu_count() or 1)
@@ -144,4 +184,6 @@ def test_correct_converters_raise_no_alarm(seed: int) -> None:
     counts = Counter(result.outcome for result in results)
     print(f"seed {seed}: llama-quantize: {dict(counts)}")
     assert counts[CORROBORATED] > 10
-    assert [f"{result.case}: {result.reason}" for result in results if result.outcome in (FALSIFIED, "Crashed", "Timeout")] == []
+    assert [
+        f"{result.case}: {result.reason}" for result in results if result.outcome in (FALSIFIED, "Crashed", "Timeout")
+    ] == []
