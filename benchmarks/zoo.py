@@ -1,7 +1,7 @@
 """Does the gate see the bugs that really happened, and how soon? `python benchmarks/zoo.py [--every-gate] [--document]`.
 
 The kill matrix as Markdown, with the time and the conversions up to the first kill, medians of the seeds; the inputs are made once
-for each seed, and not counted. `--every-gate` adds the gates that see a member when none stops at the first kill, on the first seed;
+for each seed, and not counted. `--every-gate` adds the gates that see a member when none stops at the first kill, on seed 0;
 `--document` prints docs/zoo.md instead.
 """
 
