@@ -14,6 +14,9 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from rosetta_ref.quant import fast
 
+#: `pytest -n auto --converter ...` runs the gate on a converter of yours.
+pytest_plugins = ["rosetta_ref.gate.pytest_plugin"]
+
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_SLOW_IS_FINE, max_examples=50)
 # The same examples on every run, so that a red build is red for everybody.

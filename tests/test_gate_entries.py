@@ -23,7 +23,7 @@ from rosetta_ref.gate.entries import (
 )
 from rosetta_ref.gate.fields import FIELDS
 from rosetta_ref.gate.function import Function
-from rosetta_ref.gate.process import CommandError, CommandLine, Unavailable
+from rosetta_ref.gate.process import CommandLine, Unavailable
 
 FULL = """
 [converters.mine]
@@ -125,8 +125,17 @@ def test_a_key_that_is_nearly_right_is_suggested(tmp_path: Path) -> None:
 
 
 def test_a_broken_template_is_named_when_the_file_is_read(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"unknown \{source\}"):
-        read_entries(written(tmp_path, "[converters.mine]\ncommand = 'true {source} {dst}'\n"))
+    path = written(tmp_path, "[converters.mine]\ncommand = 'true {source} {dst}'\n")
+    with pytest.raises(EntryError) as error:
+        read_entries(path)
+    assert str(error.value).startswith(f"{path}: converters.mine.command: ")
+    assert "unknown {source}" in str(error.value)
+
+
+def test_a_function_with_an_environment_has_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "glue.py").write_text("import os\ndef convert(src, dst): print(os.environ['COLOUR'])\n")
+    config = written(tmp_path, "[converters.mine]\nfunction = 'glue.py:convert'\nenvironment = { COLOUR = 'red' }\n")
+    assert resolve("mine", config=config).convert(tmp_path, tmp_path / "x").stdout == "red\n"
 
 
 def test_here_is_the_folder_of_the_file(tmp_path: Path) -> None:

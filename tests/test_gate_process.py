@@ -77,9 +77,9 @@ def test_how_a_program_ends(script: str, outcome: str, code: int, detail: str) -
 )
 @pytest.mark.parametrize("stream", ["1", "2"])
 def test_a_panic_is_a_crash_whatever_the_exit_code(code: int, text: str, stream: str) -> None:
-    run = shell(f'echo reading; printf "%s\\n" "{text}" >&{stream}; echo more; exit {code}')
+    run = shell(f'echo reading; printf "%s\\n" "{text}" >&{stream}; echo more >&{stream}; exit {code}')
     assert run.outcome == CRASHED
-    line = text.replace(" (4711)", "") + (" more" if text.endswith(":") else "")
+    line = text.replace(" (4711)", "") + (" more" if text.endswith(":") and stream == "1" else "")
     assert run.detail == f"exit code {code}, " + ("with a traceback" if "Trace" in text else f"and it printed: {line}")
 
 
@@ -181,6 +181,11 @@ def test_the_memory_of_this_process_is_not_the_programs() -> None:
     assert run.memory < 50 << 20
 
 
+@pytest.mark.skipif(not resident.HAS_PROC, reason="ps takes longer")
+def test_a_short_run_is_measured_too() -> None:
+    assert process.run(["sleep", "0.02"], time_limit=10).memory > 0
+
+
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="ps of other systems is what is used there")
 def test_without_proc_ps_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = tmp_path / "ps"
@@ -260,6 +265,19 @@ def test_the_end_of_an_endless_line_is_no_beginning() -> None:
     said.add(b"panic: ")
     assert said.panic is None
     assert said.text == "x" * 10 + "\n[... 9,996 bytes left out ...]\n" + " nopanic: "
+
+
+def test_a_line_that_was_cut_does_not_begin_where_it_was_cut() -> None:
+    said = Said()
+    said.add(b"x" * 600 + b"panic: " + b"y" * 505)
+    said.add(b"z")
+    assert said.panic is None
+
+
+def test_what_is_in_the_pipe_at_the_end_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PIECE", 1000)
+    run = shell("head -c 30000 /dev/zero | tr '\\0' x")
+    assert len(run.stdout) == 30000
 
 
 def test_output_that_is_no_text_is_shown_all_the_same() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate.converter import LETTERS, Converter, Run
 from rosetta_ref.gate.workspace import Flaw, Snapshot, Workspace
@@ -62,7 +63,9 @@ class Attempt:
             return str(self.flaw or "")
         said = [line for line in (self.run.stderr.strip() or self.run.stdout.strip()).splitlines() if line.strip()]
         detail = self.run.detail or (f"exit code {self.run.exit_code}" if self.run.exit_code is not None else "")
-        words = said[-1].strip() if said and said[-1].strip() != detail else ""
+        # A panic that was printed is in the detail; what follows it is advice.
+        told = not said or said[-1].strip() == detail or "and it printed: " in detail
+        words = "" if told else said[-1].strip()
         return ": ".join(filter(None, (self.run.outcome, detail, words)))
 
 
@@ -94,7 +97,11 @@ def _look(path: Path, wanted: str) -> tuple[Flaw | None, Output | None]:
         found = sniff(path)
         if found != wanted:
             return Flaw("format", f"{path.name} is {found}"), None
-        with open_archive(path, lenient=True) as archive:
+        # Whether its shapes stand the right way is not asked here.
+        opened = (
+            apr.read(path, shapes="row-major", lenient=True) if found == "apr" else open_archive(path, lenient=True)
+        )
+        with opened as archive:
             if not any(tensor.nbytes for tensor in archive.tensors.values()):
                 return Flaw("empty", f"{path.name} has no tensor with a byte of data"), None
             return None, Output(path, Counter(tensor.type.name for tensor in archive.tensors.values()))

@@ -125,12 +125,10 @@ def _is_quantised(sample: Sample) -> bool:
 
 
 def _of_quantiser(sample: Sample, entry: Entry) -> Iterator[Case]:
-    """Float models only: what is quantised already is another question."""
-    if (
-        sample.architecture is None
-        or _is_quantised(sample)
-        or not any("/rough" in label for label in sample.labels.values())
-    ):
+    """Float models only: what is quantised already is another question. Where the data lies is asked of one type."""
+    if sample.architecture is None or _is_quantised(sample):
         return
-    for kind in entry.quantises:
+    rough = any("/rough" in label for label in sample.labels.values())
+    aligned = any("/alignment-" in label for label in sample.labels.values())
+    for kind in entry.quantises if rough else entry.quantises[:1] if aligned else ():
         yield Case(f"{QUANT}/{kind.lower()}/{sample.name}", QUANT, ENCODED, sample.name, ("gguf", "gguf"), type=kind)

@@ -61,7 +61,7 @@ def _groups(results: Sequence[Result], entries: Sequence[Expectation]) -> Iterab
 
 def _entry(group: Sequence[tuple[Result, frozenset[str]]]) -> dict[str, Any]:
     first, kinds = group[0]
-    cases = [_literal(result.case) for result, _ in group]
+    cases = [literal(result.case) for result, _ in group]
     why = " ".join((first.diagnosis or said(first)).split())
     made: dict[str, Any] = {"pattern": cases if len(cases) > 1 else cases[0], "outcome": first.outcome}
     if kinds:
@@ -72,10 +72,10 @@ def _entry(group: Sequence[tuple[Result, frozenset[str]]]) -> dict[str, Any]:
     return made
 
 
-def _literal(case: str) -> str:
+def literal(case: str) -> str:
     """A pattern that matches this case alone.
 
-    >>> _literal("F-CONV-001/[2, 3]/a*")
+    >>> literal("F-CONV-001/[2, 3]/a*")
     'F-CONV-001/[[]2, 3]/a[*]'
     """
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in case)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate import bundled
+from rosetta_ref.gate import bundled, fields
 from rosetta_ref.gate.converter import Converter, Entry
-from rosetta_ref.gate.fields import FIELDS, add_flags, is_function, of_flags
+from rosetta_ref.gate.fields import FIELDS, Flags, is_function, of_flags
 from rosetta_ref.gate.function import Function, isolated
-from rosetta_ref.gate.process import CommandLine, template
+from rosetta_ref.gate.process import CommandError, CommandLine, template
 
 FILES = ("rosetta.toml", "pyproject.toml")
 
@@ -36,14 +36,18 @@ class UnknownConverterError(RosettaError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say which converter is meant, and the fields of its entry."""
-    group = parser.add_argument_group("the converter")
+    """The arguments that say which converter is meant, and the fields of its entry, as a group of their own."""
+    add_flags(parser.add_argument_group("the converter"))
+
+
+def add_flags(group: Flags) -> None:
+    """The same, to whatever takes flags."""
     group.add_argument("--converter", metavar="CONVERTER",
                        help="a command line with {src} and {dst} ({src_format}, {dst_format}, {workdir}, {type}), module:function, "
                             "the name of an entry, or one of " + ", ".join(bundled.NAMES))  # fmt: skip
     group.add_argument("--config", type=Path, metavar="FILE",
                        help="the TOML file of the entries (default: the next rosetta.toml or pyproject.toml upwards)")  # fmt: skip
-    add_flags(group)
+    fields.add_flags(group)
 
 
 def from_arguments(arguments: argparse.Namespace) -> Converter:
@@ -67,7 +71,8 @@ def made(entry: Entry) -> Converter:
     """The converter of an entry."""
     if entry.command is not None:
         return CommandLine(entry)
-    return isolated(entry) if entry.isolated else Function(entry)
+    # Its own environment takes a process of its own.
+    return isolated(entry) if entry.isolated or entry.environment else Function(entry)
 
 
 def entry_of(converter: str | None, entries: Mapping[str, Entry]) -> Entry:
@@ -136,7 +141,10 @@ def _entry(path: Path, place: str, name: str, table: Any) -> Entry:
     if "command" in values:
         here = str(folder).replace("{", "{{").replace("}", "}}")
         values["command"] = _with_here(values["command"], here)
-        template(values["command"])
+        try:
+            template(values["command"])
+        except CommandError as error:
+            raise EntryError(f"{place}.command: {error}", file=path) from None
     return Entry(name, **values)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rosetta_ref.gate.converter import PAIRS
 from rosetta_ref.quant import TYPES
@@ -143,7 +143,14 @@ FIELDS: dict[str, Field] = {
 _NO_FLAGS = ("command", "function")
 
 
-def add_flags(group: argparse._ArgumentGroup) -> None:
+class Flags(Protocol):
+    """Whatever takes flags as argparse does: a parser, a group of one, pytest's."""
+
+    def add_argument(self, flag: str, /, **attributes: Any) -> object:
+        """Take a flag."""
+
+
+def add_flags(group: Flags) -> None:
     """A flag for each field; none is set where it is not given."""
     for name, field in FIELDS.items():
         flag = "--env" if name == "environment" else "--" + name.replace("_", "-")
@@ -162,6 +169,24 @@ def of_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {name: getattr(arguments, name, None) for name in FIELDS if name not in _NO_FLAGS}
     given["environment"] = dict(given["environment"] or ()) or None
     return {name: value for name, value in given.items() if value is not None}
+
+
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Fields as the flags that give them.
+
+    >>> as_flags({"pairs": ("G-A", "A-G"), "lossless": False, "environment": {"A": "b c"}})
+    ['--pairs=G-A,A-G', '--no-lossless', '--env=A=b c']
+    """
+    made = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            made.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, Mapping):
+            made += [f"--env={key}={each}" for key, each in value.items()]
+        else:
+            made.append(f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return made
 
 
 def _argument(field: Field) -> Callable[[str], Any]:

@@ -17,7 +17,7 @@ from rosetta_ref.gate import mapping, rules
 from rosetta_ref.gate.converter import LETTERS, PAIRS
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.rules import Verdict
-from rosetta_ref.gate.view import Seen, View
+from rosetta_ref.gate.view import IllFitting, Seen, View
 
 PAIR_GATES = {pair: f"F-CONV-{number:03}" for number, pair in enumerate(PAIRS, start=1)}
 CARD, NAME, META, QUANT = "F-CONV-CARD-001", "F-CONV-NAME-001", "F-CONV-META-001", "F-CONV-QUANT-001"
@@ -68,66 +68,83 @@ def judge(
             continue
         if (seen.tensor.name, source.format) != (here.tensor.name, target.format):
             _check_name(judged, target, name, here)
-        verdict = _pair(source, target, name, asked is not None)
-        if verdict.right and verdict.done == rules.NARROWED and lossless and asked is None:
-            verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")
-        judged.elements[name] = max(here.tensor.count, 1)
+        verdicts = _pair(source, target, name, asked is not None)
+        judged.elements[name] = tensor.count or 1
         judged.nbytes += tensor.nbytes + here.tensor.nbytes
-        judged.types[name] = (tensor.type.name, here.tensor.type.name)
-        if not verdict.right and verdict.kind not in loses:
-            judged.findings.append(
-                Finding(verdict.kind, gate, verdict.detail, name, *judged.types[name], verdict.count, verdict.first)
-            )
-        else:
-            judged.done[verdict.done or verdict.kind] += 1
-            judged.by_tensor[name] = verdict.done or verdict.kind
+        judged.types[name] = (tensor.type.name, target.stored_type(here.tensor))
+        for verdict in verdicts:
+            if verdict.done == rules.NARROWED and lossless and asked is None:
+                verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")
+            if not verdict.right and verdict.kind not in loses:
+                judged.findings.append(
+                    Finding(verdict.kind, gate, verdict.detail, name, *judged.types[name], verdict.count, verdict.first)
+                )
+            else:
+                judged.done[verdict.done or verdict.kind] += 1
+                judged.by_tensor[name] = verdict.done or verdict.kind
     _surplus(judged, source, target)
     return judged
 
 
-def _pair(source: View, target: View, name: str, asked: bool) -> Verdict:
+def _pair(source: View, target: View, name: str, asked: bool) -> list[Verdict]:
+    """What there is to say of a tensor: one thing, or a shape and something else."""
     before, after = source.tensors[name], target.tensors[name]
-    problem = target.ill_fitting.get(after.tensor.name)
-    if problem is not None:
-        return _ill_fitting(before.tensor, after.tensor, problem)
+    ill = target.ill_fitting.get(after.tensor.name)
+    if ill is not None:
+        return _ill_fitting(before.tensor, after.tensor, ill)
     if before.tensor.shape != after.tensor.shape:
         return _other_shape(before.tensor, after.tensor)
+    return _of_one_shape(source, target, name, asked)
+
+
+def _of_one_shape(source: View, target: View, name: str, asked: bool) -> list[Verdict]:
+    before, after = source.tensors[name], target.tensors[name]
     heads = source.heads(name)
     turn = (heads, after.order == mapping.HALVES) if heads and before.order != after.order else None
     verdict = rules.judge(before.tensor, after.tensor, turn=turn, asked=asked)
-    if not verdict.right and heads:
-        return _permuted(before, after, heads, source, turn) or verdict
-    return verdict
+    if not verdict.right and verdict.kind != "lossy-unasked" and heads:
+        return _permuted(before, after, heads, source, turn) or [verdict]
+    return [verdict]
 
 
-def _ill_fitting(source: Tensor, target: Tensor, problem: str) -> Verdict:
+def _ill_fitting(source: Tensor, target: Tensor, ill: IllFitting) -> list[Verdict]:
     """Of another size than type and shape say; most often another type's bytes under a wrong label."""
+    turned = len(source.shape) > 1 and source.shape[::-1] == ill.shape
     same = source.nbytes == target.nbytes and bool((source.data == target.data).all())
+    shape = _reversed(source, ill.shape, "the bytes are in order" if same else ill.problem) if turned else None
+    if shape is not None and same and ill.type == source.type.name:
+        return [shape]  # the one thing that is wrong is what makes it not fit
     label = f"the bytes of {source.type.name}, carried under another type: " if same else ""
-    return Verdict(kind="label" if same else "size", detail=f"{label}{problem}", count=source.count)
+    wrong = Verdict(kind="label" if same else "size", detail=f"{label}{ill.problem}", count=source.count)
+    return [wrong] if shape is None else [wrong, shape]
 
 
-def _other_shape(source: Tensor, target: Tensor) -> Verdict:
+def _reversed(source: Tensor, found: tuple[int, ...], said: str) -> Verdict:
+    detail = f"{list(source.shape)} became {list(found)}, {said}"
+    return Verdict(kind="shape-not-reversed", detail=detail, count=source.count)
+
+
+def _other_shape(source: Tensor, target: Tensor) -> list[Verdict]:
     """Reversed with the bytes as they were, transposed with them, or another shape altogether."""
     detail = f"{list(source.shape)} became {list(target.shape)}"
-    if source.shape[::-1] == target.shape:
-        there = Tensor(target.name, target.type, source.shape, target.source, target.file, target.offset)
-        if rules.judge(source, there).right:
-            return Verdict(kind="shape-not-reversed", detail=f"{detail}, the bytes are in order", count=source.count)
-        if source.type.is_scalar and target.type.is_scalar:
-            with np.errstate(invalid="ignore"):  # NaN that signals
-                turned = rules.numbers(source).transpose().astype(np.float64)
-                found = rules.numbers(target).astype(np.float64)
-            if np.array_equal(turned, found, equal_nan=True):
-                return Verdict(
-                    kind="transposed", detail=f"{detail}, the data was transposed as well", count=source.count
-                )
-        return Verdict(kind="shape-not-reversed", detail=f"{detail}, and values differ as well", count=source.count)
-    return Verdict(kind="shape", detail=detail, count=source.count)
+    if source.shape[::-1] != target.shape:
+        return [Verdict(kind="shape", detail=detail, count=source.count)]
+    there = Tensor(target.name, target.type, source.shape, target.source, target.file, target.offset)
+    verdict = rules.judge(source, there)
+    if verdict.right:
+        return [_reversed(source, target.shape, "the bytes are in order")]
+    if source.type.is_scalar and target.type.is_scalar:
+        with np.errstate(invalid="ignore"):  # NaN that signals
+            turned = rules.numbers(source).transpose().astype(np.float64)
+            found = rules.numbers(target).astype(np.float64)
+        if np.array_equal(turned, found, equal_nan=True):
+            detail = f"{detail}, the data was transposed as well"
+            return [Verdict(kind="transposed", detail=detail, count=source.count)]
+    return [verdict, _reversed(source, target.shape, "and something else is wrong as well")]
 
 
-def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[int, bool] | None) -> Verdict | None:
-    """Whether every element is there, its rows in the order of some other convention."""
+def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[int, bool] | None) -> list[Verdict]:
+    """Whether every element is there, its rows in the order of some other convention; perhaps encoded anew as well."""
     ways = (turn[1], not turn[1]) if turn is not None else (True, False)
     stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
     others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
@@ -137,16 +154,14 @@ def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[i
     tried += [(said, (heads, way)) for said, way in zip(how, ways, strict=True) if said]
     tried += [(f"by {other} heads", (other, way)) for other in others for way in ways]
     for said, order in tried:
-        if _if_right(before, after, order):
+        if order is not None and before.tensor.shape[0] % (2 * order[0]):
+            continue
+        verdict = rules.judge(before.tensor, after.tensor, turn=order)
+        if verdict.right or verdict.kind == "lossy-unasked":
             detail = f"every row is there, in another order: turned {said}"
-            return Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
-    return None
-
-
-def _if_right(before: Seen, after: Seen, turn: tuple[int, bool] | None) -> bool:
-    if turn is not None and before.tensor.shape[0] % (2 * turn[0]):
-        return False
-    return rules.judge(before.tensor, after.tensor, turn=turn).right
+            permuted = Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
+            return [permuted] if verdict.right else [permuted, verdict]
+    return []
 
 
 # Names and numbers of tensors
@@ -181,10 +196,33 @@ def _absent(judged: Judged, source: View, target: View, name: str, gate: str) ->
         judged.elements[name] = judged.expected[name]
         judged.findings.append(Finding("foreign-name", NAME, detail, name))
         return
+    fused = _fused(source, target, name)
+    if fused is not None:
+        judged.elements[name] = judged.expected[name]
+        judged.findings.append(Finding("fused", NAME, f"its rows stand in {fused!r}, among those of others", name))
+        return
     judged.findings.append(Finding("lost", CARD, "it is not there", name, tensor.type.name))
     judged.findings.append(
         Finding("lost", gate, "none of its elements arrive", name, tensor.type.name, "", tensor.count)
     )
+
+
+def _fused(source: View, target: View, name: str) -> str | None:
+    """The foreign tensor that holds q, k and v of a layer one after the other, each with the right values."""
+    layer, _, rest = name.rpartition(".attn_")
+    parts = [source.tensors.get(f"{layer}.attn_{part}{rest[1:]}") for part in "qkv"]
+    if rest[:1] not in ("q", "k", "v") or None in parts:
+        return None
+    found = [part.tensor for part in parts if part is not None]
+    rows = [tensor.shape[0] for tensor in found]
+    shape = (sum(rows), *found[0].shape[1:])
+    for other, seen in target.tensors.items():
+        if other in source.tensors or seen.tensor.shape != shape or not seen.tensor.type.is_scalar:
+            continue
+        wanted = np.concatenate([rules.numbers(tensor) for tensor in found]).astype(np.float64)
+        if np.array_equal(wanted, rules.numbers(seen.tensor).astype(np.float64), equal_nan=True):
+            return seen.tensor.name
+    return None
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -194,7 +232,11 @@ def _same(one: Tensor, other: Tensor) -> bool:
 def _surplus(judged: Judged, source: View, target: View) -> None:
     for name in target.twice:
         judged.findings.append(Finding("twice", CARD, "its canonical name stands twice", name))
-    renamed = {finding.detail.split("'")[1] for finding in judged.findings if finding.kind == "foreign-name"}
+    for broken in target.broken:
+        judged.findings.append(
+            Finding(broken.kind, CARD, broken.detail, mapping.canonical_name(broken.name) or broken.name)
+        )
+    renamed = {finding.detail.split("'")[1] for finding in judged.findings if finding.kind in ("foreign-name", "fused")}
     for name, seen in target.tensors.items():
         if name in source.tensors or seen.tensor.name in renamed or mapping.is_buffer(seen.tensor.name):
             continue
@@ -202,5 +244,7 @@ def _surplus(judged: Judged, source: View, target: View) -> None:
             continue
         embedding = target.tensors.get(mapping.EMBEDDING)
         copy = name == mapping.HEAD and embedding is not None and _same(seen.tensor, embedding.tensor)
-        detail = "a copy of the embedding, as a head that the source does not have" if copy else "the source has none"
-        judged.findings.append(Finding("invented", CARD, detail, name, "", seen.tensor.type.name))
+        kind, ill = target.stored_type(seen.tensor), target.ill_fitting.get(seen.tensor.name)
+        stored = f"the source has none; this one is {kind} {list(ill.shape if ill else seen.tensor.shape)}"
+        detail = "a copy of the embedding, as a head that the source does not have" if copy else stored
+        judged.findings.append(Finding("invented", CARD, detail, name, "", kind))

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats.apr.tables import CODES
 from rosetta_ref.formats.safetensors import DTYPES
 from rosetta_ref.gate import payloads, vocabulary
 from rosetta_ref.gate.mapping import EMBEDDING, FACTORS, LAYER_ROLES, config_of
+from rosetta_ref.gate.rope import llama3_factors
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.quant import TYPES, BlockType
 
@@ -88,7 +88,9 @@ def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
         part = f"{role}-bias" if tensor.endswith(".bias") else role
         labels[tensor] = f"{case[0].lower()}/{stem}-{part}/{case[1]}"
     if spec.llama3:
-        tensors[FACTORS] = Tensor.of(FACTORS, TYPES["F32"], (spec.head // 2,), _factors(spec, spec.llama3))
+        tensors[FACTORS] = Tensor.of(
+            FACTORS, TYPES["F32"], (spec.head // 2,), llama3_factors(spec.head, _THETA, spec.llama3).astype(np.float32)
+        )
         labels[FACTORS] = f"f32/{stem}-rope_freqs/computed"
     model = Archive("gguf", _keys(name, spec, tokens), tensors)
     files = vocabulary.files(tokens, modern=spec.modern) | {"config.json": _config(model, spec)}
@@ -96,16 +98,6 @@ def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
     if spec.llama3 or any("rope.scaling" in key for key in spec.keys):  # APR has no key for it
         formats = tuple(name for name in formats if name != "apr")
     return Sample(name, model, labels, spec.architecture, formats, seed, companions=files)
-
-
-def _factors(spec: Spec, scaling: Mapping[str, float]) -> NDArray[np.float32]:
-    """What each frequency is divided by: `_compute_llama3_parameters` of transformers' modeling_rope_utils."""
-    turns = (
-        scaling["original_max_position_embeddings"] / (2 * np.pi) * _THETA ** -(np.arange(0, spec.head, 2) / spec.head)
-    )
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    smooth = np.clip((turns - low) / (high - low), 0, 1)
-    return (1 / ((1 - smooth) / scaling["factor"] + smooth)).astype(np.float32)
 
 
 def _config(model: Archive, spec: Spec) -> bytes:

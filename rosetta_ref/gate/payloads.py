@@ -4,7 +4,7 @@ Random numbers are weak: values that repeat hide what was exchanged, scales that
 
     index-coded  all elements of a tensor of floats or integers differ, in a random order of their place; in blocks all scales
                  of a block differ, use all their bits, and codes are random: any two places of a block differ in some block
-    edges        floats only: zeros of both signs, subnormals, the smallest normal, the largest, ordinary numbers among them
+    edges        floats only: zeros of both signs, subnormals, the smallest normal, ordinary numbers among them, all up to 65504
     halfway      F32 only: half-way between two F16 or two BF16 numbers, and one step beside; F16's subnormals and below
     large        F32 and BF16 only: what F16 does not hold, up to the largest, 65520 (the first that rounds to Inf) among it
     subnormal    blocks only: scales that are subnormal as floats, no two blocks with the same
@@ -13,7 +13,8 @@ Random numbers are weak: values that repeat hide what was exchanged, scales that
     rough        F32 only, for encoders: runs of 256 that are gaussian, zero, constant, of one sign, with an outlier, tiny, ...
     zero         all bits zero
 
-Only `special` has NaN or Inf.
+Only `special` has NaN or Inf, and only `large` what no F16 is. Each number of edges, halfway and large stands beside its opposite,
+so that their mean is 0: some converters refuse weights by their mean.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _BINADES = 6
 #: One-byte scales of 1/8 to 1, and subnormal ones, of the two types that have them (E8M0, UE4M3).
 _ORDINARY_BYTES = {"MXFP4": (0x7A, 6), "NVFP4": (0x20, 32)}
 _SUBNORMAL_BYTES = {"MXFP4": (0x00, 2), "NVFP4": (0x01, 7)}
+_LARGEST_F16 = 65504
 #: f16 and f32 subnormals by the size of the field.
 _SUBNORMALS = {2: 0x3FF, 4: 0x7FFFFF}
 
@@ -145,14 +147,22 @@ def _cycled(bits: Any, count: int, rng: np.random.Generator) -> Any:
     return rng.permutation(np.resize(rng.permutation(bits), count))
 
 
+def _in_pairs(bits: Any, count: int, rng: np.random.Generator) -> Any:
+    """Likewise, each with its opposite, so that their sum is 0."""
+    sign = bits.dtype.type(1 << 8 * bits.itemsize - 1)
+    half = np.resize(rng.permutation(np.unique(bits & ~sign)), (count + 1) // 2)
+    return rng.permutation(np.concatenate([half, half | sign])[:count])
+
+
 def _hard(kind: BlockType, count: int, rng: np.random.Generator, *, finite: bool) -> Any:
     mantissa, _ = _FLOATS[kind.name]
     bits = hard_bits(kind)
     if finite:
         top = np.uint64((1 << 8 * kind.block_bytes - 1) - (1 << mantissa))
         bits = bits[bits.astype(np.uint64) & top != top]
-    ordinary = _distinct_floats(kind, len(bits), rng)
-    return _cycled(np.concatenate([bits, ordinary]), count, rng)
+        bits = bits[np.abs(_decoded(kind, bits)) <= _LARGEST_F16]
+    both = np.concatenate([bits, _distinct_floats(kind, len(bits), rng)])
+    return (_in_pairs if finite else _cycled)(both, count, rng)
 
 
 def _halfway(kind: BlockType, count: int, rng: np.random.Generator) -> Any:
@@ -166,8 +176,7 @@ def _halfway(kind: BlockType, count: int, rng: np.random.Generator) -> Any:
     below = np.array([2.0**-25, 3 * 2.0**-25, 5 * 2.0**-25, 2.0**-26, 6.0e-5, 6.1e-5, 1.0004883, 3.14], "<f4").view(
         "<u4"
     )
-    near = np.concatenate([exact, exact + np.uint32(1), exact - np.uint32(1), below])
-    return _cycled(np.concatenate([near, near | np.uint32(1 << 31)]), count, rng)
+    return _in_pairs(np.concatenate([exact, exact + np.uint32(1), exact - np.uint32(1), below]), count, rng)
 
 
 def _large(kind: BlockType, count: int, rng: np.random.Generator) -> Any:
@@ -176,8 +185,7 @@ def _large(kind: BlockType, count: int, rng: np.random.Generator) -> Any:
     bits = numbers.view("<u4")
     if kind.name == "BF16":
         bits = np.unique(bits >> np.uint32(16))
-    sign = 1 << 8 * kind.block_bytes - 1
-    return _cycled(np.concatenate([bits, bits | bits.dtype.type(sign)]).astype(f"<u{kind.block_bytes}"), count, rng)
+    return _in_pairs(bits.astype(f"<u{kind.block_bytes}"), count, rng)
 
 
 def _blocks(kind: BlockType, count: int, name: str, rng: np.random.Generator) -> Bytes:

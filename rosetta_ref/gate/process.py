@@ -17,6 +17,7 @@ import signal
 import string
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,16 +69,20 @@ class CommandLine:
         self._words[0] = os.path.abspath(found).replace("{", "{{").replace("}", "}}")
 
     def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
-        """Run the command; the folder of the target is its {workdir}."""
+        """Run the command; the folder of the target is its {workdir}, and its temporary files have a folder of their own.
+
+        Some converters always call theirs the same, so that two at once would spoil each other's.
+        """
         if type is not None and not any("type" in _placeholders(word) for word in self._words):
             return Run(REFUSED, detail=f"the command has no {{type}} that {type} could be asked for with")
-        return run(
-            filled(self._words, src, dst, type),
-            time_limit=self.entry.time_limit,
-            memory_limit=self.entry.memory_limit,
-            refuse_exit=self.entry.refuse_exit,
-            environment=self._environment,
-        )
+        with tempfile.TemporaryDirectory(prefix="rosetta-temporary-", ignore_cleanup_errors=True) as folder:
+            return run(
+                filled(self._words, src, dst, type),
+                time_limit=self.entry.time_limit,
+                memory_limit=self.entry.memory_limit,
+                refuse_exit=self.entry.refuse_exit,
+                environment={**self._environment, "TMPDIR": folder},
+            )
 
 
 def template(command: str) -> list[str]:

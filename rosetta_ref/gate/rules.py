@@ -57,7 +57,8 @@ def judge(source: Tensor, target: Tensor, *, turn: tuple[int, bool] | None = Non
     """
     name, other = source.type.name, target.type.name
     if name == other and (turn is None or _whole_rows(source)):
-        return _judge_bytes(source, target, turn)
+        carried = _judge_bytes(source, target, turn)
+        return carried if carried.right or carried.kind == "size" else _other_bytes(source, target, turn, carried)
     with np.errstate(all="ignore"):
         expected, found = _turned(numbers(source), turn), numbers(target)
         if other in ("F16", "BF16"):
@@ -70,10 +71,21 @@ def judge(source: Tensor, target: Tensor, *, turn: tuple[int, bool] | None = Non
         if same.right or (name == other and turn is not None):
             return same
         within = _within(expected, found, target.type)
-    if within.right and not asked:
-        detail = f"{name} was encoded anew as {other}, which nobody asked for"
-        return Verdict(kind="lossy-unasked", detail=detail, count=same.count, first=same.first)
-    return within
+    if asked or (not within.right and not _near(expected, found, target.type)):
+        return within
+    return _unasked(name, other, same, within)
+
+
+def _unasked(name: str, other: str, wrong: Verdict, within: Verdict) -> Verdict:
+    """An approximation where nobody asked for one, and how good it is."""
+    how = "decoded and encoded anew" if name == other else f"encoded anew as {other}"
+    worse = "" if within.right else f"; {within.detail}"
+    return Verdict(
+        kind="lossy-unasked",
+        detail=f"{name} was {how}, which nobody asked for: {wrong.detail} differ{worse}",
+        count=wrong.count,
+        first=wrong.first,
+    )
 
 
 def _step(source: Tensor, target: Tensor) -> str:
@@ -120,6 +132,23 @@ def _judge_bytes(source: Tensor, target: Tensor, turn: tuple[int, bool] | None) 
     return Verdict(kind="values", detail=detail, count=elements, first=place | {"offset": _offset(target, start)})
 
 
+def _other_bytes(source: Tensor, target: Tensor, turn: tuple[int, bool] | None, wrong: Verdict) -> Verdict:
+    """Bytes of the same type that are others: nothing but the payloads of NaN, or an encoding of what was decoded."""
+    if source.type.decode is None:
+        return wrong
+    with np.errstate(all="ignore"):
+        expected, found = _turned(numbers(source), turn), numbers(target)
+        values = _judge_values(expected, found, target, REPACKED)
+        if values.right and source.type.name in _FLOATS:
+            return replace(wrong, kind="nan-payload", detail=f"{wrong.detail}: NaN with other payloads")
+        if values.right or source.type.is_scalar or values.kind == "nan" or source.type.encode is None:
+            return wrong
+        within = _within(expected, found, target.type)
+        if not within.right and not _near(expected, found, target.type):
+            return wrong
+    return _unasked(source.type.name, target.type.name, values, within)
+
+
 def _judge_values(expected: Array, found: Array, target: Tensor, done: str) -> Verdict:
     """Bit for bit, NaN at the same places."""
     bits = f"u{found.dtype.itemsize}"
@@ -138,6 +167,8 @@ def _wrong(wrong: Array, expected: Array, found: Array, target: Tensor, kind: st
         invented = int((~np.isfinite(found) & np.isfinite(expected)).sum())
         if invented:
             kind, detail = "nan", f"{invented:,} NaN or Inf that the source does not have, {detail} wrong"
+        elif not np.isfinite(expected[wrong]).any():
+            kind, detail = "nan-lost", f"{detail}, all of which are NaN or Inf in the source"
     pair = (expected.reshape(-1)[place : place + 1], found.reshape(-1)[place : place + 1])
     return Verdict(kind=kind, detail=detail, count=count, first=_place(target, place, *pair))
 
@@ -212,6 +243,20 @@ def _narrow_fault(exact: Array, found: Array, nearest: Array, wrong: Array, kind
 
 
 # Approximations
+
+
+def _near(expected: Array, found: Array, kind: BlockType) -> bool:
+    """Whether no element is off by more than two steps of its block, as a quantiser's may be that is worse than the reference's.
+
+    A step is what the bits of the type part the range of a block into, zero within it.
+    """
+    digits = [int(letter) for letter in kind.name if letter.isdigit()]
+    if not digits or expected.size % max(kind.elements, 1):
+        return False
+    rows, made = (values.reshape(-1, kind.elements).astype(np.float64) for values in (expected, found))
+    span = np.maximum(rows.max(axis=1), 0) - np.minimum(rows.min(axis=1), 0)
+    near: Array = np.abs(rows - made).max(axis=1) <= 2 * span / (2 ** digits[0] - 1)
+    return bool(near.all())
 
 
 def _within(expected: Array, found: Array, kind: BlockType) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.result import Result
 from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.session import Session
+from rosetta_ref.gate.session import Faces, Session
 from rosetta_ref.gate.workspace import Workspace
 
 #: Called with each result as it comes.
@@ -28,6 +29,44 @@ def samples_for(entry: Entry, seed: int) -> list[Sample]:
         seed, architectures=entry.architectures, types=entry.types, whole_models=bool(entry.whole_models)
     )
     return made + (default_samples.for_quantisers(seed) if entry.quantises else [])
+
+
+@dataclass
+class Engine:
+    """One converter and one seed: the cases that are planned, before anything runs, and their answers."""
+
+    session: Session
+    safety: Safety
+    cases: list[Case]
+
+    @classmethod
+    def of(
+        cls, converter: Converter, work: Workspace, seed: int, samples: Sequence[Sample], only: Iterable[str] = (),
+        faces: Faces | None = None,
+    ) -> Engine:  # fmt: skip
+        """Plan every case, or those that match one of the patterns `only`. No conversion is run. Engines may share `faces`."""
+        session = Session(converter, {sample.name: sample for sample in samples}, work, faces)
+        safety, patterns = Safety(session, seed), tuple(only)
+        cases = [
+            case
+            for case in [*plan(converter.entry, samples), *safety.plan()]
+            if not patterns or any(fnmatch(case.id, pattern) for pattern in patterns)
+        ]
+        return cls(session, safety, cases)
+
+    def answer(self, case: Case, answers: Answers) -> Result:
+        """The result of a planned case. `answers` keeps what cases of one conversion have in common, for one thread."""
+        return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+
+    def answers(self, cases: Iterable[Case]) -> Iterator[Result]:
+        """The results one by one, in the order of the cases: who has seen enough converts no more."""
+        answers = Answers(self.session)
+        return (self.answer(case, answers) for case in cases)
+
+
+def group_of(case: Case) -> str:
+    """Cases of one group share conversions: those of a sample, and each malformed file alone."""
+    return case.rule or case.sample
 
 
 def run(
@@ -46,16 +85,9 @@ def run(
     which the files are left.
     """
     given = samples if samples is not None else samples_for(converter.entry, seed)
-    patterns = tuple(only)
     with Workspace(keep) as work:
-        session = Session(converter, {sample.name: sample for sample in given}, work)
-        safety = Safety(session, seed)
-        cases = [
-            case
-            for case in [*plan(converter.entry, given), *safety.plan()]
-            if not patterns or any(fnmatch(case.id, pattern) for pattern in patterns)
-        ]
-        return _answered(session, safety, cases, jobs if jobs is not None else default_jobs(converter.entry), told)
+        engine = Engine.of(converter, work, seed, given, only)
+        return _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), told)
 
 
 def default_jobs(entry: Entry) -> int:
@@ -63,14 +95,14 @@ def default_jobs(entry: Entry) -> int:
     return (os.cpu_count() or 1) if entry.command is not None else 1
 
 
-def _answered(session: Session, safety: Safety, cases: Sequence[Case], jobs: int, told: Told) -> list[Result]:
+def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
     groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(case.rule or case.sample, []).append(case)
+    for case in engine.cases:
+        groups.setdefault(group_of(case), []).append(case)
 
     def one(group: list[Case]) -> dict[str, Result]:
         made = {}
-        for result in answered(session, safety, group):
+        for result in engine.answers(group):
             made[result.case] = result
             told(result)
         return made
@@ -79,11 +111,4 @@ def _answered(session: Session, safety: Safety, cases: Sequence[Case], jobs: int
     with ThreadPoolExecutor(max(jobs, 1)) as pool:
         for made in pool.map(one, groups.values()):
             results |= made
-    return [results[case.id] for case in cases]
-
-
-def answered(session: Session, safety: Safety, cases: Iterable[Case]) -> Iterator[Result]:
-    """The results one by one, in the order of the cases: who has seen enough converts no more."""
-    answers = Answers(session)
-    for case in cases:
-        yield safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+    return [results[case.id] for case in engine.cases]

@@ -19,10 +19,10 @@ from rosetta_ref.gate.judge import judge
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
 from rosetta_ref.gate.result import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.session import Conversion, Session
-from rosetta_ref.gate.view import UnreadableError, look
+from rosetta_ref.gate.view import UnreadableError, View, look
 
-#: The sample whose faces are the twins, the first that there is; and how many cuts of each format are tried.
-TWINS = ("llama-f32-tied", "qwen2-f32", "floats")
+#: The samples whose faces may be the twins, the first that is accepted; and how many cuts of each format are tried.
+TWINS = ("llama-f32-tied", "llama-f32-wide", "llama-f16-scores", "qwen2-f32", "floats")
 CUTS = 4
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 
@@ -40,7 +40,7 @@ class Safety:
         """A case for each rule of each format that the converter claims to read."""
         made = []
         for kind, steps in self._pairs():
-            sample = self._twin(kind)
+            sample = next(iter(self._twins(kind)), None)
             if sample is None:
                 continue
             found = malformed.from_file(self.session.face(sample, kind), self.seed)
@@ -50,52 +50,68 @@ class Safety:
         return made
 
     def _pairs(self) -> Iterator[tuple[str, tuple[str, str]]]:
-        claimed = self.session.converter.entry.pairs or PAIRS
         for kind in FORMATS:
-            target = next(
-                (other for other in FORMATS if other != kind and f"{_LETTER[kind]}-{_LETTER[other]}" in claimed), None
-            )
-            if target is not None:
+            for target in self._targets(kind)[:1]:
                 yield kind, (kind, target)
 
-    def _twin(self, kind: str) -> str | None:
-        return next((name for name in TWINS if name in self.session.samples
-                     and kind in self.session.samples[name].formats), None)  # fmt: skip
+    def _targets(self, kind: str) -> list[str]:
+        claimed = self.session.converter.entry.pairs or PAIRS
+        return [other for other in FORMATS if other != kind and f"{_LETTER[kind]}-{_LETTER[other]}" in claimed]
+
+    def _twins(self, kind: str) -> list[str]:
+        """Samples that may be twins, of whole models and one file; the first that is there is what the cases are named after."""
+        samples = self.session.samples
+        return [name for name in TWINS if name in samples and kind in samples[name].formats]
 
     def answer(self, case: Case) -> Result:
         """The result of a malformed file."""
         result = Result(case.id, case.gate, CORROBORATED, unit="refusals", expected=1, sample=case.sample)
         result.source_format, result.target_format, result.seed = case.steps[0], case.steps[1], self.seed
-        file, twin = self._files[case.rule], self.session.conversion(case.sample, case.steps)
-        if not twin.usable:
-            own = self._own_file(case)
-            if own is None:
-                result.outcome, result.reason = (
-                    SKIPPED,
-                    f"the unbroken twin is not accepted: {twin.run.detail or twin.run.outcome}",
-                )
-                return result
-            file, twin = own
+        found = self._broken(case)
+        if found is None:
+            twin = self.session.conversion(case.sample, case.steps)
+            said = twin.run.detail or twin.run.outcome
+            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {said}"
+            return result
+        file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
-        done = self.session.convert_file(file.write(folder), case.steps[1])
+        done = self.session.convert_file(file.write(folder), result.target_format)
         self._judge(result, file, twin, done)
         return result
 
-    def _own_file(self, case: Case) -> tuple[Malformed, Conversion] | None:
-        """The same rule broken in a file that the converter wrote itself and takes back."""
-        for other in FORMATS:
-            first = (other, case.steps[0])
-            if other == case.steps[0] or other not in self.session.samples[case.sample].formats:
-                continue
-            back = self.session.conversion(case.sample, (*first, case.steps[1]))
-            if not back.usable or back.leg != 2:
-                continue
-            key = str(back.source)
-            if key not in self._own:
-                self._own[key] = {file.rule: file for file in malformed.from_file(back.source, self.seed)}
-            if case.rule in self._own[key]:
-                return self._own[key][case.rule], back
+    def _broken(self, case: Case) -> tuple[Malformed, Conversion, str] | None:
+        """The broken file, its twin that is accepted, and the format that both become."""
+        kind = case.steps[0]
+        for sample in self._twins(kind):
+            for target in self._targets(kind):
+                twin = self.session.conversion(sample, (kind, target))
+                if twin.usable:
+                    files = self._files if sample == case.sample else self._malformed(twin)
+                    if case.rule in files:
+                        return files[case.rule], twin, target
+        for sample in self._twins(kind):
+            for target in self._targets(kind):
+                own = self._own_file(case.rule, sample, kind, target)
+                if own is not None:
+                    return *own, target
         return None
+
+    def _own_file(self, rule: str, sample: str, kind: str, target: str) -> tuple[Malformed, Conversion] | None:
+        """The same rule broken in a file that the converter wrote itself and takes back."""
+        claimed = self.session.converter.entry.pairs or PAIRS
+        for other in self.session.samples[sample].formats:
+            if other == kind or f"{_LETTER[other]}-{_LETTER[kind]}" not in claimed:
+                continue
+            back = self.session.conversion(sample, (other, kind, target))
+            if back.usable and back.leg == 2 and rule in (files := self._malformed(back)):
+                return files[rule], back
+        return None
+
+    def _malformed(self, twin: Conversion) -> dict[str, Malformed]:
+        key = str(twin.source)
+        if key not in self._own:
+            self._own[key] = {file.rule: file for file in malformed.from_file(twin.source, self.seed)}
+        return self._own[key]
 
     def _judge(self, result: Result, file: Malformed, twin: Conversion, done: Conversion) -> None:
         run = done.run
@@ -114,6 +130,10 @@ class Safety:
                 result.findings.append(Finding("no-message", SAFE, f"{where}: refused without a word"))
         elif file.verdict == MUST_REFUSE:
             result.findings.append(Finding("accepted", SAFE, f"{where}: accepted, exit {run.exit_code}"))
+        elif not _readable(twin):
+            result.outcome, result.compared = SKIPPED, 0
+            result.reason = f"{where}: accepted, as its twin is, of which nothing comes that can be read"
+            return
         elif (wrong := _other_than(twin, done)) is not None:
             result.findings.append(Finding("accepted-wrongly", SAFE, f"{where}: accepted, and {wrong}"))
         result.outcome = FALSIFIED if result.findings else CORROBORATED
@@ -127,6 +147,15 @@ def _chosen(files: list[Malformed], seed: int) -> list[Malformed]:
     return rules + random.Random(seed).sample(cuts, min(CUTS, len(cuts)))
 
 
+def _readable(twin: Conversion) -> bool:
+    assert twin.target is not None
+    try:
+        look(twin.target).close()
+    except UnreadableError:
+        return False
+    return True
+
+
 def _other_than(twin: Conversion, done: Conversion) -> str | None:
     """How what came of the broken file differs from what came of its twin."""
     if done.target is None:
@@ -137,4 +166,18 @@ def _other_than(twin: Conversion, done: Conversion) -> str | None:
             judged = judge(right, found)
     except UnreadableError as error:
         return str(error)
-    return str(judged.findings[0]) if judged.findings else None
+    if not judged.elements and not judged.findings:
+        return "there is no tensor in it to compare"
+    wrong = [finding for finding in judged.findings if not _as_it_says(finding, right, found)]
+    return str(wrong[0]) if wrong else None
+
+
+def _as_it_says(finding: Finding, twin: View, found: View) -> bool:
+    """What the broken file itself says: it gives a tensor another name, or dimensions of 1 at the end."""
+    if finding.kind == "foreign-name":
+        return True
+    name = finding.tensor
+    if finding.kind != "shape" or name is None:
+        return False
+    shapes = [view.tensors[name].tensor.shape for view in (twin, found) if name in view.tensors]
+    return len(shapes) == 2 and [n for n in shapes[0] if n != 1] == [n for n in shapes[1] if n != 1]

@@ -7,7 +7,7 @@ its own, so that no other case is lost with it. Each file shows something: read 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,12 +33,13 @@ _GROUPS = {
 }
 #: I16 has no code in APR, so it is a file of its own.
 _SCALARS = {"floats": ("F32", "F16", "BF16"), "numbers": ("F64", "I8", "I32", "I64"), "i16": ("I16",)}
-#: What has NaN and Inf in it, which some converters refuse.
-_SPECIAL = {
-    "floats-special": (*_SCALARS["floats"], "F64"),
-    "blocks-special": _GROUPS["legacy"] + _GROUPS["k"],
-    "iq-special": _GROUPS["iq"] + _GROUPS["few-bits"],
-    "newest-special": _GROUPS["newest"],
+#: What has NaN and Inf in it, or numbers beyond F16, which some converters refuse: the types, the payload.
+_APART = {
+    "floats-large": (("F32", "BF16"), "large"),
+    "floats-special": ((*_SCALARS["floats"], "F64"), "special"),
+    "blocks-special": (_GROUPS["legacy"] + _GROUPS["k"], "special"),
+    "iq-special": (_GROUPS["iq"] + _GROUPS["few-bits"], "special"),
+    "newest-special": (_GROUPS["newest"], "special"),
 }
 _YARN = {
     "llama.rope.scaling.type": Value.scalar(Kind.STRING, "yarn"),
@@ -114,9 +115,13 @@ def default(
 
 
 def for_quantisers(seed: int) -> list[Sample]:
-    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong."""
-    spec = replace(_BLOCKS["llama"], inner=256, layers=1)
-    return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
+    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong.
+
+    And one that is aligned to 64, for what is carried is read elsewhere where it is written to 32.
+    """
+    spec = replace(_BLOCKS["llama"], inner=256, layers=1, keys={"general.file_type": Value.scalar(Kind.U32, 0)})
+    rough = replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))
+    return [rough, _aligned(build("aligned-model", _TINY, _F32, seed), 64, seed)]
 
 
 def _family(name: str) -> dict[str, Any]:
@@ -190,19 +195,23 @@ def _ends(kind: Kind, finite: bool) -> NDArray[Any] | None:
     )
 
 
-def _cases(known: Collection[str], group: Sequence[str], *, special: bool) -> Iterator[Case]:
-    for name in group:
-        if name in known:
-            yield from (
-                (name, payload) for payload in payloads.payloads_of(TYPES[name]) if (payload == "special") is special
-            )
+def _cases(known: Collection[str], groups: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Case]]]:
+    """The files of those groups by name, and those for what stands apart; each with types and payloads."""
+    apart = {payload for _, payload in _APART.values()}
+    for name, kinds in groups.items():
+        together = [(kind, each) for kind in kinds if kind in known for each in payloads.payloads_of(TYPES[kind])]
+        yield name, [case for case in together if case[1] not in apart]
+    for name, (kinds, payload) in _APART.items():
+        yield (
+            name,
+            [(kind, payload) for kind in kinds if kind in known and payload in payloads.payloads_of(TYPES[kind])],
+        )
 
 
 def _typed_models(family: str, known: Collection[str], seed: int) -> Iterator[Sample]:
     """As many models as it takes to give each case a matrix."""
-    for group, kinds in {"floats": _SCALARS["floats"], **_GROUPS, **_SPECIAL}.items():
-        held = [kind for kind in kinds if kind != "F64"]  # no engine multiplies by it
-        cases = list(_cases(known, held, special=group in _SPECIAL))
+    held = set(known) - {"F64"}  # no engine multiplies by it
+    for group, cases in _cases(held, {"floats": _SCALARS["floats"], **_GROUPS}):
         yield from _filled(f"{family}-{group}", family, cases, seed)
 
 
@@ -227,9 +236,9 @@ def _shapes(kind: BlockType) -> dict[str, tuple[int, ...]]:
 
 def _archives(known: Collection[str], seed: int) -> Iterator[Sample]:
     """Tensors that are no model: each type in each class of shapes, each payload in one of them."""
-    for name, kinds in {**_SCALARS, **_GROUPS, "intermediate": _INTERMEDIATE, **_SPECIAL}.items():
+    for name, cases in _cases(known, {**_SCALARS, **_GROUPS, "intermediate": _INTERMEDIATE}):
         tensors, labels = {}, {}
-        for kind, payload in _cases(known, kinds, special=name in _SPECIAL):
+        for kind, payload in cases:
             for shape_name, shape in _shapes(TYPES[kind]).items():
                 if payload == "index-coded" or shape_name in ("ragged", "oblong"):
                     label = f"{kind.lower()}/{shape_name}/{payload}"

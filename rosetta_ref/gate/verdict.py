@@ -77,17 +77,10 @@ def judge(
     `facts` are what conditions may ask for (version, platform); `whole` says that every case of the gate was run: else an
     expectation that matches none of them means nothing.
     """
-    verdict = Verdict(errors=list(contradictions(results)))
-    active = []
-    for entry in expectations:
-        if not entry.when.holds(facts or {}):
-            continue
-        if entry.expires is not None and today > entry.expires:
-            verdict.expired.append(entry)
-        else:
-            active.append(entry)
+    active, expired = in_force(expectations, today, facts or {})
+    verdict = Verdict(errors=list(contradictions(results)), expired=expired)
     for result in results:
-        _place(result, [entry for entry in active if entry.matches(result.case)], verdict)
+        place(result, [entry for entry in active if entry.matches(result.case)], verdict)
     if whole:
         cases = {result.case for result in results}
         verdict.unmatched += [(entry, pattern) for entry in active for pattern in entry.unmatched(cases)]
@@ -95,7 +88,16 @@ def judge(
     return verdict
 
 
-def _place(result: Result, matching: Sequence[Expectation], verdict: Verdict) -> None:
+def in_force(
+    expectations: Sequence[Expectation], today: datetime.date, facts: Mapping[str, str]
+) -> tuple[list[Expectation], list[Expectation]]:
+    """The entries that hold in this run, and those that would if they had not expired."""
+    meant = [entry for entry in expectations if entry.when.holds(facts)]
+    expired = [entry for entry in meant if entry.expires is not None and today > entry.expires]
+    return [entry for entry in meant if entry not in expired], expired
+
+
+def place(result: Result, matching: Sequence[Expectation], verdict: Verdict) -> None:
     """Put a result where it belongs."""
     passing = [entry for entry in matching if entry.strict and entry.outcome != SKIPPED]
     pinned = [entry for entry in matching if entry.strict and entry.outcome == SKIPPED]
@@ -130,13 +132,18 @@ def contradictions(results: Sequence[Result]) -> Iterator[str]:
         if count > 1:
             yield f"{case}: {count} results for one case"
     for result in results:
-        if result.outcome not in OUTCOMES:
-            yield f"{result.case}: the outcome {result.outcome!r} is none"
-        elif result.outcome != SKIPPED and result.expected <= 0:
-            yield f"{result.case}: nothing was expected ({result.expected} {result.unit})"
-        elif result.outcome == CORROBORATED and result.compared < result.expected:
-            yield f"{result.case}: Corroborated, with {result.compared} of {result.expected} {result.unit} compared"
-        elif result.outcome == CORROBORATED and result.findings:
-            yield f"{result.case}: Corroborated, with a finding: {result.findings[0]}"
+        yield from contradiction(result)
     if results and all(result.outcome == SKIPPED for result in results):
         yield f"every case was skipped ({len(results)})"
+
+
+def contradiction(result: Result) -> Iterator[str]:
+    """Why one result cannot be true, if it cannot."""
+    if result.outcome not in OUTCOMES:
+        yield f"{result.case}: the outcome {result.outcome!r} is none"
+    elif result.outcome != SKIPPED and result.expected <= 0:
+        yield f"{result.case}: nothing was expected ({result.expected} {result.unit})"
+    elif result.outcome == CORROBORATED and result.compared < result.expected:
+        yield f"{result.case}: Corroborated, with {result.compared} of {result.expected} {result.unit} compared"
+    elif result.outcome == CORROBORATED and result.findings:
+        yield f"{result.case}: Corroborated, with a finding: {result.findings[0]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr
 from rosetta_ref.formats.apr.metadata import lookup
+from rosetta_ref.formats.apr.tables import TYPES_BY_CODE
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.formats.errors import DuplicateNameError
+from rosetta_ref.formats.gguf.errors import TensorOverlapError
 from rosetta_ref.gate import mapping
+from rosetta_ref.gate.gguf_table import Broken, as_it_stands
 from rosetta_ref.gate.mapping import NUMBERS, Number
 
 #: Names of an architecture in APR's metadata and in config.json.
@@ -38,9 +41,18 @@ class Seen:
     order: int
 
 
+@dataclass(frozen=True)
+class IllFitting:
+    """A tensor whose bytes are not those of its type and shape: what the file says of it, None for a code that is no type's."""
+
+    problem: str
+    type: str | None
+    shape: tuple[int, ...]
+
+
 @dataclass
 class View:
-    """One file. `tensors` goes by canonical name; `foreign` are those that have none of a model's names."""
+    """One file. `tensors` goes by canonical name; `twice` are names that stand there once more."""
 
     path: Path
     format: str
@@ -48,7 +60,8 @@ class View:
     architecture: str | None = None
     tensors: dict[str, Seen] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
-    ill_fitting: dict[str, str] = field(default_factory=dict)
+    ill_fitting: dict[str, IllFitting] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
     numbers: dict[Number, Any] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
 
@@ -61,6 +74,11 @@ class View:
         heads = self._whole("attention.head_count")
         groups = self._whole("attention.head_count_kv")
         return heads if part == "attn_q" else groups or heads
+
+    def stored_type(self, tensor: Tensor) -> str:
+        """The type that the file gives a tensor, whatever its bytes are."""
+        ill = self.ill_fitting.get(tensor.name)
+        return ill.type or "unknown" if ill is not None else tensor.type.name
 
     def _whole(self, key: str) -> int | None:
         found = next((value for row, value in self.numbers.items() if row.gguf == key), None)
@@ -79,13 +97,14 @@ class View:
 
 def look(path: Path) -> View:
     """The view of a file or directory. Raises UnreadableError."""
+    broken: list[Broken] = []
     try:
         kind = sniff(path)
-        archive = apr.read(path, shapes="row-major", lenient=True) if kind == "apr" else open_archive(path)
+        archive = apr.read(path, shapes="row-major", lenient=True) if kind == "apr" else _opened(path, broken)
     except (RosettaError, OSError) as error:
         twice = " (a name stands twice)" if isinstance(error, DuplicateNameError) else ""
         raise UnreadableError(f"it cannot be read{twice}: {error}", file=path) from error
-    view = View(path, kind, archive)
+    view = View(path, kind, archive, broken=broken)
     if kind == "gguf":
         view.architecture = mapping.architecture_of(archive.metadata)
         view.numbers = mapping.numbers_of(archive.metadata)
@@ -100,6 +119,20 @@ def look(path: Path) -> View:
         else:
             view.tensors[canonical] = Seen(tensor, _order(view, name))
     return view
+
+
+def _opened(path: Path, broken: list[Broken]) -> Archive:
+    """A GGUF file whose table alone is broken is looked at all the same: what else is wrong with it is to be found, too."""
+    try:
+        return open_archive(path)
+    except (DuplicateNameError, TensorOverlapError) as error:
+        archive, found = as_it_stands(path)
+        if not found:
+            raise
+        broken += [
+            replace(each, detail=f"{each.detail}, so that no loader takes the file: {error.problem}") for each in found
+        ]
+        return archive
 
 
 def _order(view: View, name: str) -> int:
@@ -118,7 +151,10 @@ def _of_apr(view: View) -> None:
     )
     view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
     assert isinstance(view.archive, apr.reader.AprArchive)
-    view.ill_fitting = {name: error.problem for name, error in view.archive.ill_fitting.items()}
+    for name, error in view.archive.ill_fitting.items():
+        entry = view.archive.stated[name]
+        kind = TYPES_BY_CODE.get(entry.code)
+        view.ill_fitting[name] = IllFitting(error.problem, kind.name if kind is not None else None, entry.shape)
 
 
 def _of_config(view: View) -> None:

@@ -28,7 +28,7 @@ _SPM_TEMPLATE = "{{ bos_token }}{% for message in messages %}[INST] {{ message['
 _PIECES = ("▁t", "he", "▁the", "th", "an", "in", "▁", "t", "h", "e", "a", "n", "i")
 _SPM_SPECIAL = ("<unk>", "<s>", "</s>")
 _GENERATION: tuple[str, ...] = ("bos_token_id", "eos_token_id")
-_QWEN2_PATTERN = (
+QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
@@ -148,7 +148,7 @@ def _tokenizer(plain: Mapping[str, Any], **parts: Any) -> dict[str, Any]:
 def _byte_level_json(plain: Mapping[str, Any]) -> dict[str, Any]:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     if plain["pre"] == "qwen2":
-        split = {"type": "Split", "pattern": {"Regex": _QWEN2_PATTERN}, "behavior": "Isolated", "invert": False}
+        split = {"type": "Split", "pattern": {"Regex": QWEN2_PATTERN}, "behavior": "Isolated", "invert": False}
         steps = [split, byte_level | {"use_regex": False}]
     else:
         steps = [{"type": "Digits", "individual_digits": True}, byte_level]

@@ -7,6 +7,7 @@ alignment) is not compared. Between files of one format every typed key must com
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +16,12 @@ import numpy as np
 
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.tables import ALIASES
-from rosetta_ref.gate import mapping
+from rosetta_ref.gate import mapping, rope
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.mapping import Number
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, read_json
+from rosetta_ref.gate.vocabulary import QWEN2_PATTERN
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
 _OF_THE_FILE = (
@@ -27,6 +29,13 @@ _OF_THE_FILE = (
     "split.tensors.count", "rope_type",
 )  # fmt: skip
 _NUMBER = {row.gguf: row for row in mapping.NUMBERS}
+#: What llama.cpp insists on.
+_KINDS = {"tokenizer.ggml.token_type": Kind.I32, "tokenizer.ggml.scores": Kind.F32}
+#: general.file_type: the type that most matrices of such a file are of (ggml/docs/gguf.md).
+_FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
+    14: "Q4_K", 15: "Q4_K", 16: "Q5_K", 17: "Q5_K", 18: "Q6_K", 32: "BF16",
+}  # fmt: skip
 Facts = dict[str, Any]
 
 
@@ -57,12 +66,16 @@ def judge_words(source: View, target: View) -> Asked:
     if target.format == "safetensors" and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
     _numbers(asked, source, target)
+    _rope(asked, source, target)
+    judge_encoding(asked, target)
     try:
         theirs = facts(target)
     except (UnreadableError, ValueError, KeyError, TypeError) as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = () if target.format != "safetensors" else ("scores", "token types")
+    no_place = ["scores", "token types"] if target.format == "safetensors" else []
+    if target.format == "safetensors" and "tokens" in theirs and "pre-tokenizer" not in theirs:
+        no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
 
@@ -108,6 +121,56 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
                 asked.wrong("number-wrong", f"{name} is {here!r}, and was {value!r}")
         else:
             asked.compared += 1
+
+
+def _rope(asked: Asked, source: View, target: View) -> None:
+    """Scaling, key by key, and the factors that llama3 makes of it; APR has no place for either."""
+    if target.format == "apr":
+        return
+    if source.format != "apr":
+        ours, theirs = rope.scaling_of(source), rope.scaling_of(target)
+        for key in ours | theirs:
+            asked.expected += 1
+            asked.compared += 1
+            if key not in theirs:
+                asked.wrong("scaling-lost", f"{key} of the rope scaling is not there; it is {ours[key]!r}")
+            elif key not in ours or not _equal(ours[key], theirs[key]):
+                asked.wrong("scaling-wrong", f"{key} of the rope scaling is {theirs[key]!r}, and was {ours.get(key)!r}")
+    factors, found = rope.factors_of(source), rope.factors_of(target)
+    if factors is None and found is None:
+        return
+    asked.expected += 1
+    asked.compared += 1
+    if found is None or factors is None:
+        what = "are not there" if found is None else "were made up"
+        asked.wrong("scaling-lost" if found is None else "scaling-wrong", f"the factors of the frequencies {what}")
+    elif factors.shape != found.shape or not np.allclose(factors, found, rtol=1e-6, atol=0):
+        asked.wrong(
+            "scaling-wrong",
+            f"the factors of the frequencies: {_short(factors.tolist())} became {_short(found.tolist())}",
+        )
+
+
+def judge_encoding(asked: Asked, target: View) -> None:
+    """What a GGUF file says of itself: general.file_type is a type of its matrices, arrays are of the kind that they must be."""
+    metadata = target.archive.metadata if target.format == "gguf" else {}
+    for key, kind in _KINDS.items():
+        if key in metadata:
+            asked.expected += 1
+            asked.compared += 1
+            item = metadata[key].item
+            if item is not kind:
+                asked.wrong("kind-wrong", f"{key} is an array of {item and item.name}, and must be one of {kind.name}")
+    stated = metadata.get("general.file_type")
+    number = stated.plain() if stated is not None else None
+    named = _FILE_TYPES.get(number % 1024) if isinstance(number, int) else None
+    matrices = Counter(seen.tensor.type.name for seen in target.tensors.values() if len(seen.tensor.shape) > 1)
+    if named is not None and matrices:
+        asked.expected += 1
+        asked.compared += 1
+        if named not in matrices:
+            there = ", ".join(matrices)
+            asked.wrong("file-type-wrong", f"general.file_type is {number}, {named}, and the matrices are {there}")
 
 
 def _assumed(view: View) -> dict[Number, Any]:
@@ -176,10 +239,13 @@ def facts(view: View) -> Facts:
 
 #: Fact: GGUF's key, APR's.
 _PLACES = {
+    "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
+    "pre-tokenizer": ("tokenizer.ggml.pre", "tokenizer.pre_type"),
     "tokens": ("tokenizer.ggml.tokens", "tokenizer.vocabulary"),
     "merges": ("tokenizer.ggml.merges", "tokenizer.merges"),
     "bos": ("tokenizer.ggml.bos_token_id", "tokenizer.bos_token_id"),
     "eos": ("tokenizer.ggml.eos_token_id", "tokenizer.eos_token_id"),
+    "padding": ("tokenizer.ggml.padding_token_id", "tokenizer.padding_token_id"),
     "scores": ("tokenizer.ggml.scores", "tokenizer.scores"),
     "token types": ("tokenizer.ggml.token_type", "tokenizer.token_type"),
     "chat template": ("tokenizer.chat_template", "chat_template"),
@@ -199,6 +265,7 @@ def _of_directory(view: View) -> Facts:
     found: Facts = {
         "bos": config.get("bos_token_id"),
         "eos": config.get("eos_token_id"),
+        "padding": config.get("pad_token_id"),
         "chat template": file.read_text("utf-8") if file.is_file() else template if isinstance(template, str) else None,
     }
     if tokenizer is not None:
@@ -224,7 +291,18 @@ def _of_tokenizer(tokenizer: Mapping[str, Any]) -> Facts:
     # SentencePiece has scores in their place: its merges are made of them, and nobody else has them.
     merges = None if model.get("byte_fallback") else model.get("merges")
     spelled = merges and [" ".join(pair) if isinstance(pair, list) else pair for pair in merges]
-    return {"tokens": tokens, "merges": spelled}
+    kind = "llama" if model.get("byte_fallback") else "gpt2" if model.get("type") == "BPE" else None
+    return {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
+
+
+def _pre_tokenizer(tokenizer: Mapping[str, Any]) -> str | None:
+    """GGUF's name of the steps, for the two that a sample has."""
+    steps = (tokenizer.get("pre_tokenizer") or {}).get("pretokenizers") or []
+    kinds = [step.get("type") for step in steps]
+    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):
+        return "smollm"
+    pattern = steps[0].get("pattern", {}).get("Regex") if kinds == ["Split", "ByteLevel"] else None
+    return "qwen2" if pattern == QWEN2_PATTERN else None
 
 
 # Files of one format

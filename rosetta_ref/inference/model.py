@@ -202,6 +202,8 @@ def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) ->
     sizes = {"E": parameters.width, "F": parameters.inner, "Q": parameters.queries, "K": parameters.keys}
     made, used = {}, set()
     for role, name, letters in _expected(parameters, hugging_face=hugging_face):
+        if archive.format == "apr" and name not in archive.tensors and role in archive.tensors:
+            name = role  # aprender puts a `lm_head.weight` beside GGUF's names
         tensor = archive.tensors.get(name)
         if tensor is None:
             if not (role in _OPTIONAL or role.endswith(".bias")):

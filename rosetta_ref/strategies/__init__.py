@@ -4,8 +4,23 @@ For codecs: `blocks(type)` and `rows(type)` to decode, `weights(type)` to encode
 archives are in `apr`, `gguf`, `safetensors` and `models`. Bytes without Hypothesis: `patterns.block_bytes`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from rosetta_ref.strategies.patterns import PATTERNS
-from rosetta_ref.strategies.quantised import blocks, rows, tensors
-from rosetta_ref.strategies.values import FINITE, KINDS, weights
+
+if TYPE_CHECKING:
+    from rosetta_ref.strategies.quantised import blocks, rows, tensors
+    from rosetta_ref.strategies.values import FINITE, KINDS, weights
 
 __all__ = ["FINITE", "KINDS", "PATTERNS", "blocks", "rows", "tensors", "weights"]
+
+#: Where a name comes from. On demand: the gate takes bytes of `patterns`, and has no need of Hypothesis.
+_HOMES = {"blocks": "quantised", "rows": "quantised", "tensors": "quantised", "FINITE": "values", "KINDS": "values",
+          "weights": "values"}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

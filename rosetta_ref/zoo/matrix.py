@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,12 @@ from types import TracebackType
 
 from rosetta_ref.gate import bundled, entries
 from rosetta_ref.gate import cases as asked
-from rosetta_ref.gate.cases import Case, letters, plan
+from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter import Converter
 from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
-from rosetta_ref.gate.run import answered, run, samples_for
-from rosetta_ref.gate.safety import Safety
+from rosetta_ref.gate.run import Engine, run, samples_for
 from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.session import Faces, Session
+from rosetta_ref.gate.session import Faces
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.zoo.adapter import control, converter
 from rosetta_ref.zoo.member import Member
@@ -87,20 +86,20 @@ class Arena:
             one = self._run(converter(member), work)
             killed: set[str] = set()
             chosen = set(only) if only is not None else None
-            cases = [case for case in in_order(one.cases, member) if chosen is None or case.id in chosen]
+            cases = [case for case in in_order(one.engine.cases, member) if chosen is None or case.id in chosen]
             waiting = (case for case in cases if case.gate not in killed)
-            for result in one.answers(waiting):
+            for result in one.engine.answers(waiting):
                 trial.cases += 1
                 found = assertion(result)
                 if found is None or not self._control_is_right(member, one.by_id[result.case]):
                     continue
                 killed.add(result.gate)
                 seconds = time.perf_counter() - began
-                kill = Kill(result.gate, result.case, found.kind, str(found), one.session.calls, seconds)
+                kill = Kill(result.gate, result.case, found.kind, str(found), one.conversions, seconds)
                 trial.kills.append(kill)
                 if not every_gate:
                     break
-            trial.conversions, trial.seconds = one.session.calls, time.perf_counter() - began
+            trial.conversions, trial.seconds = one.conversions, time.perf_counter() - began
         return trial
 
     def _control_is_right(self, member: Member, case: Case) -> bool:
@@ -129,23 +128,22 @@ class Arena:
 
 
 class _Run:
-    """A converter, its cases, and the answers it has given."""
+    """A converter, its cases, and what came of those that were asked as a control."""
 
     def __init__(self, under_test: Converter, faces: Faces, work: Workspace, seed: int) -> None:
-        self.session = Session(under_test, faces.samples, work, faces)
-        self._safety = Safety(self.session, seed)
-        self.cases = [*plan(under_test.entry, list(faces.samples.values())), *self._safety.plan()]
-        self.by_id = {case.id: case for case in self.cases}
+        self.engine = Engine.of(under_test, work, seed, list(faces.samples.values()), faces=faces)
+        self.by_id = {case.id: case for case in self.engine.cases}
         self._right: dict[str, bool] = {}
 
-    def answers(self, cases: Iterable[Case]) -> Iterator[Result]:
-        """The results one by one."""
-        return answered(self.session, self._safety, cases)
+    @property
+    def conversions(self) -> int:
+        """How many there were."""
+        return self.engine.session.calls
 
     def is_right(self, case: Case) -> bool:
         """Whether nothing is wrong with what it writes for a case; worked out once."""
         if case.id not in self._right:
-            result = next(self.answers([self.by_id[case.id]]))
+            (result,) = self.engine.answers([self.by_id[case.id]])
             self._right[case.id] = result.outcome in (CORROBORATED, SKIPPED, FALSIFIED) and assertion(result) is None
         return self._right[case.id]
 

@@ -267,3 +267,25 @@ def test_rope_that_no_forward_pass_here_computes(tmp_path: Path, directory: Path
     edit_json(directory / "config.json", lambda config: config.update(partial_rotary_factor=0.5))
     with pytest.raises(NoForwardPassError, match=r"partial_rotary_factor is 0\.5"):
         NumpyEngine(directory)
+
+
+def test_one_model_is_in_memory_at_a_time(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where everything is computed in float64: that of the converted model begins when the source is gone."""
+    alive: list[set[Path]] = []
+    engines: list[NumpyEngine] = []
+    opened, computed = NumpyEngine.__init__, NumpyEngine.logits
+
+    def remember(self: NumpyEngine, path: Path, **options: Any) -> None:
+        opened(self, path, **options)
+        engines.append(self)
+
+    def watched(self: NumpyEngine, sequences: Any, **options: Any) -> Any:
+        for logits in computed(self, sequences, **options):
+            alive.append({one.path for one in engines if any(w._kept for w in one.model.weights.values())})
+            yield logits
+
+    monkeypatch.setattr(NumpyEngine, "__init__", remember)
+    monkeypatch.setattr(NumpyEngine, "logits", watched)
+    assert verify(SOURCE, directory).same
+    assert len(alive) > 8
+    assert set(map(frozenset, alive)) == {frozenset({SOURCE}), frozenset({directory})}

@@ -39,10 +39,11 @@ class AprArchive(Archive):
     """What an APR file holds; `ill_fitting` is filled by a lenient reading only.
 
     It names the tensors whose size or type code is wrong, each with the error that a strict reading raises; they stand in
-    `tensors` as bytes: U8, one dimension.
+    `tensors` as bytes: U8, one dimension. `stated` has what the index says of them.
     """
 
     ill_fitting: dict[str, RosettaError] = field(default_factory=dict)
+    stated: dict[str, Entry] = field(default_factory=dict)
 
 
 def read(
@@ -149,6 +150,7 @@ def _check_entry(entry: Entry, archive: AprArchive, lenient: bool) -> None:
         if not lenient:
             raise
         archive.ill_fitting[entry.name] = error.at(file=archive.path)
+        archive.stated[entry.name] = entry
         archive.notes.append(f"tensor {entry.name!r} is kept as bytes: {error.problem}. {error.hint}")
 
 

@@ -100,14 +100,15 @@ def _table(cursor: Cursor, count: int) -> list[Entry]:
     cursor.expect(count, layout.TENSOR_LEAST, "tensors")
     entries: dict[str, Entry] = {}
     for number in range(count):
-        entry = _entry(cursor, number)
+        entry = read_entry(cursor, number)
         if entry.name in entries:
             raise errors.DuplicateTensorError("it is there twice", tensor=entry.name, offset=entry.at)
         entries[entry.name] = entry
     return list(entries.values())
 
 
-def _entry(cursor: Cursor, number: int) -> Entry:
+def read_entry(cursor: Cursor, number: int) -> Entry:
+    """A line of the tensor table; whether it may stand there is another question."""
     at = cursor.position
     name = cursor.text(f"the name of tensor {number}")
     size = cursor.position - at - layout.STRING_LEAST

@@ -1,0 +1,12 @@
+"""`pytest --pyargs rosetta_ref.gate --converter ...`: one test for each case of the gate. Read `pytest_plugin`."""
+
+from __future__ import annotations
+
+from rosetta_ref.gate.cases import Case
+from rosetta_ref.gate.pytest_run import Gate
+
+
+def test_case(gate: Gate, gate_case: Case) -> None:
+    """The converter answers right, or is wrong as expected."""
+    __tracebackhide__ = True
+    gate.check(gate_case)

@@ -1,0 +1,30 @@
+"""What pytest loads wherever rosetta-ref is installed: next to nothing, until a run asks for `rosetta_ref.gate`.
+
+A module of its own, since importing anything of the package imports NumPy. The options are declared only in a run of the gate: they
+cannot be in the way of anybody else's `--converter`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PLUGIN = "rosetta_ref.gate.pytest_plugin"
+_GATE = re.compile(r"rosetta_ref[./\\]gate[/\\]?($|::|\.?test_gate\b)")
+
+
+def asks_for_the_gate(args: Sequence[str]) -> bool:
+    """Whether one of the arguments is the gate or something in it: with --pyargs a module, else a path or a test's id."""
+    return any(_GATE.search(str(arg)) for arg in args)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Load the plugin where it is wanted. Processes of xdist get the arguments, too."""
+    if asks_for_the_gate(args):
+        early_config.pluginmanager.import_plugin(PLUGIN)
