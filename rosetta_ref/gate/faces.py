@@ -19,6 +19,7 @@ from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.gguf.layout import SPLIT_COUNT, SPLIT_KINDS, SPLIT_NUMBER, SPLIT_TENSORS
 from rosetta_ref.formats.gguf.split import part_name
 from rosetta_ref.gate import mapping
+from rosetta_ref.gate.big_endian import big_endian
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.quant import BlockType
 
@@ -43,13 +44,20 @@ def write(sample: Sample, format: str, folder: Path, safetensors_as: str = "dire
 
 
 def apr_face(sample: Sample) -> Archive:
-    """The sample as aprender's importers name it: its own keys, names by architecture, GGUF's rows (rope_type 0) or halves (2)."""
-    tensors = _renamed(
-        sample.model, {name: mapping.apr_name(name, sample.architecture) for name in sample.model.tensors}
-    )
+    """The sample as aprender's importers name it: its own keys, names by architecture, GGUF's rows (rope_type 0) or halves (2).
+
+    Halves in a llama file are what an import of the Hugging Face directory gives.
+    """
+    if sample.halves_in_apr:
+        tensors = hugging_face_face(sample).tensors
+    else:
+        tensors = _renamed(
+            sample.model, {name: mapping.apr_name(name, sample.architecture) for name in sample.model.tensors}
+        )
     if sample.architecture is None:
         return Archive("apr", {"name": sample.name, "model_type": "other"}, tensors)
     metadata = mapping.apr_metadata_of(sample.model.metadata)
+    metadata |= {"rope_type": mapping.HALVES} if sample.halves_in_apr else {}
     return Archive("apr", metadata | {"tied_embeddings": mapping.HEAD not in sample.model.tensors}, tensors)
 
 
@@ -89,6 +97,9 @@ def _narrowed(tensor: Tensor, base: BlockType) -> Tensor:
 
 
 def _gguf(sample: Sample, folder: Path) -> Path:
+    if sample.big_endian:
+        (folder / "model.gguf").write_bytes(big_endian(sample.model))
+        return folder / "model.gguf"
     if sample.shards == 1:
         gguf.write(sample.model, folder / "model.gguf")
         return folder / "model.gguf"

@@ -134,8 +134,10 @@ def _other_shape(source: Tensor, target: Tensor) -> list[Verdict]:
     if verdict.right:
         return [_reversed(source, target.shape, "the bytes are in order")]
     if source.type.is_scalar and target.type.is_scalar:
-        turned = rules.numbers(source).transpose().astype(np.float64)
-        if np.array_equal(turned, rules.numbers(target).astype(np.float64), equal_nan=True):
+        with np.errstate(invalid="ignore"):  # NaN that signals
+            turned = rules.numbers(source).transpose().astype(np.float64)
+            found = rules.numbers(target).astype(np.float64)
+        if np.array_equal(turned, found, equal_nan=True):
             detail = f"{detail}, the data was transposed as well"
             return [Verdict(kind="transposed", detail=detail, count=source.count)]
     return [verdict, _reversed(source, target.shape, "and something else is wrong as well")]

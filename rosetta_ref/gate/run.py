@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -16,7 +16,7 @@ from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.result import Result
 from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.session import Session
+from rosetta_ref.gate.session import Faces, Session
 from rosetta_ref.gate.workspace import Workspace
 
 #: Called with each result as it comes.
@@ -41,10 +41,11 @@ class Engine:
 
     @classmethod
     def of(
-        cls, converter: Converter, work: Workspace, seed: int, samples: Sequence[Sample], only: Iterable[str] = ()
-    ) -> Engine:
-        """Plan every case, or those that match one of the patterns `only`. No conversion is run."""
-        session = Session(converter, {sample.name: sample for sample in samples}, work)
+        cls, converter: Converter, work: Workspace, seed: int, samples: Sequence[Sample], only: Iterable[str] = (),
+        faces: Faces | None = None,
+    ) -> Engine:  # fmt: skip
+        """Plan every case, or those that match one of the patterns `only`. No conversion is run. Engines may share `faces`."""
+        session = Session(converter, {sample.name: sample for sample in samples}, work, faces)
         safety, patterns = Safety(session, seed), tuple(only)
         cases = [
             case
@@ -56,6 +57,11 @@ class Engine:
     def answer(self, case: Case, answers: Answers) -> Result:
         """The result of a planned case. `answers` keeps what cases of one conversion have in common, for one thread."""
         return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+
+    def answers(self, cases: Iterable[Case]) -> Iterator[Result]:
+        """The results one by one, in the order of the cases: who has seen enough converts no more."""
+        answers = Answers(self.session)
+        return (self.answer(case, answers) for case in cases)
 
 
 def group_of(case: Case) -> str:
@@ -95,11 +101,10 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
         groups.setdefault(group_of(case), []).append(case)
 
     def one(group: list[Case]) -> dict[str, Result]:
-        answers = Answers(engine.session)
         made = {}
-        for case in group:
-            made[case.id] = engine.answer(case, answers)
-            told(made[case.id])
+        for result in engine.answers(group):
+            made[result.case] = result
+            told(result)
         return made
 
     results: dict[str, Result] = {}

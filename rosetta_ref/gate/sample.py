@@ -27,6 +27,9 @@ class Sample:
     #: How many files each face but APR's has, and whether the SafeTensors face holds stale copies that its index does not name.
     shards: int = 1
     stale: bool = False
+    #: Whether the GGUF face is big-endian, which no converter has to take; whether the APR face has Hugging Face's names and rows.
+    big_endian: bool = False
+    halves_in_apr: bool = False
     #: Companion files of the Hugging Face face by name (config.json, tokenizer.json, ...), made independently of the converter.
     companions: Mapping[str, bytes] = field(default_factory=dict)
     #: A real model: the file itself is its one face.

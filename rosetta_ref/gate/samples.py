@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.gate import payloads
+from rosetta_ref.gate import big_endian, payloads
+from rosetta_ref.gate.mapping import FAMILIES
 from rosetta_ref.gate.models import Case, Spec, build, formats_of, seed_of, tensor_of
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.quant import TYPES, BlockType
@@ -48,7 +49,8 @@ _YARN = {
 
 _LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 256}
 
-#: name: the model, and the type of its matrices. Heads: none with kv_heads^2 = heads; 8, 16 and 64 elements in a head.
+#: name: the model, and the type of its matrices. Heads: none with kv_heads^2 = heads; 8, 16 and 64 elements in a head. One
+#: has eleven layers, whose numbers stand in another order as texts.
 _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-f32-tied": (Spec("llama", 8, 2, 8, 96, tied=True), "F32"),
     "llama-f16-scores": (Spec("llama", 6, 3, 16, 64, tokenizer="spm", base="F16"), "F16"),
@@ -56,7 +58,7 @@ _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-bf16-biased": (Spec("llama", 4, 1, 16, 96, biased=True, base="BF16", modern=True), "BF16"),
     "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, keys=_YARN), "F32"),
     "llama-f32-llama3": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, llama3=_LLAMA3), "F32"),
-    "llama-f32-long-heads": (Spec("llama", 4, 1, 32, 96, stream=64, layers=1, tied=True), "F32"),
+    "llama-f32-long-heads": (Spec("llama", 4, 1, 32, 96, stream=64, layers=11, tied=True), "F32"),
     "qwen2-bf16-tied": (Spec("qwen2", 8, 2, 8, 96, tied=True, tokenizer="qwen2", base="BF16"), "BF16"),
     "qwen2-f32": (Spec("qwen2", 6, 3, 16, 64, tokenizer="qwen2", modern=True), "F32"),
 }
@@ -103,9 +105,12 @@ def default(
     if not whole_models:
         made += _archives(known, seed)
         made += [_aligned(_few(known, seed), alignment, seed) for alignment in _ALIGNMENTS if known & _FEW.keys()]
-    elif families and "F32" in known:
+        made += _big_endian(known, seed)
+    if families and "F32" in known:
         tiny = replace(_TINY, **_family(families[0]))
-        made += [_aligned(build("aligned", tiny, _F32, seed), alignment, seed) for alignment in _MODEL_ALIGNMENTS]
+        # A chain shows whether the writer keeps to the key that it keeps: models have chains, so there is one in any case.
+        name, alignments = ("aligned", _MODEL_ALIGNMENTS) if whole_models else ("aligned-model", _MODEL_ALIGNMENTS[1:2])
+        made += [_aligned(build(name, tiny, _F32, seed), alignment, seed) for alignment in alignments]
     return made
 
 
@@ -128,6 +133,10 @@ def _small_models(tiny: Spec, known: Collection[str], seed: int) -> Iterator[Sam
     if own:  # the quantised types that only APR has
         yield replace(build("apr-types", tiny, own, seed), formats=("apr",))
     if "F32" in known:
+        if FAMILIES[
+            tiny.architecture
+        ].pairs:  # in APR the rows of q and k stand in either order, and rope_type says in which
+            yield replace(build("apr-halves", tiny, _F32, seed), formats=("apr",), halves_in_apr=True)
         yield from _sharded(replace(tiny, layers=2), seed)
         yield from (_metadata(tiny, seed, finite=finite) for finite in (True, False))
 
@@ -239,6 +248,20 @@ def _archives(known: Collection[str], seed: int) -> Iterator[Sample]:
         if tensors:
             model = Archive("gguf", {}, tensors)
             yield Sample(name, model, labels, None, formats_of(model), seed)
+
+
+def _big_endian(known: Collection[str], seed: int) -> Iterator[Sample]:
+    """Two rows of two blocks of each type, and a text and an array in the metadata."""
+    made = {name: tensor_of(f"{name.lower()}.oblong", TYPES[name], (2, 2 * TYPES[name].elements), "index-coded",
+                            seed_of(seed, "big-endian", name)) for name in big_endian.TYPES if name in known}  # fmt: skip
+    keys = {
+        "general.name": Value.scalar(Kind.STRING, "big"), "general.tags": Value.array(Kind.STRING, ["test", "tiny"]),
+        "rosetta.numbers": Value.array(Kind.U32, np.array([1, 256], np.uint32)),
+    }  # fmt: skip
+    if made:
+        tensors = {tensor.name: tensor for tensor in made.values()}
+        labels = {tensor.name: f"{name.lower()}/oblong/index-coded" for name, tensor in made.items()}
+        yield Sample("big-endian", Archive("gguf", keys, tensors), labels, None, ("gguf",), seed, big_endian=True)
 
 
 def _few(known: Collection[str], seed: int) -> Sample:

@@ -40,29 +40,49 @@ Key = tuple[str, tuple[str, ...], str | None, int]
 
 
 @dataclass
+class Faces:
+    """The files of samples, each written when it is first asked for. Sessions of several converters may share them."""
+
+    samples: Mapping[str, Sample]
+    folder: Path
+    safetensors_as: str = "directory"
+    _written: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, sample: str, kind: str) -> Snapshot:
+        """A sample in a format, as it was before any converter saw it."""
+        with self._lock:
+            key = (sample, kind)
+            if key not in self._written:
+                given = self.samples[sample]
+                path = given.path or faces.write(given, kind, self.folder / sample / kind, self.safetensors_as)
+                self._written[key] = Snapshot(path)
+            return self._written[key]
+
+
+@dataclass
 class Session:
     """One converter and its samples in a workspace. Safe to ask from several threads."""
 
     converter: Converter
     samples: Mapping[str, Sample]
     work: Workspace
+    faces: Faces | None = None
     calls: int = 0
     _done: dict[Key, Future[Conversion]] = field(default_factory=dict)
-    _faces: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        if self.faces is None:
+            self.faces = Faces(self.samples, self.work.path / "faces", self.converter.entry.safetensors_as)
+
     def face(self, sample: str, kind: str) -> Path:
-        """The file or directory of a sample in a format, written when it is first asked for."""
+        """The file or directory of a sample in a format."""
         return self._snapshot(sample, kind).path
 
     def _snapshot(self, sample: str, kind: str) -> Snapshot:
-        with self._lock:
-            key = (sample, kind)
-            if key not in self._faces:
-                folder, given = self.work.path / "faces" / sample / kind, self.samples[sample]
-                path = given.path or faces.write(given, kind, folder, self.converter.entry.safetensors_as)
-                self._faces[key] = Snapshot(path)
-            return self._faces[key]
+        assert self.faces is not None
+        return self.faces.of(sample, kind)
 
     def conversion(
         self, sample: str, steps: Sequence[str], *, type: str | None = None, turn: int = 0  # noqa: A002

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.formats.apr.tables import ALIASES
 from rosetta_ref.gate import mapping, rope
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.mapping import Number
@@ -22,10 +23,10 @@ from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, read_json
 from rosetta_ref.gate.vocabulary import QWEN2_PATTERN
 
-#: Of the encoding or of one writing of a file.
+#: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
 _OF_THE_FILE = (
     "general.file_type", "general.quantization_version", "general.alignment", "split.no", "split.count",
-    "split.tensors.count",
+    "split.tensors.count", "rope_type",
 )  # fmt: skip
 _NUMBER = {row.gguf: row for row in mapping.NUMBERS}
 #: What llama.cpp insists on.
@@ -54,8 +55,10 @@ class Asked:
 def judge_words(source: View, target: View) -> Asked:
     """Numbers, special tokens, vocabulary, merges and chat template of a model."""
     asked = Asked()
+    _aliases(asked, target)
     if source.architecture is None:
         return asked
+    _head(asked, target)
     asked.expected += 1
     asked.compared += 1
     if target.architecture != source.architecture:
@@ -75,6 +78,28 @@ def judge_words(source: View, target: View) -> Asked:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
+
+
+def _aliases(asked: Asked, target: View) -> None:
+    """A key of APR beside another spelling of it is a field that stands twice: readers drop all metadata, whatever its value."""
+    if target.format != "apr":
+        return
+    for key, others in ALIASES.items():
+        there = [name for name in (key, *others) if name in target.archive.metadata]
+        if there:
+            asked.expected += 1
+            asked.compared += 1
+        if len(there) > 1:
+            asked.wrong("key-and-alias", f"{' and '.join(there)} are one key, which stands there twice")
+
+
+def _head(asked: Asked, target: View) -> None:
+    """A directory that says that its head is a tensor of its own has that tensor; loaders would make one up."""
+    if target.config is not None and target.config.get("tie_word_embeddings") is False:
+        asked.expected += 1
+        asked.compared += 1
+        if mapping.HEAD not in target.tensors:
+            asked.wrong("head-missing", "tie_word_embeddings is false, and there is no head")
 
 
 def _numbers(asked: Asked, source: View, target: View) -> None:

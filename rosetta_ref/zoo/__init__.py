@@ -4,7 +4,9 @@ Read `member` (what a member is, how a part is replaced), then the members by cl
 quantisers), `shapes`, `rows` (heads and values), `names`, `metadata`, `containers` (offsets, cut files, byte order), `sharding`. A
 member stands beside its wrong part, the smallest input that shows it and one that hides it; `codecs` and `files` are what these are
 made with, `inputs` finds them by name. `adapter` makes a member a converter that the gate can call, `verifiers` are the judges that
-are wrong on purpose, and the `canary` is no bug at all, only wrong.
+are wrong on purpose, which `comparators` puts into the gate, and the `canary` is no bug at all, only wrong.
+
+Whether the gate sees all that: `matrix` is one member on one seed, `tally` all of them, `document` the page about them.
 """
 
 from rosetta_ref.zoo import containers, floats, labels, lanes, metadata, names, rows, scales, shapes, sharding

@@ -8,7 +8,7 @@ from typing import Any
 from rosetta_ref.architectures import aprender, aprender_keys, config, huggingface, tokenizer
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr import writer as apr_writer
-from rosetta_ref.zoo.files import floats, in_gguf, model_in
+from rosetta_ref.zoo.files import model_in
 from rosetta_ref.zoo.member import Member, nothing, replacing
 
 _own_keys, _config_of, _tokenizer_metadata, _tokenizer_keys, _numbers_of = (
@@ -79,10 +79,10 @@ MEMBERS = (
     Member(
         "null-and-alias", "metadata", "aprender merge",
         "writes a key and its alias: the reader drops all metadata",
-        "any", "-",
+        "any model", "-",
         ("G-A", "S-A"), ("apr",),
         replacing((aprender, "_own_keys", _with_aliases), (apr_writer, "_check", nothing)),
-        in_gguf(floats("F32", 1, 2)),
+        model_in("gguf"),
     ),
     Member(
         "tokenizer-words-only", "metadata", "aprender 0.25.0",

@@ -257,6 +257,7 @@ _MUST: tuple[Row[Apr], ...] = (
     ("tensors-overlap", _overlap, "No two tensors share bytes"),
     ("tensor-twice", _twice, "A name stands once in the index"),
     ("flag-encrypted", lambda file: _flag(file, 0x0004), "Encrypted data cannot be read"),
+    ("flag-sharded", lambda file: _flag(file, 0x0010), "One shard of several, whose others nothing names, is no model"),
     ("flag-column-major", lambda file: _flag(file, 0x0800), "Column-major data stands in another order"),
 )  # fmt: skip
 _MAY: tuple[Row[Apr], ...] = (
