@@ -1,0 +1,217 @@
+"""Rows and values: rows of q and k in the wrong order, weights with something added or multiplied in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref.architectures import aprender, heads, huggingface
+from rosetta_ref.architectures.checked import Keys
+from rosetta_ref.architectures.names import Architecture
+from rosetta_ref.archive import Archive, Buffer, Tensor
+from rosetta_ref.formats import apr
+from rosetta_ref.zoo.files import floats, in_gguf, in_safetensors, model_in
+from rosetta_ref.zoo.member import Make, Member, WaitingError, replacing
+
+# --- the order of rows -------------------------------------------------------------------------------------------------------
+
+_reordered, _row_order = huggingface._reordered, heads.row_order
+
+
+def _part(name: str) -> str:
+    return name.rsplit(".", 2)[-2] if name.startswith("blk.") else ""
+
+
+def _k_by_a_quotient(
+    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
+) -> Tensor:
+    """The number of heads of k is that of q over that of k, where they differ."""
+    if _part(name) != "attn_k" or not architecture.permutes_heads:
+        return _reordered(one, name, metadata, architecture, inverse=inverse)
+    queries, groups = Keys(metadata, architecture.name).heads
+    return heads.permuted(one, queries if queries == groups else queries // groups, inverse=inverse)
+
+
+def _k_as_q(
+    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
+) -> Tensor:
+    """K permuted with the number of heads of q, of which there are more."""
+    if _part(name) != "attn_k" or not architecture.permutes_heads:
+        return _reordered(one, name, metadata, architecture, inverse=inverse)
+    return heads.permuted(one, Keys(metadata, architecture.name).heads[0], inverse=inverse)
+
+
+def _forward(rows: int, count: int, *, inverse: bool = False) -> Any:
+    return _row_order(rows, count)
+
+
+def _every_architecture(
+    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
+) -> Tensor:
+    return _reordered(one, name, metadata, replace(architecture, permutes_heads=True), inverse=inverse)
+
+
+def _weights_only(
+    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
+) -> Tensor:
+    known = replace(architecture, permutes_heads=architecture.permutes_heads and name.endswith(".weight"))
+    return _reordered(one, name, metadata, known, inverse=inverse)
+
+
+def _own_rope_type(metadata: Mapping[str, Any], architecture: str, hf: bool) -> int:
+    return aprender._ROPE_TYPE[architecture]
+
+
+def _halves_in_apr(rope_type: int) -> Make:
+    """A llama file of APR's that says how the rows of q and k stand."""
+
+    def make(folder: Path) -> Path:
+        path = model_in("apr")(folder)
+        with apr.read(path) as archive:
+            archive.metadata["rope_type"] = rope_type
+            made = {
+                name: Tensor.of(name, one.type, one.shape, one.data.copy()) for name, one in archive.tensors.items()
+            }
+        apr.write(Archive("apr", archive.metadata, made), path)
+        return path
+
+    return make
+
+
+# --- values ------------------------------------------------------------------------------------------------------------------
+
+_from_huggingface, _to_huggingface, _to_apr = (
+    huggingface.tensor_from_huggingface, huggingface.tensor_to_huggingface, aprender.to_apr,
+)  # fmt: skip
+
+
+def _changed(one: Tensor, change: Any) -> Tensor:
+    encode = one.type.encode
+    assert encode is not None
+    return replace(one, source=Buffer(np.ascontiguousarray(encode(change(one.values()))).view(np.uint8).reshape(-1)))
+
+
+def _norm_from(*args: Any) -> Tensor:
+    made = _from_huggingface(*args)
+    return _changed(made, lambda x: x + np.float32(1)) if made.name.endswith("norm.weight") else made
+
+
+def _norm_to(*args: Any) -> Tensor:
+    made = _to_huggingface(*args)
+    return _changed(made, lambda x: x - np.float32(1)) if made.name.endswith("norm.weight") else made
+
+
+def _embedding_scaled(model: Archive, **options: Any) -> Archive:
+    made = _to_apr(model, **options)
+    for name in {"token_embd.weight", "model.embed_tokens.weight"} & made.tensors.keys():
+        one = made.tensors[name]
+        if one.type.is_scalar:
+            made.tensors[name] = _changed(one, lambda x: x * np.float32(math.sqrt(x.shape[-1])))
+    return made
+
+
+def _waits() -> Any:
+    raise WaitingError("the reference does not know gemma")
+
+
+MEMBERS = (
+    Member(
+        "k-permuted-with-wrong-head-count", "heads", "llama.cpp #3364",
+        "n_head //= n_kv",
+        "(n_head, n_kv) = (8, 2), (6, 3), (4, 1)", "n_head = n_kv^2: (4, 2), (9, 3), (16, 4), (64, 8)",
+        ("S-G", "G-S", "S-A", "A-S"), ("safetensors",),
+        replacing((huggingface, "_reordered", _k_by_a_quotient)),
+        model_in("safetensors", heads=(8, 2)),
+        model_in("safetensors", heads=(4, 2)),
+        "https://github.com/ggml-org/llama.cpp/pull/3364",
+    ),
+    Member(
+        "k-permuted-as-q", "heads", "transformers #31788",
+        "k permuted with the number of heads of q",
+        "grouped heads, (2, 1)", "as many heads of k as of q",
+        ("G-S", "S-G", "S-A", "A-S"), ("safetensors",),
+        replacing((huggingface, "_reordered", _k_as_q)),
+        model_in("gguf", heads=(2, 1)),
+        model_in("gguf", heads=(2, 2)),
+        "https://github.com/huggingface/transformers/pull/31788",
+    ),
+    Member(
+        "inverse-permutation-is-forward", "heads", "mobius #396",
+        "writes the forward permutation for the inverse",
+        "head_dim 6, 8, 16", "head_dim 2 and 4",
+        ("G-S", "A-S"), ("safetensors",),
+        replacing((heads, "row_order", _forward)),
+        model_in("gguf", head_dim=6),
+        model_in("gguf", head_dim=4),
+        "https://github.com/onnxruntime/mobius/pull/396",
+    ),
+    Member(
+        "permutes-every-architecture", "heads", "mobius #396, nurl #584",
+        "q/k permuted for architectures whose GGUF files are not (qwen2, gemma, phi)",
+        "any qwen2 file", "llama-only tests",
+        ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
+        replacing((huggingface, "_reordered", _every_architecture)),
+        model_in("safetensors", "qwen2"),
+        model_in("safetensors", "llama"),
+        "https://github.com/onnxruntime/mobius/pull/396",
+    ),
+    Member(
+        "biases-not-permuted", "heads", "ours",
+        "the weights of q and k are permuted, their biases are not",
+        "a llama model with biases", "models without biases, and qwen2",
+        ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
+        replacing((huggingface, "_reordered", _weights_only)),
+        model_in("safetensors", biases=True),
+        model_in("safetensors", "qwen2"),
+    ),
+    Member(
+        "apr-rope-type-ignored", "heads", "ours",
+        "the rows of q and k in a llama file of APR's are taken for pairs, whatever rope_type says",
+        "rope_type 2", "rope_type 0",
+        ("A-G", "A-S"), ("apr",),
+        replacing((aprender, "_rope_type", _own_rope_type)),
+        _halves_in_apr(2),
+        _halves_in_apr(0),
+    ),
+    Member(
+        "norm-plus-one-forgotten", "values", "llama.cpp #5631",
+        "Gemma stores w, the file needs 1 + w",
+        "any gemma norm", "every other architecture",
+        ("S-G", "G-S"), ("gguf", "safetensors"),
+        _waits,
+        link="https://github.com/ggml-org/llama.cpp/pull/5631",
+        waiting_for="gemma",
+    ),
+    Member(
+        "norm-plus-one-twice", "values", "vllm #31464",
+        "Gemma stores w, the file needs 1 + w, and gets 2 + w",
+        "any gemma norm", "every other architecture",
+        ("S-G", "G-S"), ("gguf", "safetensors"),
+        _waits,
+        link="https://github.com/vllm-project/vllm/issues/31464",
+        waiting_for="gemma",
+    ),
+    Member(
+        "norm-plus-one-everywhere", "values", "ours",
+        "the norms of every architecture get Gemma's 1 on the way to GGUF, and lose it on the way back",
+        "any llama norm", "files without norms",
+        ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
+        replacing((huggingface, "tensor_from_huggingface", _norm_from), (huggingface, "tensor_to_huggingface", _norm_to)),
+        model_in("safetensors"),
+        in_safetensors(floats("F32", 1, 2)),
+    ),
+    Member(
+        "embedding-scaled", "values", "ours",
+        "the root of the hidden size, by which Gemma multiplies embeddings, is put into the weights",
+        "any model", "a hidden size of 1; files without an embedding",
+        ("G-A", "S-A"), ("apr",),
+        replacing((aprender, "to_apr", _embedding_scaled)),
+        model_in("gguf"),
+        in_gguf(floats("F32", 1, 2)),
+    ),
+)  # fmt: skip

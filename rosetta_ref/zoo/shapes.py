@@ -1,0 +1,149 @@
+"""Shapes: dimensions the wrong way round, one too many, or rows that are no whole number of blocks."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref import recode
+from rosetta_ref.architectures import mixes
+from rosetta_ref.archive import Archive, Buffer, Tensor
+from rosetta_ref.convert import encoding
+from rosetta_ref.formats.apr import writer as apr_writer
+from rosetta_ref.formats.gguf import layout
+from rosetta_ref.formats.gguf import writer as gguf_writer
+from rosetta_ref.formats.safetensors import writer as safetensors_writer
+from rosetta_ref.quant import TYPES
+from rosetta_ref.quant.block import Floats
+from rosetta_ref.zoo.files import in_gguf, in_safetensors, tensor
+from rosetta_ref.zoo.member import Member, nothing, replaced, replacing, writing_of
+
+# --- shapes ------------------------------------------------------------------------------------------------------------------
+
+_pieces, _entry, _header = gguf_writer._pieces, apr_writer._entry, safetensors_writer._header
+
+
+def _gguf_unturned(archive: Archive, lenient: bool) -> list[Any]:
+    with replaced((layout, "turned", tuple)):
+        return _pieces(archive, lenient)
+
+
+def _apr_turned(made: Tensor, offset: int) -> bytes:
+    entry = _entry(made, offset)
+    count = entry[1]
+    shape = struct.unpack_from(f"<{count}Q", entry, 2)
+    return entry[:2] + struct.pack(f"<{count}Q", *shape[::-1]) + entry[2 + 8 * count :]
+
+
+def _header_turned(tensors: list[Tensor], *rest: Any) -> bytes:
+    return _header([replace(one, shape=one.shape[::-1]) for one in tensors], *rest)
+
+
+def _transposed(archive: Archive) -> Archive:
+    return _each(archive, lambda one: _turned_around(one) if one.type.is_scalar and len(one.shape) == 2 else one)
+
+
+def _turned_around(one: Tensor) -> Tensor:
+    data = one.data.view(f"V{one.type.block_bytes}").reshape(one.shape)
+    return Tensor.of(one.name, one.type, one.shape[::-1], np.ascontiguousarray(data.T))
+
+
+def _vectors_as_rows(archive: Archive) -> Archive:
+    return _each(archive, lambda one: replace(one, shape=(1, *one.shape)) if len(one.shape) == 1 else one)
+
+
+def _each(archive: Archive, change: Any) -> Archive:
+    made = {name: change(one) for name, one in archive.tensors.items()}
+    return Archive(archive.format, archive.metadata, made, archive.path, archive.parts, archive.notes)
+
+
+# --- ragged rows -------------------------------------------------------------------------------------------------------------
+
+_types_of, _encoded = mixes.types_of, recode.encoded
+
+
+def _types_of_all(mix: Any, tensors: Any, metadata: Any, **options: Any) -> dict[str, str]:
+    """The type that is asked for whatever the rows: nothing stands in for it."""
+    tensors = list(tensors)
+    found = _types_of(mix, [one for one in tensors if not _is_ragged(one, mix.type)], metadata, **options)
+    return {one.name: found.get(one.name, mix.type) for one in tensors}
+
+
+def _is_ragged(one: Tensor, kind: str) -> bool:
+    return len(one.shape) > 1 and bool(one.shape[-1] % TYPES[kind].elements)
+
+
+class _Fits:
+    """A size that no other differs from."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _flattened(one: Tensor, kind: str, weights: Floats | None = None) -> Tensor:
+    """Blocks over the rows end to end, the last one padded with zeros; the shape stays what it was."""
+    if not _is_ragged(one, kind):
+        return _encoded(one, kind, weights)
+    elements, encode = TYPES[kind].elements, TYPES[kind].encode
+    assert encode is not None
+    values = np.zeros(math.ceil(one.count / elements) * elements, np.float32)
+    values[: one.count] = one.values().reshape(-1)
+    return replace(one, type=TYPES[kind], source=Buffer(encode(values).view(np.uint8).reshape(-1)), offset=None)
+
+
+_MATRIX = tensor("F32", np.arange(1, 7, dtype="<f4"), (2, 3))
+_SYMMETRIC = tensor("F32", np.array([[1, 2], [2, 3]], "<f4"), (2, 2))
+
+MEMBERS = (
+    Member(
+        "shape-not-reversed", "shape", "aprender #155, #188; aprender 0.25.0",
+        "ne order kept, in APR without the row-major flag",
+        "any (2, 3) tensor", "square matrices",
+        ("G-S", "A-S", "S-G", "A-G", "G-A", "S-A"), ("gguf", "apr", "safetensors"),
+        replacing(
+            (gguf_writer, "_pieces", _gguf_unturned), (apr_writer, "_entry", _apr_turned), (apr_writer, "ROW_MAJOR", 0),
+            (safetensors_writer, "_header", _header_turned),
+        ),
+        in_gguf(_MATRIX),
+        in_gguf(tensor("F32", np.arange(1, 5, dtype="<f4"), (2, 2))),
+        "https://github.com/paiml/aprender/issues/155",
+    ),
+    Member(
+        "data-transposed-too", "shape", "aprender #155, #188",
+        "ne order kept and bytes moved as well: the transpose",
+        "any (2, 3) tensor", "symmetric matrices",
+        ("G-S", "A-S", "S-G", "A-G", "G-A", "S-A"), ("gguf", "apr", "safetensors"),
+        writing_of(_transposed),
+        in_gguf(_MATRIX),
+        in_gguf(_SYMMETRIC),
+        "https://github.com/paiml/aprender/issues/188",
+    ),
+    Member(
+        "vectors-made-rows", "shape", "ours",
+        "every tensor is written as a matrix: a vector as one row",
+        "any vector", "matrices",
+        ("G-S", "A-S", "S-G", "A-G", "G-A", "S-A"), ("gguf", "apr", "safetensors"),
+        writing_of(_vectors_as_rows),
+        in_gguf(tensor("F32", np.arange(1, 4, dtype="<f4"), (3,))),
+        in_gguf(_MATRIX),
+    ),
+    Member(
+        "ragged-row-flattened", "offsets", "aprender GH-202",
+        "ne0 not a multiple of the block: blocks straddle rows",
+        "shape (3, 320) into Q4_K", "ne0 a multiple of 256",
+        ("S-A", "S-G", "G-A", "A-G", "G-G"), ("gguf", "apr"),
+        replacing(
+            (mixes, "types_of", _types_of_all), (encoding, "encoded", _flattened),
+            (apr_writer, "size_of", lambda *_: _Fits()), (gguf_writer, "_check_tensor", nothing),
+        ),
+        in_safetensors(tensor("F32", np.sin(np.arange(960, dtype="<f4")), (3, 320))),
+        in_safetensors(tensor("F32", np.sin(np.arange(512, dtype="<f4")), (2, 256))),
+        asks="Q4_K",
+    ),
+)  # fmt: skip
