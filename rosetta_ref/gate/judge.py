@@ -17,7 +17,7 @@ from rosetta_ref.gate import mapping, rules
 from rosetta_ref.gate.converter import LETTERS, PAIRS
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.rules import Verdict
-from rosetta_ref.gate.view import Seen, View
+from rosetta_ref.gate.view import Claim, Seen, View
 
 PAIR_GATES = {pair: f"F-CONV-{number:03}" for number, pair in enumerate(PAIRS, start=1)}
 CARD, NAME, META, QUANT = "F-CONV-CARD-001", "F-CONV-NAME-001", "F-CONV-META-001", "F-CONV-QUANT-001"
@@ -67,12 +67,13 @@ def judge(
             _absent(judged, source, target, name, gate)
             continue
         _check_name(judged, target, name, here)
-        verdict = _pair(source, target, name, asked is not None)
+        verdict = judge_pair(source, target, name, asked=asked is not None)
         if verdict.right and verdict.done == rules.NARROWED and lossless:
             verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")
         judged.elements[name] = max(here.tensor.count, 1)
         judged.nbytes += tensor.nbytes + here.tensor.nbytes
-        judged.types[name] = (tensor.type.name, here.tensor.type.name)
+        claim = target.ill_fitting.get(here.tensor.name)
+        judged.types[name] = (tensor.type.name, here.tensor.type.name if claim is None else claim.type)
         if not verdict.right and verdict.kind not in loses:
             judged.findings.append(
                 Finding(verdict.kind, gate, verdict.detail, name, *judged.types[name], verdict.count, verdict.first)
@@ -84,11 +85,12 @@ def judge(
     return judged
 
 
-def _pair(source: View, target: View, name: str, asked: bool) -> Verdict:
+def judge_pair(source: View, target: View, name: str, *, asked: bool = False) -> Verdict:
+    """The verdict on one tensor that both files have, by its canonical name."""
     before, after = source.tensors[name], target.tensors[name]
-    problem = target.ill_fitting.get(after.tensor.name)
-    if problem is not None:
-        return _ill_fitting(before.tensor, after.tensor, problem)
+    claim = target.ill_fitting.get(after.tensor.name)
+    if claim is not None:
+        return _ill_fitting(before.tensor, after.tensor, claim)
     if before.tensor.shape != after.tensor.shape:
         return _other_shape(before.tensor, after.tensor)
     heads = source.heads(name)
@@ -99,11 +101,16 @@ def _pair(source: View, target: View, name: str, asked: bool) -> Verdict:
     return verdict
 
 
-def _ill_fitting(source: Tensor, target: Tensor, problem: str) -> Verdict:
-    """Of another size than type and shape say; most often another type's bytes under a wrong label."""
-    same = source.nbytes == target.nbytes and bool((source.data == target.data).all())
-    label = f"the bytes of {source.type.name}, carried under another type: " if same else ""
-    return Verdict(kind="label" if same else "size", detail=f"{label}{problem}", count=source.count)
+def _ill_fitting(source: Tensor, target: Tensor, claim: Claim) -> Verdict:
+    """Of another size than type and shape say; most often carried bytes under a wrong label or an unreversed shape."""
+    if source.nbytes != target.nbytes or (source.data != target.data).any():
+        return Verdict(kind="size", detail=claim.problem, count=source.count)
+    if claim.type != source.type.name:
+        detail = f"the bytes of {source.type.name}, carried under the label of {claim.type}: {claim.problem}"
+        return Verdict(kind="label", detail=detail, count=source.count)
+    kind = "shape-not-reversed" if claim.shape == source.shape[::-1] else "shape"
+    detail = f"{list(source.shape)} became {list(claim.shape)}, the bytes are in order: {claim.problem}"
+    return Verdict(kind=kind, detail=detail, count=source.count)
 
 
 def _other_shape(source: Tensor, target: Tensor) -> Verdict:

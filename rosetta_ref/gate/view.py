@@ -38,9 +38,18 @@ class Seen:
     order: int
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What a file says of a tensor whose size does not fit: type and shape, and why they do not."""
+
+    type: str
+    shape: tuple[int, ...]
+    problem: str
+
+
 @dataclass
 class View:
-    """One file. `tensors` goes by canonical name; `foreign` are those that have none of a model's names."""
+    """One file. `tensors` goes by canonical name; `ill_fitting` says, by stored name, what is claimed of those that are bytes."""
 
     path: Path
     format: str
@@ -48,7 +57,7 @@ class View:
     architecture: str | None = None
     tensors: dict[str, Seen] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
-    ill_fitting: dict[str, str] = field(default_factory=dict)
+    ill_fitting: dict[str, Claim] = field(default_factory=dict)
     numbers: dict[Number, Any] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
 
@@ -118,7 +127,9 @@ def _of_apr(view: View) -> None:
     )
     view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
     assert isinstance(view.archive, apr.reader.AprArchive)
-    view.ill_fitting = {name: error.problem for name, error in view.archive.ill_fitting.items()}
+    view.ill_fitting = {
+        name: Claim(*view.archive.claims[name], error.problem) for name, error in view.archive.ill_fitting.items()
+    }
 
 
 def _of_config(view: View) -> None:

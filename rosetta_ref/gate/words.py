@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.gate import mapping
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.mapping import Number
@@ -45,6 +46,8 @@ class Asked:
 def judge_words(source: View, target: View) -> Asked:
     """Numbers, special tokens, vocabulary, merges and chat template of a model."""
     asked = Asked()
+    if target.format == "apr":
+        _spelled_once(asked, target)
     if source.architecture is None:
         return asked
     asked.expected += 1
@@ -59,9 +62,24 @@ def judge_words(source: View, target: View) -> Asked:
     except (UnreadableError, ValueError, KeyError, TypeError) as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = () if target.format != "safetensors" else ("scores", "token types")
+    no_place = () if target.format != "safetensors" else ("scores", "token types", "pre-tokenizer")
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
+
+
+def _spelled_once(asked: Asked, target: View) -> None:
+    """A number of an APR file stands under one key. Beside an alias, even a null, the engine realizar drops all metadata."""
+    keys = target.archive.metadata
+    twice = {
+        row.apr: found
+        for row in mapping.NUMBERS
+        if len(found := [key for key in spellings(row.apr) if key in keys]) > 1
+    }
+    asked.expected += 1
+    asked.compared += 1
+    if twice:
+        said = ", ".join(" and ".join(repr(key) for key in found) for found in twice.values())
+        asked.wrong("key-twice", f"{len(twice)} numbers stand under more than one key: {said}")
 
 
 def _numbers(asked: Asked, source: View, target: View) -> None:
@@ -157,6 +175,7 @@ _PLACES = {
     "eos": ("tokenizer.ggml.eos_token_id", "tokenizer.eos_token_id"),
     "scores": ("tokenizer.ggml.scores", "tokenizer.scores"),
     "token types": ("tokenizer.ggml.token_type", "tokenizer.token_type"),
+    "pre-tokenizer": ("tokenizer.ggml.pre", "tokenizer.pre_type"),
     "chat template": ("tokenizer.chat_template", "chat_template"),
 }
 

@@ -232,6 +232,7 @@ def test_a_lenient_reading_keeps_what_does_not_fit(tmp_path):
         "a": errors.SizeMismatchError,
         "b": errors.UnknownTypeError,
     }
+    assert archive.claims == {"a": ("F32", (2,)), "b": ("code 99", (1,))}
     assert archive.tensors["a"].type.name == "U8"
     assert archive.tensors["a"].shape == (4,)
     assert archive.tensors["c"].values().tolist() == [1.0]

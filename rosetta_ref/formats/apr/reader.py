@@ -25,6 +25,7 @@ from rosetta_ref.formats.apr.tables import (
     OTHERS,
     REFUSED,
     ROW_MAJOR,
+    TYPES_BY_CODE,
     Header,
     aligned,
     flag_names,
@@ -39,10 +40,12 @@ class AprArchive(Archive):
     """What an APR file holds; `ill_fitting` is filled by a lenient reading only.
 
     It names the tensors whose size or type code is wrong, each with the error that a strict reading raises; they stand in
-    `tensors` as bytes: U8, one dimension.
+    `tensors` as bytes: U8, one dimension. `claims` says of each what the index says: type ("code 77" for one that is
+    not in the table) and shape.
     """
 
     ill_fitting: dict[str, RosettaError] = field(default_factory=dict)
+    claims: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
 
 
 def read(
@@ -149,6 +152,8 @@ def _check_entry(entry: Entry, archive: AprArchive, lenient: bool) -> None:
         if not lenient:
             raise
         archive.ill_fitting[entry.name] = error.at(file=archive.path)
+        known = TYPES_BY_CODE.get(entry.code)
+        archive.claims[entry.name] = (f"code {entry.code}" if known is None else known.name, entry.shape)
         archive.notes.append(f"tensor {entry.name!r} is kept as bytes: {error.problem}. {error.hint}")
 
 
