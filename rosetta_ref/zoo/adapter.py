@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Entry, Run
+from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Converter, Entry, Run
 from rosetta_ref.zoo.member import Member
 
 ARCHITECTURES = ("llama", "qwen2")
 
 
-@dataclass(frozen=True)
+@dataclass
 class MemberConverter:
     """A member as a `Converter`. With `wrong=False` it is the control: the reference, told what the member is told.
 
@@ -26,14 +26,14 @@ class MemberConverter:
     entry: Entry = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "entry", entry_of(self.member, wrong=self.wrong))
+        self.entry = entry_of(self.member, wrong=self.wrong)
 
     def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
         """One conversion in this process."""
         began = time.perf_counter()
         try:
             report = self.member.convert(src, dst, wrong=self.wrong, type=type)
-        except RosettaError as error:
+        except (RosettaError, OSError) as error:
             return Run(REFUSED, 1, stderr=str(error), seconds=time.perf_counter() - began, detail=repr(error))
         except Exception as error:  # noqa: BLE001 - whatever a wrong part does is a result, not an error of the caller
             said = traceback.format_exc()
@@ -51,11 +51,11 @@ def entry_of(member: Member, *, wrong: bool = True) -> Entry:
     )
 
 
-def converter(member: Member) -> MemberConverter:
+def converter(member: Member) -> Converter:
     """The member as a converter under test."""
     return MemberConverter(member)
 
 
-def control(member: Member) -> MemberConverter:
+def control(member: Member) -> Converter:
     """The reference under the member's options."""
     return MemberConverter(member, wrong=False)

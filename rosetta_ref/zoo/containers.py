@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.archive import Archive, Bytes, Kind, Source, Tensor, Value
+from rosetta_ref.archive import Archive, Bytes, Kind, Source, Span, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
 from rosetta_ref.formats.apr import index as apr_index
 from rosetta_ref.formats.apr import reader as apr_reader
 from rosetta_ref.formats.apr.index import Entry
-from rosetta_ref.formats.gguf import layout
+from rosetta_ref.formats.gguf import layout, placement, values
 from rosetta_ref.formats.gguf import reader as gguf_reader
 from rosetta_ref.formats.gguf import writer as gguf_writer
 from rosetta_ref.formats.safetensors import reader as safetensors_reader
 from rosetta_ref.zoo.files import NAME, blocks, floats, in_apr, in_gguf, in_safetensors
-from rosetta_ref.zoo.labels import UNPLACED
+from rosetta_ref.zoo.labels import as_far_as_it_goes
 from rosetta_ref.zoo.member import Make, Member, nothing, replacing, writing_of
 
 # --- wrong parts -------------------------------------------------------------------------------------------------------------
@@ -31,7 +31,29 @@ def _default_alignment(metadata: Mapping[str, Any]) -> int:
     return layout.ALIGNMENT_DEFAULT
 
 
-_parse = apr_index.parse
+class _Ignored(int):
+    """The alignment that is taken; `stated` is the one that was to be taken."""
+
+    stated: int
+
+
+def _ignored_alignment(metadata: dict[str, Any]) -> _Ignored:
+    made = _Ignored(layout.ALIGNMENT_DEFAULT)
+    made.stated = values.alignment_of(metadata)
+    return made
+
+
+_check_placement = placement.check_placement
+
+
+def _placed_as_stated(cursor: Any, entries: Any, start: int, alignment: _Ignored) -> None:
+    """The check by the alignment that is stated: a file that is cut is still refused."""
+    start = cursor.position + layout.padding(cursor.position, alignment.stated)
+    _check_placement(cursor, entries, start, alignment.stated)
+
+
+_parse, _end = apr_index.parse, apr_reader._end
+_check_alignment, _check_overlap = apr_index.check_alignment, apr_index.check_overlap
 
 
 def _unpadded(section: memoryview, count: int, at: int) -> tuple[list[Entry], int]:
@@ -41,20 +63,33 @@ def _unpadded(section: memoryview, count: int, at: int) -> tuple[list[Entry], in
     for entry in apr_index.in_data_order(entries):
         places[entry.name] = offset
         offset += entry.nbytes
+    _check_alignment(entries, 0)
+    _check_overlap(entries, 0)
     return [replace(entry, offset=places[entry.name]) for entry in entries], end
+
+
+def _end_as_padded(source: Any, header: Any, entries: list[Entry]) -> tuple[int, bool]:
+    """The end by the offsets that are stored: a file that is cut is still refused."""
+    section = source.bytes[header.index_offset : header.data_offset].data
+    return _end(source, header, _parse(section, header.tensor_count, header.index_offset)[0])
 
 
 def _whatever_end(source: Any, *_: Any) -> tuple[int, bool]:
     return source.size, False
 
 
-_header_text = safetensors_reader._header_text
+_header_text, _check_spans = safetensors_reader._header_text, safetensors_reader._check_spans
 
 
 def _without_padding(file: Any) -> tuple[str, int]:
     """The data taken to begin behind the closing brace, where spaces may still follow."""
     text, _ = _header_text(file)
     return text, 8 + len(text.rstrip(" ").encode())
+
+
+def _spans_behind_padding(entries: Any, file: Any, base: int) -> None:
+    """The check by where the data do begin: a file that is cut is still refused."""
+    _check_spans(entries, file, _header_text(file)[1])
 
 
 @dataclass(frozen=True)
@@ -184,7 +219,10 @@ MEMBERS = (
         "general.alignment not honoured (read as a signed type, or a constant)",
         "alignment 64 with a header that ends on 32 but not on 64", "headers that happen to end on the larger boundary",
         ("G-S", "G-A"), ("gguf",),
-        replacing((gguf_reader, "alignment_of", _default_alignment), *UNPLACED),
+        replacing(
+            (gguf_reader, "alignment_of", _ignored_alignment), (gguf_reader, "check_placement", _placed_as_stated),
+            (Span, "read", as_far_as_it_goes),
+        ),
         aligned_to_64(1),
         aligned_to_64(33),
         "https://github.com/ollama/ollama/issues/18130",
@@ -204,8 +242,8 @@ MEMBERS = (
         "two tensors, the first of 4 bytes", "sizes that are multiples of 64",
         ("A-S", "A-G"), ("apr",),
         replacing(
-            (apr_index, "parse", _unpadded), (apr_index, "check_alignment", nothing), (apr_index, "check_overlap", nothing),
-            (apr_reader, "_end", _whatever_end),
+            (apr_index, "parse", _unpadded), (apr_reader, "_end", _end_as_padded),
+            (apr_index, "check_alignment", nothing), (apr_index, "check_overlap", nothing),
         ),
         _apr_pair(1, 2),
         _apr_pair(16, 2),
@@ -215,7 +253,10 @@ MEMBERS = (
         "the data taken to begin behind the header's closing brace, not behind its padding",
         "a header with spaces at its end", "a header that is a multiple of 8 long as it is",
         ("S-G", "S-A"), ("safetensors",),
-        replacing((safetensors_reader, "_header_text", _without_padding), (safetensors_reader, "_check_spans", nothing)),
+        replacing(
+            (safetensors_reader, "_header_text", _without_padding),
+            (safetensors_reader, "_check_spans", _spans_behind_padding),
+        ),
         _with_padding(True),
         _with_padding(False),
     ),
@@ -224,7 +265,10 @@ MEMBERS = (
         "a file cut anywhere in the data is accepted; what is missing is 0",
         "cut the last byte", "whole files",
         ("G-S", "G-A", "A-S", "A-G", "S-A", "S-G"), ("gguf", "apr", "safetensors"),
-        replacing(*UNPLACED, (safetensors_reader, "_check_spans", nothing), (apr_reader, "_end", _whatever_end)),
+        replacing(
+            (gguf_reader, "check_placement", nothing), (Span, "read", as_far_as_it_goes),
+            (safetensors_reader, "_check_spans", nothing), (apr_reader, "_end", _whatever_end),
+        ),
         _cut(_PLAIN),
         _PLAIN,
         "https://github.com/paiml/aprender/issues/2612",

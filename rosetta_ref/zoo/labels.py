@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -13,8 +14,10 @@ from rosetta_ref.archive import Bytes, Source, Span, Tensor
 from rosetta_ref.convert import target
 from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.apr.tables import CODES
+from rosetta_ref.formats.gguf import placement
 from rosetta_ref.formats.gguf import reader as gguf_reader
 from rosetta_ref.formats.gguf import writer as gguf_writer
+from rosetta_ref.formats.gguf.placement import Entry
 from rosetta_ref.formats.safetensors import writer as safetensors_writer
 from rosetta_ref.quant import BY_ID, TYPES, BlockType
 from rosetta_ref.zoo.files import blocks, floats, in_apr, in_gguf, tensor
@@ -66,28 +69,31 @@ def _plan_gguf(*args: Any, **options: Any) -> target.Plan:
         return _plan(*args, **options)
 
 
+_type, _check_placement = gguf_reader._type, placement.check_placement
 #: Q5_0 is 6, Q5_1 is 7 and Q8_0 is 8; remembered as Q5_1, Q8_0 and Q5_0.
-_FROM_MEMORY = {**BY_ID, 6: TYPES["Q5_1"], 7: TYPES["Q8_0"], 8: TYPES["Q5_0"]}
+_FROM_MEMORY = {6: TYPES["Q5_1"], 7: TYPES["Q8_0"], 8: TYPES["Q5_0"]}
+_TRULY = {kind.name: BY_ID[number] for number, kind in _FROM_MEMORY.items()}
 
 
 def _type_from_memory(id_: int) -> BlockType:
-    return _FROM_MEMORY[id_]
+    return _FROM_MEMORY.get(id_) or _type(id_)
 
 
-def _as_far_as_it_goes(span: Span, start: int, stop: int) -> Bytes:
+def _placed_as_written(cursor: Any, entries: Sequence[Entry], *place: int) -> None:
+    """The check of a reader that knows the types: a file that is cut is still refused."""
+    kinds = [_TRULY.get(entry.type.name, entry.type) for entry in entries]
+    true = [
+        replace(entry, type=kind, nbytes=kind.nbytes(entry.shape)) for entry, kind in zip(entries, kinds, strict=True)
+    ]
+    _check_placement(cursor, true, *place)
+
+
+def as_far_as_it_goes(span: Span, start: int, stop: int) -> Bytes:
     """What a span of a mapped file holds, zeros beyond the end of the file."""
     first, last = span.offset + start, span.offset + min(stop, span.nbytes)
     found = span.file.bytes[first:last]
-    return (
-        found if found.size == last - first else np.concatenate([found, np.zeros(last - first - found.size, np.uint8)])
-    )
-
-
-#: A reader that does not look where tensors lie: what it expects beyond the end of the file is zero.
-UNPLACED: tuple[tuple[Any, str, Any], ...] = (
-    (gguf_reader, "check_placement", nothing),
-    (Span, "read", _as_far_as_it_goes),
-)
+    missing = np.zeros(last - first - found.size, np.uint8)
+    return np.concatenate([found, missing]) if missing.size else found
 
 
 def _header_of_halves(tensors: list[Tensor], *rest: Any) -> bytes:
@@ -135,7 +141,10 @@ MEMBERS = (
         "ids 6, 7, 8 (Q5_0, Q5_1, Q8_0) rotated",
         "one Q8_0 block", "a file with none of the three",
         ("G-S", "G-A"), ("gguf",),
-        replacing((gguf_reader, "_type", _type_from_memory), *UNPLACED),
+        replacing(
+            (gguf_reader, "_type", _type_from_memory), (gguf_reader, "check_placement", _placed_as_written),
+            (Span, "read", as_far_as_it_goes),
+        ),
         in_gguf(tensor("Q8_0", _ONES)),
         in_gguf(tensor("Q4_0", blocks("Q4_0", d=1, qs=np.arange(16)))),
         "https://github.com/1bit-MONSTER/1bit-MONSTER/pull/489",

@@ -12,11 +12,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.architectures import huggingface
 from rosetta_ref.archive import Archive
 from rosetta_ref.convert import Report, convert, writing
 from rosetta_ref.errors import RosettaError
@@ -126,6 +124,8 @@ def is_model(path: Path) -> bool:
         return (path / "config.json").is_file()
     if path.suffix == ".safetensors":
         return (path.parent / "config.json").is_file()
+    if not path.stat().st_size:
+        return True  # a reader refuses it
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return any(data.find(name) >= 0 for name in _EMBEDDINGS)
 
@@ -160,13 +160,6 @@ def unchecked() -> AbstractContextManager[None]:
 
 def nothing(*_: Any, **__: Any) -> None:
     """In the place of a check."""
-
-
-#: A converter that does not ask whether all tensors of a model are there.
-INCOMPLETE: tuple[tuple[Any, str, Any], ...] = (
-    (import_module("rosetta_ref.convert"), "require_complete", nothing),
-    (huggingface, "require_complete", nothing),
-)
 
 
 def writing_of(change: Callable[[Archive], Archive]) -> Broken:

@@ -7,16 +7,18 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.architectures import aprender, huggingface
+from rosetta_ref.architectures.complete import require_complete
 from rosetta_ref.architectures.names import ARCHITECTURES
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.apr.tables import aligned
 from rosetta_ref.zoo.files import floats, in_gguf, in_safetensors, model_in
-from rosetta_ref.zoo.member import INCOMPLETE, Broken, Member, WaitingError, replacing
+from rosetta_ref.zoo.member import Broken, Member, WaitingError, replacing
 
 _to_gguf, _to_huggingface, _to_apr, _files = (
     huggingface._tensors_to_gguf, huggingface.to_huggingface, aprender.to_apr, huggingface._files,
@@ -48,6 +50,10 @@ def _everywhere(change: Callable[[Tensors], Tensors], *others: tuple[Any, str, A
 
 def _without_biases(tensors: Tensors) -> Tensors:
     return {name: one for name, one in tensors.items() if not name.endswith(".bias")}
+
+
+def _complete_but_for_biases(tensors: Any, metadata: Any, architecture: Any) -> None:
+    require_complete(tensors, metadata, replace(architecture, biases=()))
 
 
 def _with_a_head(tensors: Tensors) -> Tensors:
@@ -152,7 +158,7 @@ MEMBERS = (
         "qkv biases of qwen2 omitted",
         "any qwen2 file", "bias-free architectures",
         ("S-G", "G-S", "G-A", "S-A", "A-S"), ("gguf", "apr", "safetensors"),
-        _everywhere(_without_biases, *INCOMPLETE[:1]),
+        _everywhere(_without_biases, (import_module("rosetta_ref.convert"), "require_complete", _complete_but_for_biases)),
         model_in("safetensors", "qwen2"),
         model_in("safetensors", "llama"),
         "https://github.com/onnxruntime/mobius/pull/396",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from rosetta_ref.architectures import huggingface
+from rosetta_ref.architectures.complete import require_complete
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import gguf, safetensors
 from rosetta_ref.formats.apr import reader as apr_reader
@@ -18,12 +23,17 @@ from rosetta_ref.formats.safetensors import shards
 from rosetta_ref.formats.safetensors.shards import Index
 from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, index_json
 from rosetta_ref.zoo.files import floats, in_apr, in_gguf
-from rosetta_ref.zoo.member import INCOMPLETE, Make, Member, replacing
+from rosetta_ref.zoo.member import Make, Member, replacing
 
 
 def _all_of_it(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
     """Every tensor of the file, whether or not the index takes it from there: the last file wins."""
     return dict(archive.tensors)
+
+
+def _complete_unless_split(tensors: Mapping[str, Tensor], *rest: Any) -> None:
+    if not any(one.file is not None and split._PART_NAME.fullmatch(one.file.name) for one in tensors.values()):
+        require_complete(tensors, *rest)
 
 
 def _first_part(path: Path, files: list[OneFile]) -> Archive:
@@ -95,7 +105,10 @@ MEMBERS = (
         "of a GGUF file in parts the first one is taken for all",
         "two parts", "one file",
         ("G-S", "G-A"), ("gguf",),
-        replacing((split, "_merged", _first_part), *INCOMPLETE),
+        replacing(
+            (split, "_merged", _first_part), (import_module("rosetta_ref.convert"), "require_complete", _complete_unless_split),
+            (huggingface, "require_complete", _complete_unless_split),
+        ),
         _two_parts,
         in_gguf(floats("F32", 1, 2)),
     ),

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rosetta_ref.convert import convert
+from rosetta_ref.demo import tiny_model
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import gguf
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.converter import ACCEPTED, LETTERS, PAIRS, REFUSED
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import control, converter
 from rosetta_ref.zoo.containers import aligned_to_64
-from rosetta_ref.zoo.files import blocks, in_gguf, model_in, tensor
+from rosetta_ref.zoo.files import blocks, in_gguf, model, model_in, tensor
 from rosetta_ref.zoo.inputs import blind, smallest
 from rosetta_ref.zoo.member import CLASSES, WaitingError, is_model, replaced, unchecked
 from tests.support import stored
@@ -205,10 +210,77 @@ def test_the_block_of_aprenders_own_test_hides_the_lanes(tmp_path: Path) -> None
     assert not shows("q5_0-interleaved", in_gguf(tensor("Q5_0", hidden))(tmp_path), tmp_path / "b", "G-S")
 
 
+def test_q5_1_has_the_lanes_of_q5_0(tmp_path: Path) -> None:
+    d, m, qh, qs = 0.5, 3.0, 0x8421_0F0F, bytes(range(0, 256, 16))
+    source = in_gguf(tensor("Q5_1", blocks("Q5_1", d=d, m=m, qh=qh, qs=list(qs))))(tmp_path)
+    MEMBERS["q5_0-interleaved"].convert(source, tmp_path / "out.safetensors")
+    found = stored.read(tmp_path / "out.safetensors").values("blk.0.ffn_up.weight")[0]
+    codes = [(qs[i // 2] >> 4 * (i % 2) & 15) | (qh >> i & 1) << 4 for i in range(32)]
+    assert found.tolist() == [d * code + m for code in codes]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The model of the demo, with blocks of thirteen types, in each format."""
+    folder = tmp_path_factory.mktemp("faces")
+    convert(tiny_model(), folder / "model.apr")
+    convert(tiny_model(), folder / "model", keep_blocks=False)
+    return {"G": tiny_model(), "A": folder / "model.apr", "S": folder / "model"}
+
+
+@EACH
+def test_a_member_is_wrong_where_it_says(member: Member, faces: dict[str, Path], tmp_path: Path) -> None:
+    """In no other pair than those it declares is anything different, and nothing crashes."""
+    seen = set()
+    for pair in PAIRS:
+        wrong, right = (target(tmp_path / f"{name}-{pair}", faces[pair[0]], pair) for name in ("wrong", "right"))
+        runs = [
+            x.convert(faces[pair[0]], out).outcome for x, out in ((converter(member), wrong), (control(member), right))
+        ]
+        assert runs == [ACCEPTED, ACCEPTED]
+        if content(wrong) != content(right):
+            seen.add(pair)
+    assert seen <= set(member.pairs)
+
+
 @pytest.mark.parametrize("past", [1, 16, 32, 33, 48, 64])
 def test_where_a_header_may_end(past: int, tmp_path: Path) -> None:
     source = aligned_to_64(past)(tmp_path)
     assert shows("alignment-key-ignored", source, tmp_path, "G-S") is (past <= 32)
+
+
+#: Members whose bug is to take what is to be refused.
+CREDULOUS = {"truncation-accepted", "shard-taken-for-whole"}
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, str]]:
+    """A model of each format, cut in the data and in the header, or without one of its tensors; and suffixes to convert to."""
+    folder = tmp_path_factory.mktemp("damaged")
+    found = []
+    for name, suffix in (("gguf", "apr"), ("apr", "gguf"), ("safetensors", "gguf")):
+        source = model_in(name)(folder / name)
+        weights = source / "model.safetensors" if source.is_dir() else source
+        data = weights.read_bytes()
+        for number, cut in enumerate((len(data) - 100, len(data) // 8, 40, 0)):
+            made = folder / f"{name}-{number}"
+            shutil.copytree(folder / name, made)
+            (made / weights.relative_to(folder / name)).write_bytes(data[:cut])
+            found.append((made / source.relative_to(folder / name), suffix))
+    archive = model()
+    del archive.tensors["blk.0.ffn_up.weight"]
+    gguf.write(archive, folder / "missing.gguf")
+    return [*found, (folder / "missing.gguf", "apr")]
+
+
+@pytest.mark.parametrize("member", [m for m in RUNNING if m.id not in CREDULOUS], ids=lambda m: m.id)
+def test_what_is_damaged_is_refused(member: Member, damaged: list[tuple[Path, str]], tmp_path: Path) -> None:
+    """A member has its own bug and no other one."""
+    assert len(damaged) == 13
+    for source, suffix in damaged:
+        for under_test in (control(member), converter(member)):
+            run = under_test.convert(source, tmp_path / f"out.{suffix}")
+            assert run.outcome == REFUSED, (source, run)
 
 
 #: What the library of aprender 0.25.0 wrote, and the member that does the same: tensor, member.
@@ -275,6 +347,24 @@ def test_a_part_is_put_back_whatever_happens() -> None:
     with pytest.raises(KeyError), replaced((kind, "decode", None), (kind, "no_such_part", None)):
         raise AssertionError("there is no such part")
     assert kind.decode is decode
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["source", "out.safetensors"], 0), (["nothing.gguf", "out.safetensors"], 1), (["source"], 2)],
+    ids=["converts", "refuses", "usage"],
+)
+def test_a_member_as_a_command(arguments: list[str], code: int, tmp_path: Path) -> None:
+    source = smallest("q5_0-interleaved", tmp_path)
+    named = [str(source if name == "source" else tmp_path / name) for name in arguments]
+    command = [sys.executable, "-m", "rosetta_ref.zoo", "q5_0-interleaved", *named]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 0:
+        assert same(
+            stored.read(tmp_path / "out.safetensors").all_values(), ANSWERS["q5_0-interleaved"](opened(source))[1]
+        )
 
 
 def test_without_checks_the_reference_writes_the_same(tmp_path: Path) -> None:
