@@ -27,9 +27,9 @@ from rosetta_ref.zoo.member import Member, nothing, replaced, replacing, writing
 _pieces, _entry, _header = gguf_writer._pieces, apr_writer._entry, safetensors_writer._header
 
 
-def _gguf_unturned(archive: Archive, lenient: bool) -> list[Any]:
+def _gguf_unturned(*args: Any, **options: Any) -> list[Any]:
     with replaced((layout, "turned", tuple)):
-        return _pieces(archive, lenient)
+        return _pieces(*args, **options)
 
 
 def _apr_turned(made: Tensor, offset: int) -> bytes:
