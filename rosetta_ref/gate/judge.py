@@ -132,6 +132,15 @@ def _other_shape(source: Tensor, target: Tensor) -> Verdict:
 
 def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[int, bool] | None) -> Verdict | None:
     """Whether every element is there, its rows in the order of some other convention."""
+    for said, order in orders(heads, source, turn):
+        if _if_right(before, after, order):
+            detail = f"every row is there, in another order: turned {said}"
+            return Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
+    return None
+
+
+def orders(heads: int, source: View, turn: tuple[int, bool] | None) -> list[tuple[str, tuple[int, bool] | None]]:
+    """The wrong orders of rows of q or k, each with how they were turned; `turn` is the right one."""
     ways = (turn[1], not turn[1]) if turn is not None else (True, False)
     stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
     others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
@@ -139,12 +148,7 @@ def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[i
     tried += [(f"by {other} heads, not {heads}", (other, ways[0])) for other in others] if turn is not None else []
     how = ("", "the wrong way") if turn is not None else ("though they stood right", "though they stood right, back")
     tried += [(said, (heads, way)) for said, way in zip(how, ways, strict=True) if said]
-    tried += [(f"by {other} heads", (other, way)) for other in others for way in ways]
-    for said, order in tried:
-        if _if_right(before, after, order):
-            detail = f"every row is there, in another order: turned {said}"
-            return Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
-    return None
+    return tried + [(f"by {other} heads", (other, way)) for other in others for way in ways]
 
 
 def _if_right(before: Seen, after: Seen, turn: tuple[int, bool] | None) -> bool:
