@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rosetta_ref.diagnosis import structural
 from rosetta_ref.diagnosis.cause import NOT_KNOWN, Cause, Diagnosis
-from rosetta_ref.diagnosis.replay import Job, Replay, complaint, kinds_of, part_of, replays
+from rosetta_ref.diagnosis.replay import Job, Replay, complaint, part_of, replays
 from rosetta_ref.formats.detect import format_of_target, sniff
 from rosetta_ref.gate.judge import judge
-from rosetta_ref.gate.result import FALSIFIED, Result
+from rosetta_ref.gate.result import FALSIFIED, Finding, Result
 from rosetta_ref.gate.view import UnreadableError, View, look
 from rosetta_ref.gate.words import judge_words
 from rosetta_ref.zoo import MEMBERS, Member
@@ -66,7 +66,7 @@ def diagnose(
             with after:
                 judged = judge(before, after, asked=asked)
                 facts = frozenset((f.kind, f.detail) for f in judge_words(before, after).findings)
-                failure = _Failure(before, after, kinds_of(judged.findings), facts, asked)
+                failure = _Failure(before, after, _kinds(judged.findings), facts, asked)
                 if failure.kinds or failure.facts:
                     _explain(failure, source, zoo, Path(folder), whole)
                 return _grouped(failure)
@@ -99,6 +99,14 @@ def _explain(failure: _Failure, source: Path, zoo: Sequence[Member], folder: Pat
         shape = structural.shape_of(failure.source, failure.target, name) if failure.both_have(name) else None
         failure.tensors[name] = (NOT_KNOWN,) if shape is None else (_known(shape), NOT_KNOWN)
     failure.words |= {fact: (NOT_KNOWN,) for fact in failure.facts if fact not in failure.words}
+
+
+def _kinds(findings: Iterable[Finding]) -> dict[str, frozenset[str]]:
+    made: dict[str, frozenset[str]] = {}
+    for finding in findings:
+        if finding.tensor is not None:
+            made[finding.tensor] = made.get(finding.tensor, frozenset()) | {finding.kind}
+    return made
 
 
 def _size(source: Path) -> int:
@@ -179,12 +187,12 @@ def _exactly(failure: _Failure, made: list[Replay], names: list[str], facts: fro
 
 
 def _explained(failure: _Failure, replay: Replay, names: list[str], facts: frozenset[Fact]) -> set[object]:
-    found: set[object] = {name for name in names if name in replay.wrong and replay.same(failure.target, name)}
+    found: set[object] = {name for name in names if name in replay.changed and replay.same(failure.target, name)}
     return found | (replay.facts if replay.facts <= facts else set())
 
 
 def _rank(replay: Replay, explained: set[object], names: list[str], facts: frozenset[Fact]) -> tuple[int, bool]:
-    besides = len(replay.wrong.keys() - {*names}) + len(replay.facts - facts)
+    besides = len(replay.changed - {*names}) + len(replay.facts - facts)
     return besides - len(explained), replay.member.ours
 
 
@@ -202,13 +210,16 @@ def _by_structure(failure: _Failure, name: str) -> tuple[Cause, ...]:
 
 def _by_both(failure: _Failure, made: list[Replay], name: str) -> tuple[Cause, ...]:
     """What was done to a member's output; the fewest causes that explain the tensor."""
-    found: list[tuple[Cause, ...]] = []
+    best: tuple[Cause, ...] = ()
     for replay in made:
-        if replay.view is not None and name in replay.wrong and name in replay.view.tensors:
-            causes = structural.search(replay.view, failure.target, name)
-            if causes:
-                found.append((*(_known(cause) for cause in causes), _cause_of(replay.member)))
-    return min(found, key=len, default=())
+        if replay.view is None or name not in replay.changed or name not in replay.view.tensors:
+            continue
+        causes = structural.search(replay.view, failure.target, name)
+        if causes and (not best or len(causes) + 1 < len(best)):
+            best = (*(_known(cause) for cause in causes), _cause_of(replay.member))
+        if len(best) == 2:
+            break
+    return best
 
 
 def _known(cause: Cause) -> Cause:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.gate import mapping
 from rosetta_ref.gate.converter import LETTERS
-from rosetta_ref.gate.judge import judge, judge_pair
+from rosetta_ref.gate.judge import Judged, judge, judge_pair
 from rosetta_ref.gate.view import UnreadableError, View, look
 from rosetta_ref.gate.words import judge_words
 from rosetta_ref.quant import TYPES
-from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes
+from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes, unchecked
 
 #: The reference, content with a part of a model.
 _INCOMPLETE: tuple[tuple[Any, str, Any], ...] = (
@@ -58,7 +58,7 @@ class Job:
 
 @dataclass
 class Replay:
-    """What a member made of it: `wrong` are the kinds of findings by tensor, `facts` those on metadata.
+    """What a member made of it. `changed` are the tensors that the reference makes otherwise, `facts` what it broke of the words.
 
     `view` is None for an output that cannot be read, and `unreadable` says why.
     """
@@ -66,8 +66,13 @@ class Replay:
     member: Member
     view: View | None
     unreadable: str = ""
-    wrong: dict[str, frozenset[str]] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
     facts: frozenset[tuple[str, str]] = frozenset()
+
+    def close(self) -> None:
+        """Give up the output."""
+        if self.view is not None:
+            self.view.close()
 
     def same(self, found: View, name: str) -> bool:
         """Whether a tensor came out as it did in the foreign output: the same, or the same but for a type that holds it as well."""
@@ -75,10 +80,20 @@ class Replay:
         made, other = self.view.tensors.get(name), found.tensors.get(name)
         if made is None or other is None:
             return made is other
-        claims = [view.ill_fitting.get(seen.tensor.name) for view, seen in ((self.view, made), (found, other))]
-        if any(claims):
-            return claims[0] == claims[1] and bool(np.array_equal(made.tensor.data, other.tensor.data))
+        if _equal(self.view, found, name):
+            return True
+        if self.view.ill_fitting.get(made.tensor.name) or found.ill_fitting.get(other.tensor.name):
+            return False
         return made.tensor.shape == other.tensor.shape and judge_pair(self.view, found, name).right
+
+
+def _equal(one: View, other: View, name: str) -> bool:
+    """Whether two files hold a tensor in the same bytes under the same label."""
+    a, b = one.tensors[name], other.tensors[name]
+    if (a.tensor.type, a.tensor.shape, a.order) != (b.tensor.type, b.tensor.shape, b.order):
+        return False
+    claims = one.ill_fitting.get(a.tensor.name), other.ill_fitting.get(b.tensor.name)
+    return claims[0] == claims[1] and bool(np.array_equal(a.tensor.data, b.tensor.data))
 
 
 @contextmanager
@@ -87,17 +102,45 @@ def replays(
 ) -> Iterator[list[Replay]]:  # fmt: skip
     """The outputs of those members that show anywhere on the way from source to target; closed when the context is left."""
     made: list[Replay] = []
+    controls: dict[str, Replay | None] = {}
     with ExitStack() as open_:
-        for member in members:
-            for options in _options(member, job):
-                place = folder / f"{len(list(folder.iterdir()))}"
-                place.mkdir()
-                found = _replay(member, job, source, place, options)
-                if found is not None:
-                    made.append(found)
-                    if found.view is not None:
-                        open_.callback(found.view.close)
+        for number, (member, options) in enumerate((one, how) for one in members for how in _options(one, job)):
+            told = repr((sorted(options.items()), sorted(member.options.items()), member.asks))
+            if told not in controls:
+                controls[told] = _replay(member, job, folder / f"{number}-right", options, wrong=False)
+                open_.callback(_close, controls[told])
+            found = _replay(member, job, folder / f"{number}", options)
+            open_.callback(_close, found)
+            if found is not None:
+                made.append(_beside(found, controls[told], source))
         yield made
+
+
+def _close(replay: Replay | None) -> None:
+    if replay is not None:
+        replay.close()
+
+
+def _beside(replay: Replay, control: Replay | None, source: View | None) -> Replay:
+    """With what it does otherwise than the reference that is told the same, or than is right, where the reference refuses."""
+    if replay.view is None or source is None:
+        return replay
+    facts = _facts(source, replay.view)
+    if control is None or control.view is None:
+        return replace(replay, changed=wrong_tensors(judge(source, replay.view)), facts=facts)
+    one, other = replay.view, control.view
+    both = one.tensors.keys() & other.tensors.keys()
+    changed = (one.tensors.keys() ^ other.tensors.keys()) | {name for name in both if not _equal(one, other, name)}
+    return replace(replay, changed=frozenset(changed), facts=facts - _facts(source, other))
+
+
+def _facts(source: View, view: View) -> frozenset[tuple[str, str]]:
+    return frozenset((finding.kind, finding.detail) for finding in judge_words(source, view).findings)
+
+
+def wrong_tensors(judged: Judged) -> frozenset[str]:
+    """The tensors that something is found on."""
+    return frozenset(finding.tensor for finding in judged.findings if finding.tensor is not None)
 
 
 def _options(member: Member, job: Job) -> Iterator[dict[str, Any]]:
@@ -118,37 +161,21 @@ def _named(job: Job) -> Path:
     return Path(f"out{_SUFFIX[job.target]}")
 
 
-def _replay(member: Member, job: Job, source: View | None, place: Path, options: dict[str, Any]) -> Replay | None:
+def _replay(
+    member: Member, job: Job, place: Path, options: dict[str, Any], *, wrong: bool = True
+) -> Replay | None:  # fmt: skip
     """One conversion; None where the member refuses, or what is wrong with it breaks it."""
-    whole = job.target == "safetensors" and is_model(job.source)
-    out = place / ("out" if whole else _named(job).name)
+    place.mkdir()
+    out = place / ("out" if job.target == "safetensors" and is_model(job.source) else _named(job).name)
     try:
-        with ExitStack() as incomplete:
-            if job.partial:
-                incomplete.enter_context(replaced(*_INCOMPLETE))
-            member.convert(job.source, out, **options)
+        with unchecked(), replaced(*(_INCOMPLETE if job.partial else ())):
+            member.convert(job.source, out, wrong=wrong, **options)
     except Exception:  # noqa: BLE001 - a wrong part may do anything; what writes nothing explains nothing
         return None
     try:
-        view = look(out)
+        return Replay(member, look(out))
     except UnreadableError as error:
         return Replay(member, None, complaint(error))
-    replay = Replay(member, view)
-    if source is not None:
-        asked = options.get("type") or (member.asks if job.target != "safetensors" else None)
-        judged, words = judge(source, view, asked=asked), judge_words(source, view)
-        replay.wrong = kinds_of(judged.findings)
-        replay.facts = frozenset((finding.kind, finding.detail) for finding in words.findings)
-    return replay
-
-
-def kinds_of(findings: Iterable[Any]) -> dict[str, frozenset[str]]:
-    """The kinds of findings on each tensor."""
-    made: dict[str, frozenset[str]] = {}
-    for finding in findings:
-        if finding.tensor is not None:
-            made[finding.tensor] = made.get(finding.tensor, frozenset()) | {finding.kind}
-    return made
 
 
 def complaint(error: UnreadableError) -> str:

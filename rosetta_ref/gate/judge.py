@@ -121,11 +121,11 @@ def _other_shape(source: Tensor, target: Tensor) -> Verdict:
         if rules.judge(source, there).right:
             return Verdict(kind="shape-not-reversed", detail=f"{detail}, the bytes are in order", count=source.count)
         if source.type.is_scalar and target.type.is_scalar:
-            turned = rules.numbers(source).transpose().astype(np.float64)
-            if np.array_equal(turned, rules.numbers(target).astype(np.float64), equal_nan=True):
-                return Verdict(
-                    kind="transposed", detail=f"{detail}, the data was transposed as well", count=source.count
-                )
+            with np.errstate(invalid="ignore"):  # what is NaN with a payload, or no number at all
+                turned, found = (rules.numbers(one).astype(np.float64) for one in (source, target))
+            if np.array_equal(turned.T, found, equal_nan=True):
+                moved = f"{detail}, the data was transposed as well"
+                return Verdict(kind="transposed", detail=moved, count=source.count)
         return Verdict(kind="shape-not-reversed", detail=f"{detail}, and values differ as well", count=source.count)
     return Verdict(kind="shape", detail=detail, count=source.count)
 
@@ -178,7 +178,7 @@ def _absent(judged: Judged, source: View, target: View, name: str, gate: str) ->
         judged.by_tensor[name] = "from the configuration"
         return
     embedding = source.tensors.get(mapping.EMBEDDING)
-    if name == mapping.HEAD and embedding is not None and _same(tensor, embedding.tensor):
+    if name == mapping.HEAD and embedding is not None and same(tensor, embedding.tensor):
         judged.elements[name] = judged.expected[name]
         judged.by_tensor[name] = "tied"
         return
@@ -195,7 +195,8 @@ def _absent(judged: Judged, source: View, target: View, name: str, gate: str) ->
     )
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether a tensor is a right conversion of another one, in the same shape."""
     return one.shape == other.shape and rules.judge(one, other).right
 
 
@@ -209,6 +210,6 @@ def _surplus(judged: Judged, source: View, target: View) -> None:
         if name in mapping.FROM_CONFIGURATION:
             continue
         embedding = target.tensors.get(mapping.EMBEDDING)
-        copy = name == mapping.HEAD and embedding is not None and _same(seen.tensor, embedding.tensor)
+        copy = name == mapping.HEAD and embedding is not None and same(seen.tensor, embedding.tensor)
         detail = "a copy of the embedding, as a head that the source does not have" if copy else "the source has none"
         judged.findings.append(Finding("invented", CARD, detail, name, "", seen.tensor.type.name))

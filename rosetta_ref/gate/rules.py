@@ -114,7 +114,7 @@ def _judge_bytes(source: Tensor, target: Tensor, turn: tuple[int, bool] | None) 
         return Verdict(CARRIED)
     start = int(wrong[0])
     block = source.type.block_bytes
-    elements = np.unique(wrong // block).size * source.type.elements
+    elements = (1 + int(np.count_nonzero(np.diff(wrong // block)))) * source.type.elements
     detail = f"{wrong.size:,} of {found.size:,} bytes, in blocks of {elements:,} of {source.count:,} elements"
     place = _place(target, start // block * source.type.elements, expected[start : start + 1], found[start : start + 1])
     return Verdict(kind="values", detail=detail, count=elements, first=place | {"offset": _offset(target, start)})

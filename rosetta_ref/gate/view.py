@@ -7,7 +7,7 @@ cannot be read at all is an UnreadableError with the reader's own words.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,16 @@ def _order(view: View, name: str) -> int:
     return mapping.HALVES if mapping.gguf_name(name) is not None else mapping.PAIRS
 
 
+def _architecture(named: Iterable[Any]) -> str | None:
+    """By the first name that is known; one that nobody here knows is the first that is there, as GGUF would have it."""
+    words = [word for word in named if isinstance(word, str)]
+    known = (_ARCHITECTURES[word.lower()] for word in words if word.lower() in _ARCHITECTURES)
+    return next(known, next(iter(words), None))
+
+
 def _of_apr(view: View) -> None:
     metadata = view.archive.metadata
-    named = [metadata.get(key) for key in ("architecture", "hf_architecture", "model_type")]
-    view.architecture = next(
-        (_ARCHITECTURES[word.lower()] for word in named if isinstance(word, str) and word.lower() in _ARCHITECTURES),
-        None,
-    )
+    view.architecture = _architecture(metadata.get(key) for key in ("architecture", "hf_architecture", "model_type"))
     view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
     assert isinstance(view.archive, apr.reader.AprArchive)
     view.ill_fitting = {
@@ -137,11 +140,7 @@ def _of_config(view: View) -> None:
     if config is None:
         return
     view.config = config
-    named = [*(config.get("architectures") or []), config.get("model_type")]
-    view.architecture = next(
-        (_ARCHITECTURES[word.lower()] for word in named if isinstance(word, str) and word.lower() in _ARCHITECTURES),
-        None,
-    )
+    view.architecture = _architecture([*(config.get("architectures") or []), config.get("model_type")])
     everywhere = {**config, **(config.get("rope_parameters") or {})}
     view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
 

@@ -16,7 +16,7 @@ import numpy as np
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.gate import mapping
-from rosetta_ref.gate.judge import META
+from rosetta_ref.gate.judge import META, same
 from rosetta_ref.gate.mapping import Number
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, read_json
@@ -56,6 +56,8 @@ def judge_words(source: View, target: View) -> Asked:
         asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
     if target.format == "safetensors" and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
+    elif target.config is not None:
+        _head(asked, target)
     _numbers(asked, source, target)
     try:
         theirs = facts(target)
@@ -65,6 +67,20 @@ def judge_words(source: View, target: View) -> Asked:
     no_place = () if target.format != "safetensors" else ("scores", "token types", "pre-tokenizer")
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
+
+
+def _head(asked: Asked, target: View) -> None:
+    """A loader ties the head to the embedding where config.json says so, and only there; whatever tensors there are."""
+    embedding, head = (target.tensors.get(name) for name in (mapping.EMBEDDING, mapping.HEAD))
+    if embedding is None or target.config is None:
+        return
+    asked.expected += 1
+    asked.compared += 1
+    tied = bool(target.config.get("tie_word_embeddings", False))
+    if head is None and not tied:
+        asked.wrong("head-missing", "config.json says that the head is not the embedding, and there is none")
+    elif head is not None and tied and not same(head.tensor, embedding.tensor):
+        asked.wrong("head-ignored", "config.json says that the head is the embedding, beside a head of its own")
 
 
 def _spelled_once(asked: Asked, target: View) -> None:

@@ -91,10 +91,10 @@ MEMBERS = (
     Member(
         "null-and-alias", "metadata", "aprender merge",
         "writes a key and its alias: the reader drops all metadata",
-        "any", "-",
+        "any model", "-",
         ("G-A", "S-A"), ("apr",),
         replacing((aprender, "_own_keys", _with_aliases), (apr_writer, "_check", nothing)),
-        in_gguf(floats("F32", 1, 2)),
+        model_in("gguf"),
     ),
     Member(
         "tokenizer-words-only", "metadata", "aprender 0.25.0",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rosetta_ref.diagnosis import diagnose
 from rosetta_ref.gate.judge import CARD, NAME, Judged, judge
 from rosetta_ref.gate.view import look
 from rosetta_ref.gate.words import Asked, judge_words
@@ -89,3 +90,30 @@ def test_what_is_wrong_with_the_words(name: str) -> None:
     assert "9 numbers" in said[0][1]
     assert "'num_heads' and 'model.num_heads'" in said[0][1]
     assert [detail.split(":")[0] for _, detail in said[1:]] == ["pre-tokenizer", "token types"]
+
+
+#: The causes of wrong tensors, and the tensors.
+CAUSES = {name: {("shape-not-reversed",): OBLONG[name]} for name in FILES} | {
+    "llama-mix": {
+        ("shape-not-reversed",): {"token_embd.weight", "output.weight", "blk.0.attn_k.weight"},
+        ("shape-not-reversed", "q5_0-interleaved"): {"blk.0.attn_v.weight"},
+        ("raw-blocks-labelled-f32",): {"blk.0.ffn_down.weight"},
+    }
+}
+
+
+@pytest.mark.parametrize("whole", [4 << 20, 0], ids=["whole", "in-parts"])
+@EACH
+def test_every_defect_has_its_name(name: str, whole: int) -> None:
+    found = diagnose(*paths(name), whole=whole)
+    assert all(one.known for one in found)
+    assert {one.ids: set(one.tensors) for one in found if one.tensors} == CAUSES[name]
+    assert {one.ids: len(one.facts) for one in found if one.facts} == {
+        ("tokenizer-words-only",): 2,
+        ("numbers-under-two-keys",): 1,
+    }
+    links = {cause.id: cause.link for one in found for cause in one.causes}
+    assert links["shape-not-reversed"] == "https://github.com/paiml/aprender/issues/155"
+    if name == "llama-mix":
+        assert links["q5_0-interleaved"] == "https://github.com/paiml/aprender/pull/1621"
+        assert links["raw-blocks-labelled-f32"] == "https://github.com/paiml/aprender/issues/177"
