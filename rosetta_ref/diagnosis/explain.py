@@ -149,7 +149,9 @@ def _by_members(
         _exactly(failure, readable, names, facts)
         for name in names:
             if name not in failure.tensors and failure.both_have(name):
-                causes = _by_structure(failure, name) or _by_both(failure, readable, name)
+                causes = _by_structure(failure, name)
+                if len(causes) != 1:  # of several, one may be the bug of a member
+                    causes = min(_by_both(failure, readable, name), causes, key=lambda found: len(found) or 9)
                 if causes:
                     failure.tensors[name] = causes
 

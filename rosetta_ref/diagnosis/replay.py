@@ -8,7 +8,7 @@ process, so nothing else may use this package meanwhile.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -29,10 +29,16 @@ from rosetta_ref.gate.words import judge_words
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes, unchecked
 
+
+def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+    return int(config.get("vocab_size") or tensors["token_embd.weight"].shape[0])
+
+
 #: The reference, content with a part of a model.
 _INCOMPLETE: tuple[tuple[Any, str, Any], ...] = (
     (import_module("rosetta_ref.convert"), "require_complete", nothing),
     (huggingface, "require_complete", nothing),
+    (huggingface, "_vocabulary", _stated_vocabulary),
 )
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 _SUFFIX = {"gguf": ".gguf", "apr": ".apr", "safetensors": ".safetensors"}
@@ -169,13 +175,24 @@ def _replay(
     out = place / ("out" if job.target == "safetensors" and is_model(job.source) else _named(job).name)
     try:
         with unchecked(), replaced(*(_INCOMPLETE if job.partial else ())):
-            member.convert(job.source, out, wrong=wrong, **options)
+            (_with_less(member) if job.partial else member).convert(job.source, out, wrong=wrong, **options)
     except Exception:  # noqa: BLE001 - a wrong part may do anything; what writes nothing explains nothing
         return None
     try:
         return Replay(member, look(out))
     except UnreadableError as error:
         return Replay(member, None, complaint(error))
+
+
+def _with_less(member: Member) -> Member:
+    """The member, content with a part of a model, whatever it asks for itself."""
+
+    @contextmanager
+    def broken() -> Iterator[None]:
+        with member.broken(), replaced(*_INCOMPLETE):
+            yield
+
+    return replace(member, broken=broken)
 
 
 def complaint(error: UnreadableError) -> str:

@@ -48,8 +48,8 @@ def judge_words(source: View, target: View) -> Asked:
     asked = Asked()
     if target.format == "apr":
         _spelled_once(asked, target)
-    if source.architecture is None:
-        return asked
+    if source.architecture is None or mapping.EMBEDDING not in source.tensors:
+        return asked  # tensors that are no model
     asked.expected += 1
     asked.compared += 1
     if target.architecture != source.architecture:
