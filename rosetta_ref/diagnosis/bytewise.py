@@ -96,9 +96,11 @@ def _shifted(before: Tensor, after: Tensor) -> Iterator[Change]:
 
 
 def _span(file: Bytes, start: int, count: int) -> Bytes:
+    """That many bytes of a file, zeros in front of it and behind it."""
     made = np.zeros(count, np.uint8)
-    found = file[max(start, 0) : start + count]
-    made[: found.size] = found
+    before = min(max(-start, 0), count)
+    found = file[start + before : max(start + count, 0)]
+    made[before : before + found.size] = found
     return made
 
 
