@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rosetta_ref.diagnosis import structural
@@ -127,13 +127,12 @@ def _in_parts(failure: _Failure, zoo: Sequence[Member], folder: Path) -> None:
         for place, name in enumerate(names):
             here = folder / f"{name}"
             part = part_of(failure.source, name, here / "part")
-            facts = failure.facts - failure.words.keys() if place == 0 else frozenset()
-            _by_members(failure, part, [name], facts, chosen, here, partial=True)
+            _by_members(failure, part, [name], frozenset(), chosen, here, partial=True)
             if place == 0:
                 ids = {named for cause in failure.tensors.get(name, ()) for named in (cause.id, *cause.alike)}
                 chosen = [member for member in zoo if member.id in ids]
-    if failure.facts - failure.words.keys() and not alike:
-        part = part_of(failure.source, "", folder / "words" / "part")
+    if failure.facts:
+        part = part_of(failure.source, "", folder / "words" / "part", words=True)
         _by_members(failure, part, [], failure.facts, zoo, folder / "words", partial=True)
 
 
@@ -143,7 +142,7 @@ def _by_members(
 ) -> None:  # fmt: skip
     runs = folder / "runs"
     runs.mkdir(parents=True)
-    job = _job(failure, source, names, partial=partial)
+    job = replace(_job(failure, source, names, partial=partial), words=bool(facts))
     with replays(zoo, job, failure.source, runs) as made:
         readable = [replay for replay in made if replay.view is not None]
         _exactly(failure, readable, names, facts)

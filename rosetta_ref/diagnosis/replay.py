@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.architectures import huggingface
-from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.gate import mapping
@@ -55,6 +55,8 @@ class Job:
     #: Whether some of these tensors were blocks and became floats.
     decoded: bool = False
     partial: bool = False
+    #: Whether facts of the metadata are to be explained.
+    words: bool = True
 
     @property
     def pair(self) -> str:
@@ -118,7 +120,7 @@ def replays(
             found = _replay(member, job, folder / f"{number}", options)
             open_.callback(_close, found)
             if found is not None:
-                made.append(_beside(found, controls[told], source))
+                made.append(_beside(found, controls[told], source, words=job.words))
         yield made
 
 
@@ -127,17 +129,17 @@ def _close(replay: Replay | None) -> None:
         replay.close()
 
 
-def _beside(replay: Replay, control: Replay | None, source: View | None) -> Replay:
+def _beside(replay: Replay, control: Replay | None, source: View | None, *, words: bool) -> Replay:
     """With what it does otherwise than the reference that is told the same, or than is right, where the reference refuses."""
     if replay.view is None or source is None:
         return replay
-    facts = _facts(source, replay.view)
+    facts = _facts(source, replay.view) if words else frozenset()
     if control is None or control.view is None:
         return replace(replay, changed=wrong_tensors(judge(source, replay.view)), facts=facts)
     one, other = replay.view, control.view
     both = one.tensors.keys() & other.tensors.keys()
     changed = (one.tensors.keys() ^ other.tensors.keys()) | {name for name in both if not _equal(one, other, name)}
-    return replace(replay, changed=frozenset(changed), facts=facts - _facts(source, other))
+    return replace(replay, changed=frozenset(changed), facts=facts - _facts(source, other) if facts else facts)
 
 
 def _facts(source: View, view: View) -> frozenset[tuple[str, str]]:
@@ -204,14 +206,18 @@ def complaint(error: UnreadableError) -> str:
 # A part of a large source
 
 
-def part_of(source: View, name: str, folder: Path) -> Path:
-    """A file or directory with one tensor of the source, by its canonical name, and all that is said of the model."""
+def part_of(source: View, name: str, folder: Path, *, words: bool = False) -> Path:
+    """A file or directory with one tensor of the source, by its canonical name, and what is said of the model.
+
+    The tokenizer, which is most of that, only with `words`.
+    """
     folder.mkdir(parents=True)
     held = {name: source.tensors[name].tensor} if name in source.tensors else {}
     embedding = source.tensors.get(mapping.EMBEDDING)
     if embedding is not None and name != mapping.EMBEDDING and source.architecture is not None:
         held[mapping.EMBEDDING] = _row_of(embedding.tensor)
-    archive = Archive(source.format, dict(source.archive.metadata), {one.name: one for one in held.values()})
+    metadata = dict(source.archive.metadata) if words else _without_words(source)
+    archive = Archive(source.format, metadata, {one.name: one for one in held.values()})
     if source.format == "gguf":
         gguf.write(archive, folder / "source.gguf")
         return folder / "source.gguf"
@@ -220,10 +226,17 @@ def part_of(source: View, name: str, folder: Path) -> Path:
         return folder / "source.apr"
     beside = source.path if source.path.is_dir() else source.path.parent
     for file in (*beside.glob("*.json"), *beside.glob("*.jinja")):
-        if not file.name.endswith(".index.json"):
+        if not file.name.endswith(".index.json") and (words or file.name == "config.json"):
             shutil.copy(file, folder / file.name)
     safetensors.write(archive, folder / "model.safetensors")
     return folder
+
+
+def _without_words(source: View) -> dict[str, Any]:
+    kept = {key: value for key, value in source.archive.metadata.items() if not key.startswith("tokenizer.")}
+    if source.format == "gguf" and "tokenizer.ggml.model" in source.archive.metadata:
+        kept["tokenizer.ggml.model"] = Value.scalar(Kind.STRING, "no_vocab")
+    return kept
 
 
 def _row_of(embedding: Tensor) -> Tensor:
