@@ -72,10 +72,13 @@ def diagnose(
                 return _grouped(failure)
 
 
-def attach(source: Path, output: Path, results: Iterable[Result], *, asked: str | None = None) -> list[Diagnosis]:
+def attach(
+    source: Path, output: Path, results: Iterable[Result], *, asked: str | None = None,
+    members: Iterable[Member] | None = None,
+) -> list[Diagnosis]:  # fmt: skip
     """Name the bug in the results of one conversion: their diagnosis and link. Results are those of `Falsified` cases."""
     failed = [result for result in results if result.outcome == FALSIFIED]
-    found = diagnose(source, output, asked=asked) if failed else []
+    found = diagnose(source, output, asked=asked, members=members) if failed else []
     for result in failed:
         tensors = {finding.tensor for finding in result.findings if finding.tensor is not None}
         facts = {finding.detail for finding in result.findings if finding.tensor is None}
@@ -91,7 +94,7 @@ def attach(source: Path, output: Path, results: Iterable[Result], *, asked: str 
 
 
 def _explain(failure: _Failure, source: Path, zoo: Sequence[Member], folder: Path, whole: int) -> None:
-    if _size(source) <= whole:
+    if size_of(source) <= whole:
         _by_members(failure, source, list(failure.kinds), failure.facts, zoo, folder, partial=False)
     else:
         _in_parts(failure, zoo, folder)
@@ -109,7 +112,8 @@ def _kinds(findings: Iterable[Finding]) -> dict[str, frozenset[str]]:
     return made
 
 
-def _size(source: Path) -> int:
+def size_of(source: Path) -> int:
+    """The bytes of a file, or of all files of a directory."""
     return sum(file.stat().st_size for file in (source.rglob("*") if source.is_dir() else [source]) if file.is_file())
 
 
