@@ -23,7 +23,7 @@ from rosetta_ref.gate.view import UnreadableError, look
 
 #: The sample whose faces are the twins, the first that there is; and how many cuts of each format are tried.
 TWINS = ("llama-f32-tied", "qwen2-f32", "floats")
-CUTS = 4
+CUTS = 3
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 
 
