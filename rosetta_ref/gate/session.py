@@ -59,7 +59,8 @@ class Session:
         with self._lock:
             key = (sample, kind)
             if key not in self._faces:
-                folder, given = self.work.path / "faces" / sample / kind, self.samples[sample]
+                # Far from the other faces: some converters look for a tokenizer in the folders around.
+                folder, given = self.work.path / "faces" / f"{sample}-{kind}" / "given", self.samples[sample]
                 path = given.path or faces.write(given, kind, folder, self.converter.entry.safetensors_as)
                 self._faces[key] = Snapshot(path)
             return self._faces[key]
