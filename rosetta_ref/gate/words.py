@@ -66,6 +66,7 @@ def judge_words(source: View, target: View) -> Asked:
     if target.format == "safetensors" and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
     _numbers(asked, source, target)
+    _head(asked, source, target)
     _rope(asked, source, target)
     judge_encoding(asked, target)
     try:
@@ -123,6 +124,21 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
             asked.compared += 1
 
 
+def _head(asked: Asked, source: View, target: View) -> None:
+    """Whether the head is said to be the embedding where it is not, or the other way round; one that is made up is `invented`."""
+    key = "tied_embeddings" if target.format == "apr" else "tie_word_embeddings"
+    stated = (target.config or {} if target.format == "safetensors" else target.archive.metadata).get(key)
+    heads = [mapping.HEAD in view.tensors for view in (source, target)]
+    if not isinstance(stated, bool) or target.format == "gguf":
+        return
+    asked.expected += 1
+    asked.compared += 1
+    head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
+    own = head is not None and embedding is not None and not np.array_equal(head.tensor.data, embedding.tensor.data)
+    if (stated and own) or (not stated and not any(heads)):
+        asked.wrong("number-wrong", f"{key} is {stated}, and the model has {'a' if own else 'no'} head of its own")
+
+
 def _rope(asked: Asked, source: View, target: View) -> None:
     """Scaling, key by key, and the factors that llama3 makes of it; APR has no place for either."""
     if target.format == "apr":
@@ -168,7 +184,7 @@ def judge_encoding(asked: Asked, target: View) -> None:
     if named is not None and matrices:
         asked.expected += 1
         asked.compared += 1
-        if named not in matrices:
+        if named not in matrices or (number == 0 and len(matrices) > 1):  # 0 is "all F32", others are "mostly"
             there = ", ".join(matrices)
             asked.wrong("file-type-wrong", f"general.file_type is {number}, {named}, and the matrices are {there}")
 
