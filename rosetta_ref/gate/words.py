@@ -58,7 +58,7 @@ def judge_words(source: View, target: View) -> Asked:
     _aliases(asked, target)
     if source.architecture is None:
         return asked
-    _head(asked, target)
+    _own_head(asked, target)
     asked.expected += 1
     asked.compared += 1
     if target.architecture != source.architecture:
@@ -94,7 +94,7 @@ def _aliases(asked: Asked, target: View) -> None:
             asked.wrong("key-and-alias", f"{' and '.join(there)} are one key, which stands there twice")
 
 
-def _head(asked: Asked, target: View) -> None:
+def _own_head(asked: Asked, target: View) -> None:
     """A directory that says that its head is a tensor of its own has that tensor; loaders would make one up."""
     if target.config is not None and target.config.get("tie_word_embeddings") is False:
         asked.expected += 1
