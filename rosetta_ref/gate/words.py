@@ -250,9 +250,11 @@ def facts(view: View) -> Facts:
         found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
     else:
         found = _of_directory(view)
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
 
 
+#: The tokenizer of a model that has none, in llama.cpp's words (llama-vocab.cpp): nothing is lost without it.
+_NO_TOKENIZER = ("tokenizer", "no_vocab")
 #: Fact: GGUF's key, APR's.
 _PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
