@@ -269,7 +269,7 @@ def _leg(case: Case, done: Conversion) -> str:
 
 
 def _wider(figure: str, limit: float) -> float:
-    """Limits hold for a real model over many texts; random numbers, or few texts, lose several times as much by the same rounding."""
+    """Limits hold for a real model over many texts; random numbers, or few texts, lose several times as much by rounding."""
     return 1 - _WIDER * (1 - limit) if figure == "top1" else _WIDER * limit
 
 
