@@ -3,16 +3,16 @@
     rosetta-ref gate --config converters/NAME/entry.toml --converter NAME --output FOLDER
     python converters/trophies.py NAME FOLDER
 
-writes docs/trophies/NAME.evidence.json.gz, and prints the table of verdicts and a line of each kind.
+writes docs/trophies/NAME.evidence.json.xz, and prints the table of verdicts and a line of each kind.
 
 What is kept is the evidence that `rosetta-ref score` takes, without what programs printed, and without paths and names of the
-machine. Times are cut to the second.
+machine. Times are cut to the minute.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
+import lzma
 import re
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ def kept(record: dict[str, Any]) -> dict[str, Any]:
         "reason": cleaned(record["reason"]),
         "output": "",
         "stderr": "",
-        "timestamp": record["timestamp"].partition(".")[0] + "Z",
+        "timestamp": record["timestamp"][:16] + ":00Z",
         "host": host,
     }
 
@@ -60,8 +60,8 @@ def main(name: str, folder: str) -> None:
     result = json.loads((Path(folder) / "result.json").read_text("utf-8"))
     evidence = [kept(record) for record in json.loads((Path(folder) / "evidence.json").read_text("utf-8"))]
     TARGET.mkdir(parents=True, exist_ok=True)
-    packed = gzip.compress(json.dumps(evidence, separators=(",", ":"), ensure_ascii=False).encode(), 9, mtime=0)
-    (TARGET / f"{name}.evidence.json.gz").write_bytes(packed)
+    packed = lzma.compress(json.dumps(evidence, separators=(",", ":"), ensure_ascii=False).encode(), preset=9)
+    (TARGET / f"{name}.evidence.json.xz").write_bytes(packed)
     print(f"{len(evidence):,} cases, {result['seconds']:.1f} s\n")
     print(*table(result["gates"]), sep="\n", end="\n\n")
     seen: dict[tuple[str, str], tuple[int, str]] = {}
