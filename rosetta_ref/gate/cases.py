@@ -23,6 +23,20 @@ _LETTER = {name: letter for letter, name in LETTERS.items()}
 TENSORS, COUNT, NAMES, WORDS, CHAIN, SAME, AGAIN, BYTES, ANSWERS, ENCODED, REFUSAL, CLAIM = (
     "tensors", "count", "names", "words", "chain", "same", "again", "bytes", "answers", "encoded", "refusal", "claim",
 )  # fmt: skip
+#: Models that are also converted there and back, on two ways, and through the longest chains: of each row the first that there
+#: is. What the others show (heads, biases, scaling, shards, ...) their pairs show; with all of them the gate would take 200 calls
+#: more.
+_THOROUGH = (
+    ("llama-f32-tied", "qwen2-f32"), ("llama-f16-scores", "llama-bf16-biased", "qwen2-bf16-tied"), ("llama-mix", "qwen2-mix"),
+    ("qwen2-q4_k_m", "llama-q4_k_m"), ("metadata",),
+)  # fmt: skip
+#: Models that are converted twice, likewise.
+_TWICE = (
+    ("llama-f32-tied", "qwen2-f32", "llama-f16-scores", "llama-bf16-biased", "qwen2-bf16-tied"),
+    ("llama-mix", "qwen2-mix", "llama-q4_k_m", "qwen2-q4_k_m"),
+)  # fmt: skip
+#: Chains that others go through as well, where they are more than the pairs one after the other: not every format has a face.
+_SHORT = ("F-CONV-RT-001", "F-CONV-RT-002")
 #: Models that are asked questions before and after; those in which numbers of real size are quantised are asked, too.
 _ANSWERING = ("llama-f32-tied", "qwen2-f32")
 
@@ -67,13 +81,15 @@ def plan(entry: Entry, samples: Sequence[Sample]) -> list[Case]:
         for pair in PAIRS
         if pair not in claimed
     ]
+    thorough, twice = (_firsts(rows, samples) for rows in (_THOROUGH, _TWICE))
     for sample in samples:
         for face in sample.formats:
             for target in FORMATS:
                 if f"{_LETTER[face]}-{_LETTER[target]}" in claimed and face != target:
                     made += _of_pair(sample, (face, target))
         if sample.architecture is not None:
-            made += _of_chains(sample, claimed)
+            made += _of_chains(sample, claimed, sample.name in thorough)
+            made += _of_repetitions(sample, claimed) if sample.name in twice else ()
         if "gguf" in sample.formats:
             made += _of_quantiser(sample, entry)
     return made
@@ -94,14 +110,29 @@ def _of_pair(sample: Sample, steps: tuple[str, str]) -> Iterator[Case]:
         yield Case(f"{META}/{short}/{sample.name}", META, WORDS, sample.name, steps)
 
 
-def _of_chains(sample: Sample, claimed: Sequence[str]) -> Iterator[Case]:
+def _firsts(rows: Sequence[Sequence[str]], samples: Sequence[Sample]) -> set[str]:
+    """Of each row the first that is among the samples; and real models, all of them."""
+    names = {sample.name for sample in samples}
+    real = {sample.name for sample in samples if sample.path is not None}
+    return real | {next(name for name in row if name in names) for row in rows if not names.isdisjoint(row)}
+
+
+def _of_repetitions(sample: Sample, claimed: Sequence[str]) -> Iterator[Case]:
+    for face in sample.formats:
+        for target in FORMATS:
+            if target != face and (short := letters((face, target))) in claimed:
+                yield Case(f"{IDEM}/{short}/{sample.name}", IDEM, AGAIN, sample.name, (face, target))
+                yield Case(f"{DET}/{short}/{sample.name}", DET, BYTES, sample.name, (face, target))
+
+
+def _of_chains(sample: Sample, claimed: Sequence[str], thorough: bool) -> Iterator[Case]:
     """Chains on models. Legs behind the first take the converter's own output, so only the first has to be claimed."""
 
     def possible(steps: Sequence[str]) -> bool:
         return steps[0] in sample.formats and letters(steps[:2]) in claimed
 
     for gate, name in RT.items():
-        if possible(steps := path(name)):
+        if possible(steps := path(name)) and (thorough or (gate in _SHORT and len(sample.formats) < len(FORMATS))):
             yield Case(f"{gate}/{sample.name}", gate, CHAIN, sample.name, steps)
     for face in sample.formats:
         for target in FORMATS:
@@ -109,10 +140,10 @@ def _of_chains(sample: Sample, claimed: Sequence[str]) -> Iterator[Case]:
             if target == face or not possible(steps):
                 continue
             short = letters(steps)
-            yield Case(f"{IDEM}/{short}/{sample.name}", IDEM, AGAIN, sample.name, steps)
-            yield Case(f"{DET}/{short}/{sample.name}", DET, BYTES, sample.name, steps)
             if sample.name in _ANSWERING or "gaussian" in sample.name or sample.path is not None:
                 yield Case(f"{BE}/{short}/{sample.name}", BE, ANSWERS, sample.name, steps)
+            if not thorough:
+                continue
             if possible(back := (face, target, face)):
                 yield Case(f"{ABA}/{letters(back)}/{sample.name}", ABA, CHAIN, sample.name, back)
             for between in FORMATS:

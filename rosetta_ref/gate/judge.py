@@ -90,7 +90,7 @@ def judge_pair(source: View, target: View, name: str, *, asked: bool = False) ->
     """What there is to say of a tensor that both files have, by its canonical name: one thing, or a shape and something else."""
     before, after = source.tensors[name], target.tensors[name]
     ill = target.ill_fitting.get(after.tensor.name)
-    if ill is not None:
+    if ill is not None and source.ill_fitting.get(before.tensor.name) != ill:
         return _ill_fitting(before.tensor, after.tensor, ill)
     if before.tensor.shape != after.tensor.shape:
         return _other_shape(before.tensor, after.tensor)
@@ -240,9 +240,9 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 def _surplus(judged: Judged, source: View, target: View) -> None:
-    for name in target.twice:
+    for name in (name for name in target.twice if name not in source.twice):
         judged.findings.append(Finding("twice", CARD, "its canonical name stands twice", name))
-    for broken in target.broken:
+    for broken in (each for each in target.broken if each not in source.broken):
         judged.findings.append(
             Finding(broken.kind, CARD, broken.detail, mapping.canonical_name(broken.name) or broken.name)
         )

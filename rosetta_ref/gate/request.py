@@ -69,7 +69,7 @@ class Request:
             models=tuple(arguments.model),
             output=arguments.output,
             expected=expectations.load(file, drafting=drafting) if file is not None and known else [],
-            flags=tuple(_flags(arguments)),
+            flags=tuple(_flags(arguments, converter.entry.name)),
         )
 
     @property
@@ -140,8 +140,8 @@ def facts() -> dict[str, str]:
     return {"platform": sys.platform, "machine": platform.machine(), "python": platform.python_version()}
 
 
-def _flags(arguments: argparse.Namespace) -> list[str]:
-    named = {"--converter": arguments.converter, "--config": arguments.config}
+def _flags(arguments: argparse.Namespace, name: str) -> list[str]:
+    named = {"--converter": arguments.converter or name, "--config": arguments.config}
     words = [f"{flag}={value}" for flag, value in named.items() if value is not None]
     return [*words, *as_flags(of_flags(arguments))]
 

@@ -252,16 +252,18 @@ def narrowed_wrongly(values: Array, kind: BlockType) -> dict[str, Array]:
 
 
 def _near(expected: Array, found: Array, kind: BlockType) -> bool:
-    """Whether no element is off by more than two steps of its block, as a quantiser's may be that is worse than the reference's.
+    """Whether each block is off as little as by a quantiser that is worse than the reference's.
 
-    A step is what the bits of the type part the range of a block into, zero within it.
+    That is 3/4 of a step in the root of the mean square, and four steps at most. A step is what the bits of the type part the
+    range of a block into, zero within it.
     """
     digits = [int(letter) for letter in kind.name if letter.isdigit()]
     if not digits or expected.size % max(kind.elements, 1):
         return False
     rows, made = (values.reshape(-1, kind.elements).astype(np.float64) for values in (expected, found))
     span = np.maximum(rows.max(axis=1), 0) - np.minimum(rows.min(axis=1), 0)
-    near: Array = np.abs(rows - made).max(axis=1) <= 2 * span / (2 ** digits[0] - 1)
+    error, step = np.abs(rows - made), span / (2 ** digits[0] - 1)
+    near: Array = (error.max(axis=1) <= 4 * step) & (np.sqrt((error**2).mean(axis=1)) <= 0.75 * step)
     return bool(near.all())
 
 

@@ -23,7 +23,7 @@ from rosetta_ref.gate.view import UnreadableError, View, look
 
 #: The samples whose faces may be the twins, the first that is accepted; and how many cuts of each format are tried.
 TWINS = ("llama-f32-tied", "llama-f32-wide", "llama-f16-scores", "qwen2-f32", "floats")
-CUTS = 4
+CUTS = 3
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 
 

@@ -151,7 +151,7 @@ def _block_models(family: str, known: Collection[str], seed: int) -> Iterator[Sa
     for mix, (payload, kinds) in mixes.items():
         cases = [(kind, payload) for kind in kinds if kind in known]
         if cases and (family, mix) != ("qwen2", "gaussian"):
-            yield build(f"{family}-{mix}", _BLOCKS[family], cases, seed)
+            yield build(f"{family}-{mix}", replace(_BLOCKS[family], tied=mix != "mix"), cases, seed)
 
 
 def _sharded(spec: Spec, seed: int) -> Iterator[Sample]:

@@ -55,7 +55,9 @@ class Faces:
             key = (sample, kind)
             if key not in self._written:
                 given = self.samples[sample]
-                path = given.path or faces.write(given, kind, self.folder / sample / kind, self.safetensors_as)
+                # Far from the other faces: some converters look for a tokenizer in the folders around.
+                folder = self.folder / f"{sample}-{kind}" / "given"
+                path = given.path or faces.write(given, kind, folder, self.safetensors_as)
                 self._written[key] = Snapshot(path)
             return self._written[key]
 

@@ -22,7 +22,6 @@ from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter import Converter
 from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
 from rosetta_ref.gate.run import Engine, run, samples_for
-from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Faces
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.zoo.adapter import control, converter
@@ -68,9 +67,8 @@ class Trial:
 class Arena:
     """One seed: the inputs, made once for all members, and what the controls answered. Use it with `with`."""
 
-    def __init__(self, seed: int, *, samples: Sequence[Sample] | None = None) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._given = list(samples) if samples is not None else None
         self._open = ExitStack()
         self._folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="rosetta-zoo-")))
         self._faces: dict[bool, Faces] = {}
@@ -81,9 +79,11 @@ class Arena:
 
         `only` are the ids of the cases that are run; all where there is none.
         """
-        trial, began = Trial(member.id, self.seed), time.perf_counter()
+        trial, under_test = Trial(member.id, self.seed), converter(member)
+        self._inputs(under_test)  # whoever comes first makes them, on nobody's time
+        began = time.perf_counter()
         with Workspace(self._folder) as work:
-            one = self._run(converter(member), work)
+            one = self._run(under_test, work)
             killed: set[str] = set()
             chosen = set(only) if only is not None else None
             cases = [case for case in in_order(one.engine.cases, member) if chosen is None or case.id in chosen]
@@ -109,14 +109,16 @@ class Arena:
             self._controls[key] = self._run(control(member), self._open.enter_context(Workspace(self._folder)))
         return self._controls[key].is_right(case)
 
-    def _run(self, under_test: Converter, work: Workspace) -> _Run:
-        """A converter before its inputs; those of quantisers are given to quantisers only."""
+    def _inputs(self, under_test: Converter) -> Faces:
+        """What a converter is given, each file written when it is first asked for; quantisers get some more."""
         quantises = bool(under_test.entry.quantises)
         if quantises not in self._faces:
-            made = self._given if self._given is not None else samples_for(under_test.entry, self.seed)
-            by_name = {sample.name: sample for sample in made}
+            by_name = {sample.name: sample for sample in samples_for(under_test.entry, self.seed)}
             self._faces[quantises] = Faces(by_name, self._folder / f"faces-{quantises}")
-        return _Run(under_test, self._faces[quantises], work, self.seed)
+        return self._faces[quantises]
+
+    def _run(self, under_test: Converter, work: Workspace) -> _Run:
+        return _Run(under_test, self._inputs(under_test), work, self.seed)
 
     def __enter__(self) -> Arena:
         return self
