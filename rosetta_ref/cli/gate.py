@@ -61,9 +61,11 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
+    from rosetta_ref.diagnosis import Namer
     from rosetta_ref.gate.run import run as answer
 
     made: list[Result] = []
+    namer = Namer()
     with err.status("") as status:
         for seed in asked.seeds:
             made += answer(
@@ -73,7 +75,10 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
                 only=asked.only,
                 jobs=jobs,
                 told=lambda result: status.update(f"{result.case}: {result.outcome}"),
+                failed=namer,
             )
+    for line in namer.errors:
+        say_error(err, line)
     return request.first_bad(made)
 
 

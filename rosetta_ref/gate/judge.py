@@ -68,7 +68,7 @@ def judge(
             continue
         if (seen.tensor.name, source.format) != (here.tensor.name, target.format):
             _check_name(judged, target, name, here)
-        verdicts = _pair(source, target, name, asked is not None)
+        verdicts = judge_pair(source, target, name, asked=asked is not None)
         judged.elements[name] = tensor.count or 1
         judged.nbytes += tensor.nbytes + here.tensor.nbytes
         judged.types[name] = (tensor.type.name, target.stored_type(here.tensor))
@@ -86,8 +86,8 @@ def judge(
     return judged
 
 
-def _pair(source: View, target: View, name: str, asked: bool) -> list[Verdict]:
-    """What there is to say of a tensor: one thing, or a shape and something else."""
+def judge_pair(source: View, target: View, name: str, *, asked: bool = False) -> list[Verdict]:
+    """What there is to say of a tensor that both files have, by its canonical name: one thing, or a shape and something else."""
     before, after = source.tensors[name], target.tensors[name]
     ill = target.ill_fitting.get(after.tensor.name)
     if ill is not None and source.ill_fitting.get(before.tensor.name) != ill:
@@ -108,15 +108,20 @@ def _of_one_shape(source: View, target: View, name: str, asked: bool) -> list[Ve
 
 
 def _ill_fitting(source: Tensor, target: Tensor, ill: IllFitting) -> list[Verdict]:
-    """Of another size than type and shape say; most often another type's bytes under a wrong label."""
-    turned = len(source.shape) > 1 and source.shape[::-1] == ill.shape
+    """Of another size than type and shape say; most often carried bytes under a wrong label or an unreversed shape."""
     same = source.nbytes == target.nbytes and bool((source.data == target.data).all())
-    shape = _reversed(source, ill.shape, "the bytes are in order" if same else ill.problem) if turned else None
-    if shape is not None and same and ill.type == source.type.name:
-        return [shape]  # the one thing that is wrong is what makes it not fit
-    label = f"the bytes of {source.type.name}, carried under another type: " if same else ""
-    wrong = Verdict(kind="label" if same else "size", detail=f"{label}{ill.problem}", count=source.count)
-    return [wrong] if shape is None else [wrong, shape]
+    found: list[Verdict] = []
+    if not same:
+        found.append(Verdict(kind="size", detail=ill.problem, count=source.count))
+    elif ill.type != source.type.name:
+        detail = f"the bytes of {source.type.name}, carried under the label of {ill.type}: {ill.problem}"
+        found.append(Verdict(kind="label", detail=detail, count=source.count))
+    if source.shape[::-1] == ill.shape != source.shape:
+        found.append(_reversed(source, ill.shape, "the bytes are in order" if same else ill.problem))
+    elif not found:
+        detail = f"{list(source.shape)} became {list(ill.shape)}, the bytes are in order: {ill.problem}"
+        found.append(Verdict(kind="shape", detail=detail, count=source.count))
+    return found
 
 
 def _reversed(source: Tensor, found: tuple[int, ...], said: str) -> Verdict:
@@ -145,15 +150,7 @@ def _other_shape(source: Tensor, target: Tensor) -> list[Verdict]:
 
 def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[int, bool] | None) -> list[Verdict]:
     """Whether every element is there, its rows in the order of some other convention; perhaps encoded anew as well."""
-    ways = (turn[1], not turn[1]) if turn is not None else (True, False)
-    stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
-    others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
-    tried: list[tuple[str, tuple[int, bool] | None]] = [("not at all", None)] if turn is not None else []
-    tried += [(f"by {other} heads, not {heads}", (other, ways[0])) for other in others] if turn is not None else []
-    how = ("", "the wrong way") if turn is not None else ("though they stood right", "though they stood right, back")
-    tried += [(said, (heads, way)) for said, way in zip(how, ways, strict=True) if said]
-    tried += [(f"by {other} heads", (other, way)) for other in others for way in ways]
-    for said, order in tried:
+    for said, order in orders(heads, source, turn):
         if order is not None and before.tensor.shape[0] % (2 * order[0]):
             continue
         verdict = rules.judge(before.tensor, after.tensor, turn=order)
@@ -162,6 +159,18 @@ def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[i
             permuted = Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
             return [permuted] if verdict.right else [permuted, verdict]
     return []
+
+
+def orders(heads: int, source: View, turn: tuple[int, bool] | None) -> list[tuple[str, tuple[int, bool] | None]]:
+    """The wrong orders of rows of q or k, each with how they were turned; `turn` is the right one."""
+    ways = (turn[1], not turn[1]) if turn is not None else (True, False)
+    stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
+    others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
+    tried: list[tuple[str, tuple[int, bool] | None]] = [("not at all", None)] if turn is not None else []
+    tried += [(f"by {other} heads, not {heads}", (other, ways[0])) for other in others] if turn is not None else []
+    how = ("", "the wrong way") if turn is not None else ("though they stood right", "though they stood right, back")
+    tried += [(said, (heads, way)) for said, way in zip(how, ways, strict=True) if said]
+    return tried + [(f"by {other} heads", (other, way)) for other in others for way in ways]
 
 
 # Names and numbers of tensors
@@ -185,7 +194,7 @@ def _absent(judged: Judged, source: View, target: View, name: str, gate: str) ->
         judged.by_tensor[name] = "from the configuration"
         return
     embedding = source.tensors.get(mapping.EMBEDDING)
-    if name == mapping.HEAD and embedding is not None and _same(tensor, embedding.tensor):
+    if name == mapping.HEAD and embedding is not None and same(tensor, embedding.tensor):
         judged.elements[name] = judged.expected[name]
         judged.by_tensor[name] = "tied"
         return
@@ -225,7 +234,8 @@ def _fused(source: View, target: View, name: str) -> str | None:
     return None
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether a tensor is a right conversion of another one, in the same shape."""
     return one.shape == other.shape and rules.judge(one, other).right
 
 
@@ -243,7 +253,7 @@ def _surplus(judged: Judged, source: View, target: View) -> None:
         if name in mapping.FROM_CONFIGURATION:
             continue
         embedding = target.tensors.get(mapping.EMBEDDING)
-        copy = name == mapping.HEAD and embedding is not None and _same(seen.tensor, embedding.tensor)
+        copy = name == mapping.HEAD and embedding is not None and same(seen.tensor, embedding.tensor)
         kind, ill = target.stored_type(seen.tensor), target.ill_fitting.get(seen.tensor.name)
         stored = f"the source has none; this one is {kind} {list(ill.shape if ill else seen.tensor.shape)}"
         detail = "a copy of the embedding, as a head that the source does not have" if copy else stored

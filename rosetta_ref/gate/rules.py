@@ -126,7 +126,7 @@ def _judge_bytes(source: Tensor, target: Tensor, turn: tuple[int, bool] | None) 
         return Verdict(CARRIED)
     start = int(wrong[0])
     block = source.type.block_bytes
-    elements = np.unique(wrong // block).size * source.type.elements
+    elements = (1 + int(np.count_nonzero(np.diff(wrong // block)))) * source.type.elements
     detail = f"{wrong.size:,} of {found.size:,} bytes, in blocks of {elements:,} of {source.count:,} elements"
     place = _place(target, start // block * source.type.elements, expected[start : start + 1], found[start : start + 1])
     return Verdict(kind="values", detail=detail, count=elements, first=place | {"offset": _offset(target, start)})
@@ -226,20 +226,26 @@ def _nearest(values: Array, kind: BlockType) -> Array:
 
 
 def _narrow_fault(exact: Array, found: Array, nearest: Array, wrong: Array, kind: BlockType) -> str:
-    step = 10 if kind.name == "F16" else 7
-    _, exponent = np.frexp(exact)
-    unit = np.ldexp(1.0, np.maximum(exponent - 1 - step, (-24 if kind.name == "F16" else -133)))
-    cut = np.trunc(exact / unit) * unit
-    smallest = 2.0**-14 if kind.name == "F16" else 2.0**-126
-    flushed = np.where(np.abs(exact) < smallest, 0.0, nearest)
-    for name, values in (
-        ("truncated", cut),
-        ("flushed", flushed),
-        ("truncated and flushed", np.where(flushed == 0, 0, cut)),
-    ):
-        if (found[wrong] == values[wrong]).all():
+    judged = np.isfinite(nearest) | wrong
+    for name, values in narrowed_wrongly(exact, kind).items():
+        if (found[judged] == values[judged]).all():
             return name
     return "values"
+
+
+def narrowed_wrongly(values: Array, kind: BlockType) -> dict[str, Array]:
+    """What becomes of values in F16 or BF16 by the known ways to do it wrong, in float64."""
+    exact = values.astype(np.float64)
+    bits, least, smallest = (10, -24, 2.0**-14) if kind.name == "F16" else (7, -133, 2.0**-126)
+    _, exponent = np.frexp(exact)
+    unit = np.ldexp(1.0, np.maximum(exponent - 1 - bits, least))
+    cut = np.trunc(exact / unit) * unit
+    tiny = np.abs(exact) < smallest
+    return {
+        "truncated": cut,
+        "flushed": np.where(tiny, 0.0, _nearest(values, kind)),
+        "truncated and flushed": np.where(tiny, 0.0, cut),
+    }
 
 
 # Approximations

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rosetta_ref.gate import samples as default_samples
 from rosetta_ref.gate.answers import Answers
-from rosetta_ref.gate.cases import REFUSAL, Case, plan
+from rosetta_ref.gate.cases import COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, plan
 from rosetta_ref.gate.converter import Converter, Entry
-from rosetta_ref.gate.result import Result
+from rosetta_ref.gate.result import FALSIFIED, Result
 from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Faces, Session
@@ -21,6 +21,22 @@ from rosetta_ref.gate.workspace import Workspace
 
 #: Called with each result as it comes.
 Told = Callable[[Result], None]
+#: What is judged of the output of one conversion, held against its source.
+_OF_ONE_CONVERSION = (TENSORS, COUNT, NAMES, WORDS, ENCODED)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A conversion whose output is wrong: its files, the type that a quantiser was asked for, and the results that say so."""
+
+    source: Path
+    output: Path
+    asked: str | None
+    results: list[Result]
+
+
+#: Called once, with every failure, while the files are still there and nothing is converted any more.
+Failed = Callable[[Sequence[Failure]], None]
 
 
 def samples_for(entry: Entry, seed: int) -> list[Sample]:
@@ -78,6 +94,7 @@ def run(
     jobs: int | None = None,
     keep: Path | None = None,
     told: Told = lambda result: None,
+    failed: Failed = lambda failures: None,
 ) -> list[Result]:
     """Answer every case, or those that match one of the patterns `only`; in the order of the plan.
 
@@ -87,7 +104,9 @@ def run(
     given = samples if samples is not None else samples_for(converter.entry, seed)
     with Workspace(keep) as work:
         engine = Engine.of(converter, work, seed, given, only)
-        return _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), told)
+        results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), told)
+        failed(_failures(engine, results))
+        return results
 
 
 def default_jobs(entry: Entry) -> int:
@@ -112,3 +131,15 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
         for made in pool.map(one, groups.values()):
             results |= made
     return [results[case.id] for case in engine.cases]
+
+
+def _failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
+    """The wrong outputs of single conversions; chains and malformed files have more than one source of what is wrong with them."""
+    found: dict[Path, Failure] = {}
+    for case, result in zip(engine.cases, results, strict=True):
+        if result.outcome == FALSIFIED and case.what in _OF_ONE_CONVERSION:
+            done = engine.session.conversion(case.sample, case.steps, type=case.type)
+            if done.target is not None:
+                one = found.setdefault(done.target, Failure(done.source, done.target, case.type, []))
+                one.results.append(result)
+    return list(found.values())

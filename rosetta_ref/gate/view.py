@@ -7,7 +7,7 @@ cannot be read at all is an UnreadableError with the reader's own words.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class IllFitting:
-    """A tensor whose bytes are not those of its type and shape: what the file says of it, None for a code that is no type's."""
+    """A tensor whose bytes are not those of its type and shape: what the file says of it; "code 77" for one that is no type's."""
 
     problem: str
-    type: str | None
+    type: str
     shape: tuple[int, ...]
 
 
 @dataclass
 class View:
-    """One file. `tensors` goes by canonical name; `twice` are names that stand there once more."""
+    """One file. `tensors` goes by canonical name, `ill_fitting` by stored name; `twice` are names that stand there once more."""
 
     path: Path
     format: str
@@ -78,7 +78,7 @@ class View:
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
         ill = self.ill_fitting.get(tensor.name)
-        return ill.type or "unknown" if ill is not None else tensor.type.name
+        return tensor.type.name if ill is None else ill.type
 
     def _whole(self, key: str) -> int | None:
         found = next((value for row, value in self.numbers.items() if row.gguf == key), None)
@@ -142,19 +142,24 @@ def _order(view: View, name: str) -> int:
     return mapping.HALVES if mapping.gguf_name(name) is not None else mapping.PAIRS
 
 
+def _architecture(named: Iterable[Any]) -> str | None:
+    """By the first name that is known; one that nobody here knows is the first that is there, as GGUF would have it."""
+    words = [word for word in named if isinstance(word, str)]
+    known = (_ARCHITECTURES[word.lower()] for word in words if word.lower() in _ARCHITECTURES)
+    return next(known, next(iter(words), None))
+
+
 def _of_apr(view: View) -> None:
     metadata = view.archive.metadata
-    named = [metadata.get(key) for key in ("architecture", "hf_architecture", "model_type")]
-    view.architecture = next(
-        (_ARCHITECTURES[word.lower()] for word in named if isinstance(word, str) and word.lower() in _ARCHITECTURES),
-        None,
-    )
+    view.architecture = _architecture(metadata.get(key) for key in ("architecture", "hf_architecture", "model_type"))
     view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
     assert isinstance(view.archive, apr.reader.AprArchive)
     for name, error in view.archive.ill_fitting.items():
         entry = view.archive.stated[name]
         kind = TYPES_BY_CODE.get(entry.code)
-        view.ill_fitting[name] = IllFitting(error.problem, kind.name if kind is not None else None, entry.shape)
+        view.ill_fitting[name] = IllFitting(
+            error.problem, f"code {entry.code}" if kind is None else kind.name, entry.shape
+        )
 
 
 def _of_config(view: View) -> None:
@@ -162,11 +167,7 @@ def _of_config(view: View) -> None:
     if config is None:
         return
     view.config = config
-    named = [*(config.get("architectures") or []), config.get("model_type")]
-    view.architecture = next(
-        (_ARCHITECTURES[word.lower()] for word in named if isinstance(word, str) and word.lower() in _ARCHITECTURES),
-        None,
-    )
+    view.architecture = _architecture([*(config.get("architectures") or []), config.get("model_type")])
     everywhere = {**config, **(config.get("rope_parameters") or {})}
     view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.archive import Kind, Value
-from rosetta_ref.formats.apr.tables import ALIASES
+from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.gate import mapping, rope
-from rosetta_ref.gate.judge import META
+from rosetta_ref.gate.judge import META, same
 from rosetta_ref.gate.mapping import Number
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, read_json
@@ -36,6 +36,8 @@ _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
     14: "Q4_K", 15: "Q4_K", 16: "Q5_K", 17: "Q5_K", 18: "Q6_K", 32: "BF16",
 }  # fmt: skip
+#: tokenizer.ggml.model of a file that says that it has none.
+_NO_TOKENIZER = "no_vocab"
 Facts = dict[str, Any]
 
 
@@ -55,18 +57,20 @@ class Asked:
 def judge_words(source: View, target: View) -> Asked:
     """Numbers, special tokens, vocabulary, merges and chat template of a model."""
     asked = Asked()
-    _aliases(asked, target)
-    if source.architecture is None:
-        return asked
-    _own_head(asked, target)
+    if target.format == "apr":
+        _spelled_once(asked, target)
+    if source.architecture is None or mapping.EMBEDDING not in source.tensors:
+        return asked  # tensors that are no model
     asked.expected += 1
     asked.compared += 1
     if target.architecture != source.architecture:
         asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
     if target.format == "safetensors" and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
+    elif target.config is not None:
+        _head(asked, target)
     _numbers(asked, source, target)
-    _head(asked, source, target)
+    _tied_in_apr(asked, source, target)
     _rope(asked, source, target)
     judge_encoding(asked, target)
     try:
@@ -81,26 +85,29 @@ def judge_words(source: View, target: View) -> Asked:
     return asked
 
 
-def _aliases(asked: Asked, target: View) -> None:
-    """A key of APR beside another spelling of it is a field that stands twice: readers drop all metadata, whatever its value."""
-    if target.format != "apr":
+def _head(asked: Asked, target: View) -> None:
+    """Loaders tie the head to the embedding where config.json says so, whatever there is; where it says nothing, they differ."""
+    embedding, head = (target.tensors.get(name) for name in (mapping.EMBEDDING, mapping.HEAD))
+    tied = (target.config or {}).get("tie_word_embeddings")
+    if not isinstance(tied, bool) or embedding is None:
         return
-    for key, others in ALIASES.items():
-        there = [name for name in (key, *others) if name in target.archive.metadata]
-        if there:
-            asked.expected += 1
-            asked.compared += 1
-        if len(there) > 1:
-            asked.wrong("key-and-alias", f"{' and '.join(there)} are one key, which stands there twice")
+    asked.expected += 1
+    asked.compared += 1
+    if head is None and not tied:
+        asked.wrong("head-missing", "config.json says that the head is not the embedding, and there is none")
+    elif head is not None and tied and not same(head.tensor, embedding.tensor):
+        asked.wrong("head-ignored", "config.json says that the head is the embedding, beside a head of its own")
 
 
-def _own_head(asked: Asked, target: View) -> None:
-    """A directory that says that its head is a tensor of its own has that tensor; loaders would make one up."""
-    if target.config is not None and target.config.get("tie_word_embeddings") is False:
-        asked.expected += 1
-        asked.compared += 1
-        if mapping.HEAD not in target.tensors:
-            asked.wrong("head-missing", "tie_word_embeddings is false, and there is no head")
+def _spelled_once(asked: Asked, target: View) -> None:
+    """A number of an APR file stands under one key. Beside an alias, even a null, the engine realizar drops all metadata."""
+    keys = target.archive.metadata
+    found = [there for row in mapping.NUMBERS if (there := [key for key in spellings(row.apr) if key in keys])]
+    asked.expected += max(len(found), 1)
+    asked.compared += max(len(found), 1)
+    twice = [" and ".join(map(repr, there)) for there in found if len(there) > 1]
+    if twice:
+        asked.wrong("key-twice", f"{len(twice)} numbers stand under more than one key: {', '.join(twice)}")
 
 
 def _numbers(asked: Asked, source: View, target: View) -> None:
@@ -124,19 +131,18 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
             asked.compared += 1
 
 
-def _head(asked: Asked, source: View, target: View) -> None:
+def _tied_in_apr(asked: Asked, source: View, target: View) -> None:
     """Whether the head is said to be the embedding where it is not, or the other way round; one that is made up is `invented`."""
-    key = "tied_embeddings" if target.format == "apr" else "tie_word_embeddings"
-    stated = (target.config or {} if target.format == "safetensors" else target.archive.metadata).get(key)
-    heads = [mapping.HEAD in view.tensors for view in (source, target)]
-    if not isinstance(stated, bool) or target.format == "gguf":
+    stated = target.archive.metadata.get("tied_embeddings") if target.format == "apr" else None
+    if not isinstance(stated, bool):
         return
     asked.expected += 1
     asked.compared += 1
     head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
-    own = head is not None and embedding is not None and not np.array_equal(head.tensor.data, embedding.tensor.data)
-    if (stated and own) or (not stated and not any(heads) and target.format == "apr"):
-        asked.wrong("number-wrong", f"{key} is {stated}, and the model has {'a' if own else 'no'} head of its own")
+    own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
+    if (stated and own) or (not stated and head is None and mapping.HEAD not in target.tensors):
+        said = f"tied_embeddings is {stated}, and the model has {'a' if own else 'no'} head of its own"
+        asked.wrong("number-wrong", said)
 
 
 def _rope(asked: Asked, source: View, target: View) -> None:
@@ -250,11 +256,9 @@ def facts(view: View) -> Facts:
         found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
     else:
         found = _of_directory(view)
-    return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
+    return {name: value for name, value in found.items() if value is not None and value != _NO_TOKENIZER}
 
 
-#: The tokenizer of a model that has none, in llama.cpp's words (llama-vocab.cpp): nothing is lost without it.
-_NO_TOKENIZER = ("tokenizer", "no_vocab")
 #: Fact: GGUF's key, APR's.
 _PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),

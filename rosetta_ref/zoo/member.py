@@ -53,6 +53,7 @@ class Member:
     asks: the type that is asked for where the caller asks for none; the bug is in the way to that type.
     options: what its conversions are told besides; blocks are never kept, which would undo the bug on the way back.
     waiting_for: the architecture that the reference does not know yet, "gemma" or "experts"; None where it can run.
+    alike: other members that write the very same for the smallest input, by their ids, and why: no diagnosis tells them apart.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Member:
     asks: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     waiting_for: str | None = None
+    alike: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ours(self) -> bool:

@@ -8,12 +8,11 @@ from typing import Any
 from rosetta_ref.architectures import aprender, aprender_keys, config, huggingface, tokenizer
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr import writer as apr_writer
-from rosetta_ref.zoo.files import model_in
+from rosetta_ref.zoo.files import floats, in_gguf, model_in
 from rosetta_ref.zoo.member import Member, nothing, replacing
 
-_own_keys, _config_of, _tokenizer_metadata, _tokenizer_keys, _numbers_of = (
-    aprender._own_keys, config.config_of_metadata, tokenizer.tokenizer_metadata,
-    aprender_keys._tokenizer_keys, config.metadata_of_config,
+_own_keys, _config_of, _tokenizer_metadata, _numbers_of = (
+    aprender._own_keys, config.config_of_metadata, tokenizer.tokenizer_metadata, config.metadata_of_config,
 )  # fmt: skip
 
 
@@ -47,10 +46,23 @@ def _exchanged(files: Mapping[str, bytes], size: int) -> dict[str, Value]:
     return made | {bos: made[eos], eos: made[bos]} if {bos, eos} <= made.keys() else made
 
 
-def _words_only(metadata: Mapping[str, Value]) -> dict[str, Any]:
-    """The tokens, without what tells them apart."""
-    lost = ("tokenizer.scores", "tokenizer.token_type", "tokenizer.merges")
-    return {key: value for key, value in _tokenizer_keys(metadata).items() if key not in lost}
+def _words_only(*args: Any, **options: Any) -> dict[str, Any]:
+    """The tokens and how they merge, without what tells them apart."""
+    lost = ("tokenizer.scores", "tokenizer.token_type", "tokenizer.pre_type", "chat_template")
+    return {key: value for key, value in _own_keys(*args, **options).items() if key not in lost}
+
+
+#: What aprender 0.25.0 writes once more.
+_AGAIN = (
+    "architecture", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "vocab_size", "intermediate_size",
+    "max_position_embeddings", "rope_theta", "rope_type", "rms_norm_eps",
+)  # fmt: skip
+
+
+def _again_as_models(*args: Any, **options: Any) -> dict[str, Any]:
+    made = _own_keys(*args, **options)
+    again = {f"model.{key}": made[key] for key in _AGAIN if key in made}
+    return made | again if "num_layers" in made else made
 
 
 def _epsilon_of_another(*args: Any) -> dict[str, Value]:
@@ -86,12 +98,22 @@ MEMBERS = (
     ),
     Member(
         "tokenizer-words-only", "metadata", "aprender 0.25.0",
-        "scores, token types and merges of a tokenizer are lost in APR",
+        "scores, token types, the kind of pre-tokenizer and the chat template are lost in APR",
         "any file with scores", "files without a tokenizer",
         ("G-A", "S-A"), ("apr",),
-        replacing((aprender_keys, "_tokenizer_keys", _words_only)),
+        replacing((aprender, "_own_keys", _words_only)),
         model_in("gguf", tokenizer=True),
         model_in("gguf", tokenizer=False),
+        options={"extra_keys": False},
+    ),
+    Member(
+        "numbers-under-two-keys", "metadata", "aprender 0.25.0",
+        "every number of the model stands in APR twice, as num_heads and as model.num_heads",
+        "any model", "files without numbers",
+        ("G-A", "S-A"), ("apr",),
+        replacing((aprender, "_own_keys", _again_as_models)),
+        model_in("gguf"),
+        in_gguf(floats("F32", 1, 2)),
         options={"extra_keys": False},
     ),
     Member(

@@ -139,6 +139,7 @@ MEMBERS = (
         model_in("gguf", heads=(2, 1)),
         model_in("gguf", heads=(2, 2)),
         "https://github.com/huggingface/transformers/pull/31788",
+        alike={"k-permuted-with-wrong-head-count": "two heads over one: the quotient is the number of heads of q"},
     ),
     Member(
         "inverse-permutation-is-forward", "heads", "mobius #396",

@@ -232,6 +232,10 @@ def test_a_lenient_reading_keeps_what_does_not_fit(tmp_path):
         "a": errors.SizeMismatchError,
         "b": errors.UnknownTypeError,
     }
+    assert {name: (entry.code, entry.shape) for name, entry in archive.stated.items()} == {
+        "a": (0, (2,)),
+        "b": (99, (1,)),
+    }
     assert archive.tensors["a"].type.name == "U8"
     assert archive.tensors["a"].shape == (4,)
     assert archive.tensors["c"].values().tolist() == [1.0]

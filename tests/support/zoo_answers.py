@@ -566,6 +566,14 @@ def _(source: File, right: File, wrong: File):
     assert not {"tokenizer.scores", "tokenizer.token_type"} & wrong.metadata.keys()
 
 
+@check("numbers-under-two-keys")
+def _(source: File, right: File, wrong: File):
+    assert not any(key.startswith("model.") for key in right.metadata)
+    again = {key: value for key, value in wrong.metadata.items() if key.startswith("model.")}
+    assert len(again) == 11
+    assert all(wrong.metadata[key.removeprefix("model.")] == value for key, value in again.items())
+
+
 @check("rope-theta-forgotten")
 def _(source: File, right: File, wrong: File):
     assert (right.metadata["rope_theta"], wrong.metadata["rope_theta"]) == (500000, 10000)

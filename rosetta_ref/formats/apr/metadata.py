@@ -69,10 +69,16 @@ def oddities(metadata: Mapping[str, Any]) -> list[str]:
 
 def lookup(metadata: Mapping[str, Any], key: str) -> Any:
     """A typed key's value, under its own name, an alias, or the `model.*` spelling of aprender 0.25; None if absent."""
-    for name in (key, *ALIASES.get(key, ()), f"model.{key}"):
-        if metadata.get(name) is not None:
-            return metadata[name]
-    return None
+    return next((metadata[name] for name in spellings(key) if metadata.get(name) is not None), None)
+
+
+def spellings(key: str) -> tuple[str, ...]:
+    """The names under which a typed key may stand.
+
+    >>> spellings("vocab_size")
+    ('vocab_size', 'n_vocab', 'model.vocab_size')
+    """
+    return (key, *ALIASES.get(key, ()), f"model.{key}")
 
 
 def _json_type(value: Any) -> str:

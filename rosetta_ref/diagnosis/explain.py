@@ -1,0 +1,272 @@
+"""All that is wrong with an output, and why: members that give it exactly, then structure alone, then both together."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rosetta_ref.diagnosis import structural
+from rosetta_ref.diagnosis.cause import NOT_KNOWN, Cause, Diagnosis
+from rosetta_ref.diagnosis.replay import Job, Replay, complaint, part_of, replays
+from rosetta_ref.formats.detect import format_of_target, sniff
+from rosetta_ref.gate.judge import judge
+from rosetta_ref.gate.result import FALSIFIED, Finding, Result
+from rosetta_ref.gate.view import UnreadableError, View, look
+from rosetta_ref.gate.words import judge_words
+from rosetta_ref.zoo import MEMBERS, Member
+
+#: Bytes of a source that members convert as it is; of a larger one they convert one tensor at a time.
+WHOLE = 4 << 20
+Fact = tuple[str, str]
+
+
+@dataclass
+class _Failure:
+    """What is wrong, and what has been explained of it so far."""
+
+    source: View
+    target: View
+    kinds: dict[str, frozenset[str]]
+    facts: frozenset[Fact]
+    asked: str | None
+    tensors: dict[str, tuple[Cause, ...]] = field(default_factory=dict)
+    words: dict[Fact, tuple[Cause, ...]] = field(default_factory=dict)
+
+    @property
+    def open(self) -> list[str]:
+        """Tensors without an explanation."""
+        return [name for name in self.kinds if name not in self.tensors]
+
+    def both_have(self, name: str) -> bool:
+        """Whether there are data on both sides."""
+        return name in self.source.tensors and name in self.target.tensors
+
+
+def diagnose(
+    source: Path, output: Path, *, asked: str | None = None, members: Iterable[Member] | None = None, whole: int = WHOLE
+) -> list[Diagnosis]:
+    """Why an output of a converter is wrong; nothing where it is right. Tensors with the same causes stand together.
+
+    `asked` is the type that a quantiser was asked for; `members` are those of the zoo that are tried; a source of up to `whole`
+    bytes is converted as it is, a larger one tensor by tensor.
+    """
+    zoo = list(MEMBERS.values() if members is None else members)
+    with tempfile.TemporaryDirectory(prefix="rosetta-diagnosis-") as folder:
+        try:
+            before = look(source)
+        except UnreadableError:
+            return _unreadable(source, output, zoo, Path(folder))
+        with before:
+            try:
+                after = look(output)
+            except UnreadableError:
+                return _unreadable(source, output, zoo, Path(folder))
+            with after:
+                judged = judge(before, after, asked=asked)
+                facts = frozenset((f.kind, f.detail) for f in judge_words(before, after).findings)
+                failure = _Failure(before, after, _kinds(judged.findings), facts, asked)
+                if failure.kinds or failure.facts:
+                    _explain(failure, source, zoo, Path(folder), whole)
+                return _grouped(failure)
+
+
+def attach(
+    source: Path, output: Path, results: Iterable[Result], *, asked: str | None = None,
+    members: Iterable[Member] | None = None,
+) -> list[Diagnosis]:  # fmt: skip
+    """Name the bug in the results of one conversion: their diagnosis and link. Results are those of `Falsified` cases."""
+    failed = [result for result in results if result.outcome == FALSIFIED]
+    found = diagnose(source, output, asked=asked, members=members) if failed else []
+    for result in failed:
+        tensors = {finding.tensor for finding in result.findings if finding.tensor is not None}
+        facts = {finding.detail for finding in result.findings if finding.tensor is None}
+        about = [one for one in found if tensors.intersection(one.tensors) or facts.intersection(one.facts)]
+        named = [one for one in about if one.ids != (NOT_KNOWN.id,)]
+        if named:
+            result.diagnosis = "; ".join(dict.fromkeys(" + ".join(one.ids) for one in named))
+            result.link = next((cause.link for one in named for cause in one.causes if cause.link), None)
+    return found
+
+
+# Which members are asked about which part
+
+
+def _explain(failure: _Failure, source: Path, zoo: Sequence[Member], folder: Path, whole: int) -> None:
+    if size_of(source) <= whole:
+        _by_members(failure, source, list(failure.kinds), failure.facts, zoo, folder, partial=False)
+    else:
+        _in_parts(failure, zoo, folder)
+    for name in failure.open:
+        shape = structural.shape_of(failure.source, failure.target, name) if failure.both_have(name) else None
+        failure.tensors[name] = (NOT_KNOWN,) if shape is None else (_known(shape), NOT_KNOWN)
+    failure.words |= {fact: (NOT_KNOWN,) for fact in failure.facts if fact not in failure.words}
+
+
+def _kinds(findings: Iterable[Finding]) -> dict[str, frozenset[str]]:
+    made: dict[str, frozenset[str]] = {}
+    for finding in findings:
+        if finding.tensor is not None:
+            made[finding.tensor] = made.get(finding.tensor, frozenset()) | {finding.kind}
+    return made
+
+
+def size_of(source: Path) -> int:
+    """The bytes of a file, or of all files of a directory."""
+    return sum(file.stat().st_size for file in (source.rglob("*") if source.is_dir() else [source]) if file.is_file())
+
+
+def _in_parts(failure: _Failure, zoo: Sequence[Member], folder: Path) -> None:
+    """One tensor at a time: of those alike the smallest is shown to every member, and the rest to those that explain it."""
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for name, kinds in failure.kinds.items():
+        types = [
+            view.tensors[name].tensor.type.name for view in (failure.source, failure.target) if name in view.tensors
+        ]
+        alike.setdefault((name.rpartition(".")[0].rpartition(".")[2], kinds, *types), []).append(name)
+    for names in alike.values():
+        names.sort(key=lambda name: failure.source.tensors[name].tensor.count if name in failure.source.tensors else 0)
+        chosen = zoo
+        for place, name in enumerate(names):
+            here = folder / f"{name}"
+            part = part_of(failure.source, name, here / "part")
+            _by_members(failure, part, [name], frozenset(), chosen, here, partial=True)
+            if place == 0:
+                ids = {named for cause in failure.tensors.get(name, ()) for named in (cause.id, *cause.alike)}
+                chosen = [member for member in zoo if member.id in ids]
+    if failure.facts:
+        part = part_of(failure.source, "", folder / "words" / "part", words=True)
+        _by_members(failure, part, [], failure.facts, zoo, folder / "words", partial=True)
+
+
+def _by_members(
+    failure: _Failure, source: Path, names: list[str], facts: frozenset[Fact], zoo: Sequence[Member], folder: Path,
+    *, partial: bool,
+) -> None:  # fmt: skip
+    runs = folder / "runs"
+    runs.mkdir(parents=True)
+    job = replace(_job(failure, source, names, partial=partial), words=bool(facts))
+    with replays(zoo, job, failure.source, runs) as made:
+        readable = [replay for replay in made if replay.view is not None]
+        _exactly(failure, readable, names, facts)
+        for name in names:
+            if name not in failure.tensors and failure.both_have(name):
+                causes = _by_structure(failure, name)
+                if len(causes) != 1:  # of several, one may be the bug of a member
+                    causes = min(_by_both(failure, readable, name), causes, key=lambda found: len(found) or 9)
+                if causes:
+                    failure.tensors[name] = causes
+
+
+def _job(failure: _Failure, source: Path, names: list[str], *, partial: bool) -> Job:
+    pairs = [
+        (failure.source.tensors[name].tensor.type, failure.target.tensors[name].tensor.type)
+        for name in names
+        if failure.both_have(name)
+    ]
+    types = {other.name for kind, other in pairs if kind is not other and kind.is_scalar}
+    types |= {failure.asked} if failure.asked is not None else set()
+    decoded = any(not kind.is_scalar and other.is_scalar for kind, other in pairs)
+    return Job(source, failure.source.format, failure.target.format, frozenset(types), decoded, partial)
+
+
+# Members alone
+
+
+def _exactly(failure: _Failure, made: list[Replay], names: list[str], facts: frozenset[Fact]) -> None:
+    """Give each failure to a member that writes the same: to the one that explains most and would break least besides."""
+    explained = {id(replay): _explained(failure, replay, names, facts) for replay in made}
+    left: set[object] = {*names, *facts}
+    while True:
+        ranked = sorted(made, key=lambda replay: _rank(replay, explained[id(replay)] & left, names, facts))
+        best = next((replay for replay in ranked if explained[id(replay)] & left), None)
+        if best is None:
+            return
+        mine = explained[id(best)] & left
+        others = {replay.member.id for replay in made if mine <= explained[id(replay)]} - {best.member.id}
+        cause = _cause_of(best.member, tuple(sorted(others)))
+        failure.tensors |= {name: (cause,) for name in names if name in mine}
+        failure.words |= {fact: (cause,) for fact in facts if fact in mine}
+        left -= mine
+
+
+def _explained(failure: _Failure, replay: Replay, names: list[str], facts: frozenset[Fact]) -> set[object]:
+    found: set[object] = {name for name in names if name in replay.changed and replay.same(failure.target, name)}
+    return found | (replay.facts if replay.facts <= facts else set())
+
+
+def _rank(replay: Replay, explained: set[object], names: list[str], facts: frozenset[Fact]) -> tuple[int, bool]:
+    besides = len(replay.changed - {*names}) + len(replay.facts - facts)
+    return besides - len(explained), replay.member.ours
+
+
+def _cause_of(member: Member, alike: tuple[str, ...] = ()) -> Cause:
+    return Cause(member.id, f"exactly what {member.id} gives: {member.does}; {member.origin}", member.link, alike)
+
+
+# Structure, and both
+
+
+def _by_structure(failure: _Failure, name: str) -> tuple[Cause, ...]:
+    causes = structural.search(failure.source, failure.target, name, asked=failure.asked is not None)
+    return tuple(_known(cause) for cause in causes or ())
+
+
+def _by_both(failure: _Failure, made: list[Replay], name: str) -> tuple[Cause, ...]:
+    """What was done to a member's output; the fewest causes that explain the tensor."""
+    best: tuple[Cause, ...] = ()
+    for replay in made:
+        if replay.view is None or name not in replay.changed or name not in replay.view.tensors:
+            continue
+        causes = structural.search(replay.view, failure.target, name)
+        if causes and (not best or len(causes) + 1 < len(best)):
+            best = (*(_known(cause) for cause in causes), _cause_of(replay.member))
+        if len(best) == 2:
+            break
+    return best
+
+
+def _known(cause: Cause) -> Cause:
+    """With the link of the member that does the same, where there is one."""
+    member = MEMBERS.get(cause.id)
+    return cause if member is None else Cause(cause.id, f"{cause.text}; {member.origin}", member.link)
+
+
+# Files that cannot be judged
+
+
+def _unreadable(source: Path, output: Path, zoo: Sequence[Member], folder: Path) -> list[Diagnosis]:
+    """A source that should have been refused, or an output that nobody can read: the members that do the same."""
+    job = Job(source, sniff(source), format_of_target(output) if not output.is_dir() else "safetensors")
+    try:
+        view, why = look(output), ""
+    except UnreadableError as error:
+        view, why = None, complaint(error)
+    with replays(zoo, job, None, folder) as made:
+        same = [replay.member for replay in made if _same_whole(replay, view, why)]
+    if view is not None:
+        view.close()
+    names = tuple(view.tensors) if view is not None else ()
+    facts = (why,) if why else ()
+    if not same:
+        return [Diagnosis(names, (NOT_KNOWN,), facts)]
+    same.sort(key=lambda member: member.ours)
+    return [Diagnosis(names, (_cause_of(same[0], tuple(member.id for member in same[1:])),), facts)]
+
+
+def _same_whole(replay: Replay, view: View | None, why: str) -> bool:
+    if view is None or replay.view is None:
+        return view is replay.view and replay.unreadable == why
+    names = view.tensors.keys()
+    return bool(names) and names == replay.view.tensors.keys() and all(replay.same(view, name) for name in names)
+
+
+def _grouped(failure: _Failure) -> list[Diagnosis]:
+    groups: dict[tuple[Cause, ...], tuple[list[str], list[str]]] = {}
+    for name, causes in failure.tensors.items():
+        groups.setdefault(causes, ([], []))[0].append(name)
+    words: Mapping[Fact, tuple[Cause, ...]] = failure.words
+    for (_, detail), causes in words.items():
+        groups.setdefault(causes, ([], []))[1].append(detail)
+    return [Diagnosis(tuple(names), causes, tuple(sorted(facts))) for causes, (names, facts) in groups.items()]

@@ -1,0 +1,76 @@
+"""The failures of a run of the gate, named while their files are still there.
+
+Of the failures that look alike (pair of formats, kind of finding, type of the source) the smallest file is shown to every member
+of the zoo, the others to those that explained it. It takes some seconds and no more: what is left when they are over has no name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rosetta_ref.diagnosis.explain import WHOLE, attach, size_of
+from rosetta_ref.gate.run import Failure
+from rosetta_ref.zoo import MEMBERS
+
+#: For all failures of a run together.
+SECONDS = 8.0
+Look = tuple[str, str, str, str | None]
+
+
+@dataclass
+class Namer:
+    """Gives results their diagnosis and link. One serves for all seeds of a run; `left` are the seconds that are left for them."""
+
+    left: float = SECONDS
+    #: What broke a search: its failure stays without a name, and the verdicts stand.
+    errors: list[str] = field(default_factory=list)
+    _known: dict[Look, set[str]] = field(default_factory=dict)
+
+    def __call__(self, failures: Sequence[Failure]) -> None:
+        """Name the failures, as far as the seconds go."""
+        for failure in _first_of_each(failures):
+            if self.left <= 0:
+                return
+            began = time.monotonic()
+            try:
+                self._name(failure)
+            except Exception as error:  # noqa: BLE001 - a foreign file may be wrong in any way, and the gate has judged it
+                self.errors.append(f"{failure.results[0].case}: no diagnosis: {type(error).__name__}: {error}")
+            self.left -= time.monotonic() - began
+
+    def _name(self, failure: Failure) -> None:
+        looks = _looks(failure)
+        fresh = looks - self._known.keys()
+        ids = {name for look in looks for name in self._known.get(look, ())}
+        if not fresh and not ids:
+            return
+        members = None if fresh else [member for name, member in MEMBERS.items() if name in ids]
+        found = attach(failure.source, failure.output, failure.results, asked=failure.asked, members=members)
+        causes = {name for one in found for cause in one.causes for name in (cause.id, *cause.alike)}
+        for look in fresh:
+            self._known[look] = causes & MEMBERS.keys()
+
+
+def _first_of_each(failures: Sequence[Failure]) -> Iterator[Failure]:
+    """Those that look like none before them, the smallest first, and then the rest."""
+    small = [(size, place, one) for place, one in enumerate(failures) if (size := size_of(one.source)) <= WHOLE]
+    seen: set[Look] = set()
+    rest = []
+    for _, _, failure in sorted(small, key=lambda entry: entry[:2]):
+        looks = _looks(failure)
+        if looks <= seen:
+            rest.append(failure)
+        else:
+            seen |= looks
+            yield failure
+    yield from rest
+
+
+def _looks(failure: Failure) -> set[Look]:
+    return {
+        (result.source_format, result.target_format, finding.kind, finding.source_type)
+        for result in failure.results
+        for finding in result.findings
+    }

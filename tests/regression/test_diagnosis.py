@@ -1,0 +1,273 @@
+"""Diagnosis, crossed: each member of the zoo is diagnosed as itself, two at once as two, and what is right not at all."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.convert import convert
+from rosetta_ref.diagnosis import UNKNOWN, Diagnosis, attach, diagnose
+from rosetta_ref.formats import safetensors
+from rosetta_ref.gate import faces, samples
+from rosetta_ref.gate.converter import LETTERS
+from rosetta_ref.gate.judge import META, judge
+from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, Finding, Result
+from rosetta_ref.gate.view import look
+from rosetta_ref.zoo import MEMBERS, Member
+from rosetta_ref.zoo.inputs import smallest
+from rosetta_ref.zoo.member import is_model, unchecked
+
+RUNNING = [member for member in MEMBERS.values() if member.waiting_for is None]
+SUFFIXES = {"gguf": ".gguf", "apr": ".apr", "safetensors": ""}
+#: A model of the gate, a pair, and the members that show there.
+MODELS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("apr-types", "A-S"): (
+        "quant-bytes-read-as-f32", "first-block-only", "aprq4-in-halves", "aprq8-scale-divides", "floats-written-big-endian",
+        "apr-offsets-unpadded",
+    ),
+    ("apr-types", "A-G"): ("aprq8-labelled-q8_0",),
+    ("llama-legacy", "G-S"): (
+        "type-ids-from-memory", "q5_0-interleaved", "q4_1-skips-two-bytes", "f16-scale-as-bf16", "shape-not-reversed",
+    ),
+    ("llama-few-bits", "G-S"): ("mxfp4-neighbours",),
+    ("llama-k", "G-A"): ("raw-blocks-labelled-f32",),
+    ("llama-k", "G-S"): (
+        "q5_k-in-sequence", "q2_k-sequential-scales", "q3_k-scales-4-bit", "k-scales-bit-stream", "k-scales-low-bits",
+        "subnormal-scale-zeroed",
+    ),
+    ("qwen2-bf16-tied", "G-S"): ("bf16-labelled-f16", "bf16-pairs-turned", "bf16-through-f16", "tied-head-dropped"),
+    ("qwen2-bf16-tied", "G-A"): ("embedding-scaled",),
+    ("qwen2-bf16-tied", "S-G"): (
+        "q4_0-packs-neighbours", "q4_0-twos-complement", "header-padding-not-counted", "permutes-every-architecture",
+        "drops-biases", "tied-head-invented", "bos-and-eos-exchanged", "epsilon-is-a-constant", "gate-and-up-exchanged",
+    ),
+    ("qwen2-bf16-tied", "S-A"): ("ragged-row-flattened", "aprq4-rounds-towards-zero"),
+    ("llama-f32-tied", "G-S"): (
+        "f16-truncates-and-flushes", "bf16-truncates", "query-scale-folded-in", "vectors-made-rows", "data-transposed-too",
+        "inverse-permutation-is-forward", "rope-theta-forgotten", "kv-heads-are-query-heads",
+    ),
+    ("llama-f32-tied", "S-G"): (
+        "k-permuted-with-wrong-head-count", "k-permuted-as-q", "norm-plus-one-everywhere", "tokenizer-dropped",
+    ),
+    ("llama-f32-tied", "G-A"): (
+        "null-and-alias", "tokenizer-words-only", "numbers-under-two-keys", "index-sorted-data-not",
+    ),
+    ("llama-floats-special", "A-S"): ("f16-subnormals-read-as-zero", "f16-clamps"),
+    ("llama-bf16-biased", "S-G"): ("biases-not-permuted", "head-taken-for-tied"),
+    ("llama-rough", "G-A"): ("zero-block-gives-nan-scale",),
+    ("aligned-64", "G-S"): ("alignment-key-ignored",),
+    ("sharded", "G-S"): ("first-part-only",),
+    ("sharded-stale", "S-G"): ("stale-shard-wins",),
+}  # fmt: skip
+#: Members whose smallest input is a model, or a file that no model of the gate is.
+NO_MODEL = {
+    "alignment-key-kept-not-applied": "needs an APR file that remembers GGUF's alignment",
+    "truncation-accepted": "needs a file that is cut",
+    "big-endian-block-swapped-whole": "needs a big-endian file",
+    "shard-taken-for-whole": "needs an APR file with the flag of a shard",
+    "apr-rope-type-ignored": "its smallest input is a model",
+    "layers-sorted-as-text": "its smallest input is a model",
+}
+IN_MODELS = [(MEMBERS[name], sample, pair) for (sample, pair), names in MODELS.items() for name in names]
+#: One member of each model in every run, the others by night.
+CROSSED = [
+    pytest.param(member, sample, pair, marks=() if member.id == MODELS[sample, pair][0] else pytest.mark.slow)
+    for member, sample, pair in IN_MODELS
+]
+
+
+@pytest.fixture(scope="module")
+def face(tmp_path_factory: pytest.TempPathFactory):
+    """The file or directory of a sample in a format, made once."""
+    folder = tmp_path_factory.mktemp("faces")
+    known = {one.name: one for one in (*samples.default(1, whole_models=True), *samples.for_quantisers(1))}
+    made: dict[tuple[str, str], Path] = {}
+
+    def give(sample: str, kind: str) -> Path:
+        if (sample, kind) not in made:
+            made[sample, kind] = faces.write(known[sample], kind, folder / sample / kind)
+        return made[sample, kind]
+
+    return give
+
+
+def named(folder: Path, source: Path, pair: str) -> Path:
+    kind = LETTERS[pair[-1]]
+    return folder / ("out.safetensors" if kind == "safetensors" and not is_model(source) else f"out{SUFFIXES[kind]}")
+
+
+def ids(found: list[Diagnosis]) -> set[tuple[str, ...]]:
+    return {one.ids for one in found}
+
+
+def causes(found: list[Diagnosis]) -> dict[str, tuple[str, ...]]:
+    return {name: one.ids for one in found for name in one.tensors}
+
+
+# --- crossing ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("member", RUNNING, ids=lambda member: member.id)
+def test_a_member_is_diagnosed_as_itself_on_its_smallest_input(member: Member, tmp_path: Path) -> None:
+    source = smallest(member.id, tmp_path / "in")
+    output = named(tmp_path, source, member.pairs[0])
+    member.convert(source, output)
+    found = diagnose(source, output, asked=member.asks)
+    assert found
+    assert len(ids(found)) == 1
+    (diagnosed,) = ids(found).pop()
+    assert diagnosed == member.id or diagnosed in member.alike
+    assert {cause.link for one in found for cause in one.causes} == {MEMBERS[diagnosed].link}
+    if diagnosed != member.id:
+        assert all(member.id in cause.alike for one in found for cause in one.causes)
+
+
+@pytest.mark.parametrize(("member", "sample", "pair"), CROSSED, ids=lambda x: x if isinstance(x, str) else x.id)
+def test_a_member_is_diagnosed_as_itself_in_a_model(
+    member: Member, sample: str, pair: str, face, tmp_path: Path
+) -> None:
+    source = face(sample, LETTERS[pair[0]])
+    output = named(tmp_path, source, pair)
+    member.convert(source, output)
+    assert ids(diagnose(source, output, asked=member.asks)) == {(member.id,)}
+
+
+def test_every_member_is_crossed_in_a_model_or_says_why_not() -> None:
+    crossed = {member.id for member, _, _ in IN_MODELS}
+    assert crossed | NO_MODEL.keys() == {member.id for member in RUNNING}
+    assert not crossed & NO_MODEL.keys()
+
+
+@pytest.mark.parametrize("pair", ["G-A", "G-S", "S-G", "S-A"])
+def test_the_reference_gets_no_diagnosis(pair: str, face, tmp_path: Path) -> None:
+    for sample in ("llama-f32-tied", "qwen2-bf16-tied"):
+        source = face(sample, LETTERS[pair[0]])
+        output = named(tmp_path / sample, source, pair)
+        output.parent.mkdir()
+        convert(source, output)
+        with look(source) as before, look(output) as after:
+            assert sum(judge(before, after).elements.values()) > 30_000
+        assert diagnose(source, output) == []
+
+
+@pytest.mark.parametrize(
+    ("member", "sample", "pair"),
+    [
+        ("k-permuted-as-q", "llama-f32-tied", "S-G"),
+        ("norm-plus-one-everywhere", "llama-f32-tied", "S-G"),
+        ("q5_0-interleaved", "llama-legacy", "G-S"),
+        ("quant-bytes-read-as-f32", "apr-types", "A-S"),
+        ("tokenizer-words-only", "llama-f32-tied", "G-A"),
+        ("drops-biases", "qwen2-bf16-tied", "S-G"),
+    ],
+)
+def test_a_large_source_is_converted_in_parts(member: str, sample: str, pair: str, face, tmp_path: Path) -> None:
+    source = face(sample, LETTERS[pair[0]])
+    output = named(tmp_path, source, pair)
+    MEMBERS[member].convert(source, output)
+    assert ids(diagnose(source, output, whole=0)) == {(member,)}
+
+
+# --- two at once -------------------------------------------------------------------------------------------------------------
+
+
+def both(first: str, second: str, source: Path, output: Path) -> None:
+    """Two wrong parts in one conversion; the options of the first."""
+    with unchecked(), ExitStack() as open_:
+        open_.enter_context(MEMBERS[second].broken())
+        MEMBERS[first].convert(source, output)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sample", "pair"),
+    [
+        ("q5_0-interleaved", "q4_1-skips-two-bytes", "llama-legacy", "G-S"),
+        ("k-permuted-as-q", "norm-plus-one-everywhere", "llama-f32-tied", "S-G"),
+        ("query-scale-folded-in", "kv-heads-are-query-heads", "llama-f32-tied", "G-S"),
+        ("numbers-under-two-keys", "embedding-scaled", "qwen2-bf16-tied", "G-A"),
+    ],
+)
+def test_two_members_in_one_file_are_each_named(
+    first: str, second: str, sample: str, pair: str, face, tmp_path: Path
+) -> None:
+    source = face(sample, LETTERS[pair[0]])
+    output = named(tmp_path, source, pair)
+    both(first, second, source, output)
+    assert ids(diagnose(source, output)) == {(first,), (second,)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sample", "pair", "tensor", "expected"),
+    [
+        ("q5_0-interleaved", "shape-not-reversed", "llama-legacy", "G-S", "blk.1.attn_k.weight", ("shape-not-reversed", "q5_0-interleaved")),
+        (
+            "norm-plus-one-everywhere", "floats-written-big-endian", "llama-f32-tied", "G-S", "output_norm.weight",
+            ("bytes-swapped", "norm-plus-one-everywhere"),
+        ),
+        (
+            "k-permuted-as-q", "data-transposed-too", "llama-f32-tied", "G-S", "blk.0.attn_k.weight",
+            ("data-transposed-too", "k-permuted-as-q"),
+        ),
+    ],
+)  # fmt: skip
+def test_two_members_in_one_tensor_are_both_named(
+    first: str, second: str, sample: str, pair: str, tensor: str, expected: tuple[str, ...], face, tmp_path: Path
+) -> None:
+    source = face(sample, LETTERS[pair[0]])
+    output = named(tmp_path, source, pair)
+    both(first, second, source, output)
+    found = causes(diagnose(source, output))
+    assert found[tensor] == expected
+
+
+def change(path: Path, name: str, how) -> None:
+    """Another tensor in the place of one in a SafeTensors directory."""
+    file = path / "model.safetensors"
+    with safetensors.read(file) as archive:
+        kept = {one.name: Tensor.of(one.name, one.type, one.shape, one.data.copy()) for one in archive.tensors.values()}
+        metadata = dict(archive.metadata)
+    data = kept[name].data.view("<f4").reshape(kept[name].shape).copy()
+    kept[name] = Tensor.of(name, kept[name].type, kept[name].shape, how(data))
+    safetensors.write(Archive("safetensors", metadata, kept), file)
+
+
+def one_more(data):
+    data.reshape(-1)[3] += 1
+    return data
+
+
+@pytest.mark.parametrize("name", ["model.layers.0.self_attn.k_proj.weight", "model.norm.weight"])
+def test_one_element_besides_makes_it_unknown(name: str, face, tmp_path: Path) -> None:
+    """Members that explain all the other elements are not named for this tensor; they are for others."""
+    source = face("llama-f32-tied", "gguf")
+    both("k-permuted-as-q", "norm-plus-one-everywhere", source, tmp_path / "out")
+    change(tmp_path / "out", name, one_more)
+    found = diagnose(source, tmp_path / "out")
+    tensor = {"model.norm.weight": "output_norm.weight"}.get(name, "blk.0.attn_k.weight")
+    assert causes(found)[tensor] == (UNKNOWN,)
+    assert ids(found) == {("k-permuted-as-q",), ("norm-plus-one-everywhere",), (UNKNOWN,)}
+
+
+# --- into results ------------------------------------------------------------------------------------------------------------
+
+
+def test_results_get_the_name_and_the_link(face, tmp_path: Path) -> None:
+    source = face("llama-f32-tied", "safetensors")
+    both("k-permuted-as-q", "tokenizer-dropped", source, tmp_path / "out.gguf")
+    tensor = "blk.1.attn_k.weight"
+    results = [
+        Result("a", "F-CONV-004", FALSIFIED, findings=[Finding("rows-permuted", "F-CONV-004", "", tensor)]),
+        Result("b", "F-CONV-004", CORROBORATED),
+        Result("c", "F-CONV-004", FALSIFIED, findings=[Finding("values", "F-CONV-004", "", "blk.0.ffn_up.weight")]),
+        Result("d", META, FALSIFIED, findings=[Finding("tokenizer-lost", META, "tokens: it is not there")]),
+    ]
+    attach(source, tmp_path / "out.gguf", results)
+    assert [(result.diagnosis, result.link) for result in results] == [
+        ("k-permuted-as-q", MEMBERS["k-permuted-as-q"].link),
+        (None, None),
+        (None, None),
+        ("tokenizer-dropped", MEMBERS["tokenizer-dropped"].link),
+    ]
