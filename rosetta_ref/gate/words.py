@@ -36,8 +36,6 @@ _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
     14: "Q4_K", 15: "Q4_K", 16: "Q5_K", 17: "Q5_K", 18: "Q6_K", 32: "BF16",
 }  # fmt: skip
-#: tokenizer.ggml.model of a file that says that it has none.
-_NO_TOKENIZER = "no_vocab"
 Facts = dict[str, Any]
 
 
@@ -67,10 +65,8 @@ def judge_words(source: View, target: View) -> Asked:
         asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
     if target.format == "safetensors" and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
-    elif target.config is not None:
-        _head(asked, target)
     _numbers(asked, source, target)
-    _tied_in_apr(asked, source, target)
+    _head(asked, source, target)
     _rope(asked, source, target)
     judge_encoding(asked, target)
     try:
@@ -83,20 +79,6 @@ def judge_words(source: View, target: View) -> Asked:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
-
-
-def _head(asked: Asked, target: View) -> None:
-    """Loaders tie the head to the embedding where config.json says so, whatever there is; where it says nothing, they differ."""
-    embedding, head = (target.tensors.get(name) for name in (mapping.EMBEDDING, mapping.HEAD))
-    tied = (target.config or {}).get("tie_word_embeddings")
-    if not isinstance(tied, bool) or embedding is None:
-        return
-    asked.expected += 1
-    asked.compared += 1
-    if head is None and not tied:
-        asked.wrong("head-missing", "config.json says that the head is not the embedding, and there is none")
-    elif head is not None and tied and not same(head.tensor, embedding.tensor):
-        asked.wrong("head-ignored", "config.json says that the head is the embedding, beside a head of its own")
 
 
 def _spelled_once(asked: Asked, target: View) -> None:
@@ -131,18 +113,23 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
             asked.compared += 1
 
 
-def _tied_in_apr(asked: Asked, source: View, target: View) -> None:
-    """Whether the head is said to be the embedding where it is not, or the other way round; one that is made up is `invented`."""
-    stated = target.archive.metadata.get("tied_embeddings") if target.format == "apr" else None
-    if not isinstance(stated, bool):
+def _head(asked: Asked, source: View, target: View) -> None:
+    """Loaders take the embedding for the head where they are told to, whatever there is; where nothing is said, they differ.
+
+    A head that is made up is `invented`, and one that APR lost is `lost`.
+    """
+    key = "tied_embeddings" if target.format == "apr" else "tie_word_embeddings"
+    tied = (target.config or {} if target.format == "safetensors" else target.archive.metadata).get(key)
+    if not isinstance(tied, bool) or target.format == "gguf":
         return
     asked.expected += 1
     asked.compared += 1
     head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
     own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
-    if (stated and own) or (not stated and head is None and mapping.HEAD not in target.tensors):
-        said = f"tied_embeddings is {stated}, and the model has {'a' if own else 'no'} head of its own"
-        asked.wrong("number-wrong", said)
+    if tied and own:
+        asked.wrong("head-ignored", f"{key} is true, and the model has a head of its own")
+    elif not tied and mapping.HEAD not in target.tensors and (head is None or target.format == "safetensors"):
+        asked.wrong("head-missing", f"{key} is false, and there is no head")
 
 
 def _rope(asked: Asked, source: View, target: View) -> None:
@@ -256,9 +243,11 @@ def facts(view: View) -> Facts:
         found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
     else:
         found = _of_directory(view)
-    return {name: value for name, value in found.items() if value is not None and value != _NO_TOKENIZER}
+    return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
 
 
+#: The tokenizer of a model that has none, in llama.cpp's words (llama-vocab.cpp): nothing is lost without it.
+_NO_TOKENIZER = ("tokenizer", "no_vocab")
 #: Fact: GGUF's key, APR's.
 _PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
