@@ -72,7 +72,7 @@ def test_every_key_of_an_entry_is_a_field_of_its_kind(name: str) -> None:
         for field in dataclasses.fields(Entry)
         if field.default is not dataclasses.MISSING
     }
-    kinds |= {"command": str, "whole_models": bool, "environment": dict}
+    kinds |= {"command": str, "whole_models": bool, "environment": dict, "expectations": str}
     for key, value in load(name).items():
         assert key in kinds, f"{name}: {key} is no field of Entry"
         assert type(value) is kinds[key], f"{name}: {key} is {value!r}"

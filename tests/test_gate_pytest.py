@@ -154,21 +154,18 @@ def test_an_unexpected_failure_says_how_to_see_it_again(project: Project) -> Non
 EXPECTED = """
 - {pattern: F-CONV-NAME-001/G-A/llama-f32-wide, outcome: Crashed, reason: it is old, issue: https://x/1}
 - {pattern: F-CONV-META-001/G-A/llama-f32-wide, reason: another outcome}
-- {pattern: F-CONV-DET-001/G-A/llama-f32-wide, outcome: Crashed, reason: too late, expires: 2020-01-01}
+- {pattern: F-CONV-CARD-001/G-A/llama-f32-wide, outcome: Crashed, reason: too late, expires: 2020-01-01}
 - {pattern: F-CONV-NAME-001/G-A/llama-f32-tied, outcome: Crashed, reason: strict}
 - {pattern: F-CONV-META-001/G-A/llama-f32-tied, outcome: Crashed, reason: lenient, strict: false}
-- {pattern: F-CONV-DET-001/G-A/llama-f32-tied, outcome: Skipped, reason: not skipped}
+- {pattern: F-CONV-CARD-001/G-A/llama-f32-tied, outcome: Skipped, reason: not skipped}
 - {pattern: F-CONV-NAME-001/G-A/llama-f16-scores, outcome: Skipped, reason: pinned}
-- {pattern: F-CONV-IDEM-001/G-A/llama-f16-scores, outcome: Skipped, reason: pinned}
 """
 
 
 def test_expectations(project: Project) -> None:
     """Everything that can come of an expectation, in one run: `wide` falls, `scores` is refused, `tied` is right."""
     few = ["wide", "tied", "scores"]
-    chosen = [
-        f"--gate-case=F-CONV-{gate}-001/G-A/llama-*{name}" for gate in ("NAME", "META", "DET", "IDEM") for name in few
-    ]
+    chosen = [f"--gate-case=F-CONV-{gate}-001/G-A/llama-*{name}" for gate in ("NAME", "META", "CARD") for name in few]
     done = project.gate(*chosen, project.expect(EXPECTED), "-rA", FALL="llama-f32-wide", REFUSE="llama-f16-scores")
     told = re.findall(r"^(PASSED|FAILED|SKIPPED|XFAIL|XPASS).*?(?:\[(?:F-CONV-(\w+)-001/G-A/llama-f\d\d-(\w+))\])?(?: - .*)?$",
                       done.stdout, re.MULTILINE)  # fmt: skip
@@ -176,15 +173,20 @@ def test_expectations(project: Project) -> None:
     assert {word: {(gate, name) for each, gate, name in told if each == word} for word, _, _ in told} == {
         "XFAIL": {("NAME", "wide")},
         "XPASS": {("META", "tied")},
-        "PASSED": {("IDEM", "tied")},
         "SKIPPED": {("", "")},  # pytest counts those by line
-        "FAILED": {(gate, "wide") for gate in ("META", "DET", "IDEM")} | {(gate, "tied") for gate in ("NAME", "DET")}
-                  | {(gate, "scores") for gate in ("META", "DET")},
-    }  # fmt: skip
-    assert counts(done) == {"failed": 7, "passed": 1, "skipped": 2, "xfailed": 1, "xpassed": 1}
+        "FAILED": {
+            ("META", "wide"),
+            ("CARD", "wide"),
+            ("NAME", "tied"),
+            ("CARD", "tied"),
+            ("META", "scores"),
+            ("CARD", "scores"),
+        },
+    }
+    assert counts(done) == {"failed": 6, "skipped": 1, "xfailed": 1, "xpassed": 1}
     for line in ("it is old https://x/1", "[XPASS(strict)] strict", "expected until 2020-01-01: ",
                  "skipped, and not pinned: F-CONV-META-001/G-A/llama-f16-scores: refused",
-                 "expected to be skipped, but was not: F-CONV-DET-001/G-A/llama-f32-tied"):  # fmt: skip
+                 "expected to be skipped, but was not: F-CONV-CARD-001/G-A/llama-f32-tied"):  # fmt: skip
         assert line in done.stdout
 
 
