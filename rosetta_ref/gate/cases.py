@@ -28,7 +28,7 @@ TENSORS, COUNT, NAMES, WORDS, CHAIN, SAME, AGAIN, BYTES, ANSWERS, ENCODED, REFUS
 #: more.
 _THOROUGH = (
     ("llama-f32-tied", "qwen2-f32"), ("llama-f16-scores", "llama-bf16-biased", "qwen2-bf16-tied"), ("llama-mix", "qwen2-mix"),
-    ("qwen2-q4_k_m", "llama-q4_k_m"), ("metadata",),
+    ("qwen2-q4_k_m", "llama-q4_k_m"), ("metadata",), ("aligned-model-64",),
 )  # fmt: skip
 #: Models that are converted twice, likewise.
 _TWICE = (
