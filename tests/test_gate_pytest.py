@@ -117,9 +117,9 @@ def test_processes_of_xdist_do_the_work_of_one(
     models = {line: count for line, count in again.items() if line.startswith("llama")}
     # Malformed files are a group of their own, with another conversion of their twin.
     assert {line: n for line, n in calls.items() if line.startswith("llama")} == models | {
-        "llama-f32-tied/gguf/model.gguf .apr": 2
+        "llama-f32-tied-gguf/given/model.gguf .apr": 2
     }
-    assert models["llama-f32-tied/gguf/model.gguf .apr"] in (2, 3)
+    assert models["llama-f32-tied-gguf/given/model.gguf .apr"] in (2, 3)
 
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("CALLS", str(project.calls))

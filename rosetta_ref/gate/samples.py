@@ -115,13 +115,9 @@ def default(
 
 
 def for_quantisers(seed: int) -> list[Sample]:
-    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong.
-
-    And one that is aligned to 64, for what is carried is read elsewhere where it is written to 32.
-    """
+    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong."""
     spec = replace(_BLOCKS["llama"], inner=256, layers=1, keys={"general.file_type": Value.scalar(Kind.U32, 0)})
-    rough = replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))
-    return [rough, _aligned(build("aligned-model", _TINY, _F32, seed), 64, seed)]
+    return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
 
 
 def _family(name: str) -> dict[str, Any]:

@@ -94,6 +94,7 @@ NAMED: dict[str, type[RosettaError]] = {
     "apr/tensors-overlap": apr_errors.OverlapError,
     "apr/tensor-twice": apr_errors.DuplicateNameError,
     "apr/flag-encrypted": apr_errors.FlagError,
+    "apr/flag-sharded": apr_errors.FlagError,
     "apr/flag-column-major": apr_errors.FlagError,
     "safetensors/length-past-the-end": st_errors.TruncatedHeaderError,
     "safetensors/length-huge": st_errors.HeaderTooLargeError,
@@ -171,7 +172,7 @@ def test_cuts_are_made_before_and_in_every_field(form: str, tmp_path: Path) -> N
     """All of them are refused by this package's reader, up to the last byte of data; behind it both are right."""
     made = made_of("floats", form, tmp_path, everywhere=True)
     found = [broken for broken in made if "/cut/" in broken.rule]
-    assert len(found) > 100
+    assert len(found) > 90
     path = tmp_path / f"cut.{form}"
     for broken in found:
         path.write_bytes(broken.data())

@@ -227,8 +227,7 @@ def test_big_endian_files_are_what_gguf_py_reads(tmp_path: Path) -> None:
 
 
 def test_a_model_for_quantisers_has_what_they_get_wrong() -> None:
-    sample, aligned = samples.for_quantisers(0)
-    assert aligned.model.metadata["general.alignment"].plain() == 64
+    (sample,) = samples.for_quantisers(0)
     matrices = [tensor.values() for tensor in sample.model.tensors.values() if len(tensor.shape) == 2]
     runs = np.concatenate([matrix.reshape(-1, 256) for matrix in matrices])
     zero = (runs == 0).all(axis=1)
