@@ -26,6 +26,7 @@ from rosetta_ref.gate.function import Function
 from rosetta_ref.gate.result import OUTCOMES
 from rosetta_ref.gate.run import samples_for
 from rosetta_ref.gate.safety import SAFE
+from tests.support.plugin import PLUGIN
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "gate.md").read_text("utf-8")
@@ -116,7 +117,7 @@ def place(tmp_path: Path) -> Iterator[dict[str, str]]:
     with socketserver.TCPServer(("127.0.0.1", 0), Answering) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         scripts = {"apr": APR.replace("PORT", str(server.server_address[1]))}
-        for name, module in (("rosetta-ref", "rosetta_ref.cli"), ("pytest", "pytest -p rosetta_ref_pytest")):
+        for name, module in (("rosetta-ref", "rosetta_ref.cli"), ("pytest", " ".join(["pytest", *PLUGIN]))):
             scripts[name] = f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n'
         for name, text in scripts.items():
             (programs / name).write_text(text)

@@ -17,6 +17,7 @@ from rosetta_ref.cli import main
 from rosetta_ref.gate.pytest_run import of_json, to_json
 from rosetta_ref.gate.result import Finding, Result
 from rosetta_ref_pytest import asks_for_the_gate
+from tests.support.plugin import PLUGIN
 
 ROOT = Path(__file__).parents[1]
 #: The reference, which writes down what it was asked, and is wrong with names that the test chooses.
@@ -55,7 +56,7 @@ class Project:
     def pytest(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it as it is run where rosetta-ref is installed."""
         self.calls.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-p", "rosetta_ref_pytest", "-p", "no:cacheprovider", *arguments]
+        command = [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", *arguments]
         clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
         told = {**clean, "PYTHONPATH": str(ROOT), "CALLS": str(self.calls), "COLUMNS": "200", **environment}
         return subprocess.run(command, cwd=self.folder, env=told, capture_output=True, text=True, timeout=300)
