@@ -7,6 +7,7 @@ twice is left out, rotary buffers are too; llama3 rope scaling becomes a tensor.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -77,7 +78,6 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         vocabulary = _vocabulary(config, tensors)
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
-    embedding = tensors[_EMBEDDING]
     arch = architecture.name
     metadata = {
         "general.architecture": Value.scalar(Kind.STRING, arch),
@@ -85,7 +85,7 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         "general.name": Value.scalar(Kind.STRING, _title(name or (archive.path.name if archive.path else "model"))),
         "general.size_label": Value.scalar(Kind.STRING, size_label(sum(tensor.count for tensor in tensors.values()))),
         **numbers,
-        "general.file_type": Value.scalar(Kind.U32, FILE_TYPES.get(embedding.type.name, 0)),
+        "general.file_type": Value.scalar(Kind.U32, _file_type(tensors)),
     }
     tokenizer = tokenizer_metadata(files, vocabulary)
     if architecture.permutes_heads or "tokenizer.ggml.tokens" not in tokenizer:  # llama.cpp counts tokens otherwise
@@ -95,6 +95,16 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
     metadata["general.quantization_version"] = Value.scalar(Kind.U32, 2)
     metadata |= tokenizer
     return Archive("gguf", metadata, tensors, archive.path, archive.parts)
+
+
+def _file_type(tensors: Mapping[str, Tensor]) -> int:
+    """That of the embedding; but 0 says that all matrices are F32, and others what most of them are (ggml/docs/gguf.md)."""
+    stored = tensors[_EMBEDDING].type.name
+    others = Counter(tensor.type.name for tensor in tensors.values() if len(tensor.shape) > 1)
+    del others["F32"]
+    if stored == "F32" and others:
+        stored = others.most_common(1)[0][0]
+    return FILE_TYPES.get(stored, 0)
 
 
 def _vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:

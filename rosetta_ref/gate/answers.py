@@ -159,7 +159,7 @@ class Answers:
             _fill(result, judge_words(source, target))
 
     def _chain(self, result: Result, case: Case, done: Conversion) -> None:
-        """Source and end of a chain; by the types of its legs in between, or bit for bit where it claims to lose nothing."""
+        """Source and end of a chain, judged as one conversion: what a leg in between has rounded is a difference at the end."""
         assert done.target is not None
         with look(self.session.face(case.sample, case.steps[0])) as source, look(done.target) as target:
             self._compare_ends(result, case, source, target)

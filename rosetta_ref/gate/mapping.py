@@ -240,7 +240,15 @@ def numbers_of(metadata: Mapping[str, Value]) -> dict[Number, Any]:
 
 def assumed_numbers(metadata: Mapping[str, Value]) -> dict[Number, Any]:
     """What loaders of every format take where a key is absent: a converter may leave out a number that is this one."""
-    heads, width = (number(metadata, key) for key in ("attention.head_count", "embedding_length"))
+    return assumed_of(number(metadata, "attention.head_count"), number(metadata, "embedding_length"))
+
+
+def assumed_of(heads: Any, width: Any) -> dict[Number, Any]:
+    """The same from the numbers that it hangs on; None for one that is not stated.
+
+    >>> [(row.gguf, value) for row, value in assumed_of(8, 256).items()]
+    [('rope.freq_base', 10000.0), ('attention.head_count_kv', 8), ('attention.key_length', 32)]
+    """
     found: dict[Number, Any] = {_NUMBER["rope.freq_base"]: 10000.0}
     if heads:
         found[_NUMBER["attention.head_count_kv"]] = heads

@@ -28,7 +28,6 @@ _OF_THE_FILE = (
     "general.file_type", "general.quantization_version", "general.alignment", "split.no", "split.count",
     "split.tensors.count", "rope_type",
 )  # fmt: skip
-_NUMBER = {row.gguf: row for row in mapping.NUMBERS}
 #: What llama.cpp insists on.
 _KINDS = {"tokenizer.ggml.token_type": Kind.I32, "tokenizer.ggml.scores": Kind.F32}
 #: general.file_type: the type that most matrices of such a file are of (ggml/docs/gguf.md).
@@ -185,13 +184,7 @@ def judge_encoding(asked: Asked, target: View) -> None:
 def _assumed(view: View) -> dict[Number, Any]:
     """What loaders take where a key is absent."""
     stated = {row.gguf: value for row, value in view.numbers.items()}
-    heads, width = stated.get("attention.head_count"), stated.get("embedding_length")
-    found: dict[Number, Any] = {_NUMBER["rope.freq_base"]: 10000.0}
-    if heads:
-        found[_NUMBER["attention.head_count_kv"]] = heads
-    if heads and width:
-        found[_NUMBER["attention.key_length"]] = width // heads
-    return found
+    return mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"))
 
 
 def _equal(one: Any, other: Any) -> bool:
