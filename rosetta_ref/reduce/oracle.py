@@ -17,7 +17,7 @@ from rosetta_ref.gate import bundled
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter, Run
 from rosetta_ref.gate.entries import made
-from rosetta_ref.gate.judge import gate_of, judge
+from rosetta_ref.gate.judge import META, gate_of, judge
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, look
 from rosetta_ref.gate.words import compare_keys, judge_encoding, judge_words
@@ -106,15 +106,21 @@ class Oracle:
             return [Finding(UNREADABLE["stands twice" in error.problem], gate, str(error))], 0
         with target:
             judged = judge(source, target, gate=gate, lossless=False, asked=asked, loses=entry.loses)
-            if source.format == target.format:
-                words = compare_keys(source, target)
-                judge_encoding(words, target)
-            else:
-                words = judge_words(source, target)
-            findings = [*judged.findings, *words.findings]
+            findings = [*judged.findings, *_words(source, target)]
             if not judged.elements and not findings:
                 findings.append(Finding("empty", gate, "there is no tensor to compare"))
             return findings, sum(judged.elements.values())
+
+
+def _words(source: View, target: View) -> list[Finding]:
+    if source.format == target.format:
+        words = compare_keys(source, target)
+        judge_encoding(words, target)
+        return words.findings
+    try:
+        return judge_words(source, target).findings
+    except (UnreadableError, ValueError, KeyError, TypeError) as error:  # of the source: its tokenizer was taken apart
+        return [Finding("not-judged", META, f"the source's own words cannot be read: {error!r}")]
 
 
 def _rule(error: UnreadableError) -> str:

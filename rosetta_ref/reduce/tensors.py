@@ -41,14 +41,14 @@ def alone(search: Search) -> bool:
 def _alone(search: Search, one: Tensor) -> Iterator[Given]:
     best = search.best
     if len(best.tensors) == 1:
-        yield from (bare(best).with_tensors(_in_place(one.name, replace(one, name=name))) for name in _NAMES)
+        yield from (bare(best).with_tensors(_in_place(one.name, replace(one, name=name))) for name in _names(best))
         return
     sizes = [size for size in (*_WINDOWS[:2], *_encoded(one)) if size[0] <= grid(one)[0] and size[1] <= grid(one)[1]]
     small = [_cut(one, *size, search) for size in sizes]
     for cut in small:
         yield bare(best.only([one.name])).with_tensors(_in_place(one.name, replace(cut, name=_NAMES[0])))
     if one.count <= _LARGE:
-        for name in _NAMES:
+        for name in _names(best):
             yield bare(best.only([one.name])).with_tensors(_in_place(one.name, replace(one, name=name)))
     if len(best.parts) > 1:
         yield from _of_two_parts(best, one)
@@ -58,6 +58,11 @@ def _alone(search: Search, one: Tensor) -> Iterator[Given]:
         if all(tensor.count <= _LARGE for tensor in chosen.tensors.values()):
             yield chosen
     yield best.only([one.name]).with_tensors(_in_place(one.name, small[0]))
+
+
+def _names(best: Given) -> tuple[str, ...]:
+    """The last one is as long as half of an alignment of 64: where the data begin may be what matters."""
+    return (*_NAMES, "a" * 33) if "general.alignment" in best.metadata else _NAMES
 
 
 def _encoded(one: Tensor) -> tuple[tuple[int, int], ...]:
