@@ -16,7 +16,7 @@ from rosetta_ref.gate import entries, expectations, record, summary, verdict
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.draft import literal
 from rosetta_ref.gate.expectations import Expectation
-from rosetta_ref.gate.fields import Flags, as_flags, of_flags
+from rosetta_ref.gate.fields import Flags
 from rosetta_ref.gate.result import CORROBORATED, Result
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.score import Case, Score, score
@@ -69,7 +69,7 @@ class Request:
             models=tuple(arguments.model),
             output=arguments.output,
             expected=expectations.load(file, drafting=drafting) if file is not None and known else [],
-            flags=tuple(_flags(arguments, converter.entry.name)),
+            flags=tuple(entries.words(arguments, converter.entry.name)),
         )
 
     @property
@@ -138,12 +138,6 @@ def points(results: Sequence[Result]) -> Score | None:
 def facts() -> dict[str, str]:
     """What conditions of expectations may ask for."""
     return {"platform": sys.platform, "machine": platform.machine(), "python": platform.python_version()}
-
-
-def _flags(arguments: argparse.Namespace, name: str) -> list[str]:
-    named = {"--converter": arguments.converter or name, "--config": arguments.config}
-    words = [f"{flag}={value}" for flag, value in named.items() if value is not None]
-    return [*words, *as_flags(of_flags(arguments))]
 
 
 def _today() -> date:

@@ -62,6 +62,10 @@ class Oracle:
         """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
         return not self._look(self._reference, source, self.asked).findings
 
+    def reference_output(self, source: Path) -> Path | None:
+        """What the reference makes of it; None where it refuses."""
+        return self._look(self._reference, source, self.asked).target
+
     def _look(self, converter: Converter, source: Path, asked: str | None) -> Seen:
         before = Snapshot(source)
         with self._lock:

@@ -45,6 +45,8 @@ def failure_of(oracle: Oracle, source: Path, gate: str | None = None) -> tuple[F
         others = sorted({found.gate for found in seen.findings})
         hint = f"There are failures of {', '.join(others)}." if others else None
         raise NothingFailsError(f"nothing{of} is wrong with what comes of it", file=source, hint=hint)
+    if seen.target is None and not oracle.reference_is_right(source):
+        raise NothingFailsError("the reference does not convert it either, so no converter has to", file=source)
     return named(Fingerprint.of(finding), finding, seen, asked=oracle.asked), seen
 
 
