@@ -74,11 +74,12 @@ def _numbers(search: Search) -> bool:
     one = focus(search)
     if one is None or one.type.encode is None:
         return False
-    changed = _fewest(search, lambda tensor: tensor.values().reshape(-1).astype(np.float32), _with_values)
-    return (
-        search.first(_ones(search, lambda tensor: tensor.values().reshape(-1).astype(np.float32), _with_values))
-        or changed
-    )
+    changed = _fewest(search, _values, _with_values)
+    return search.first(_ones(search, _values, _with_values)) or changed
+
+
+def _values(tensor: Tensor) -> Codes:
+    return tensor.values().reshape(-1).astype(np.float32)
 
 
 def _with_values(search: Search, one: Tensor, values: Codes) -> Given:
@@ -93,11 +94,9 @@ def _fields(search: Search) -> bool:
         if search.first(_field(search, name)):
             changed = True
         elif one is not None and _blocks(one)[name].dtype.kind != "f":
-            put = partial(_with_field, name=name)
-            changed |= _fewest(search, lambda tensor, name=name: _blocks(tensor)[name].reshape(-1).copy(), put)
-            changed |= search.first(
-                _ones(search, lambda tensor, name=name: _blocks(tensor)[name].reshape(-1).copy(), put)
-            )
+            get, put = partial(_codes, name=name), partial(_with_field, name=name)
+            changed |= _fewest(search, get, put)
+            changed |= search.first(_ones(search, get, put))
     return changed
 
 
