@@ -15,6 +15,8 @@ from rosetta_ref.reduce.fields import Field, format_of, walk
 _WIDTH = 120
 #: Equal elements in a row that are worth a factor.
 _RUN = 16
+#: Indentation is no run.
+_RUN_OF_SPACES = 80
 _HEAD = '''"""Writes {what} next to this script."""
 
 from pathlib import Path
@@ -70,7 +72,8 @@ def _pieces(field: Field) -> Iterator[list[str]]:
     waiting: list[bytes] = []
     for element, run in groupby(elements):
         count = len(list(run))
-        if count < _RUN and (count < len(elements) or count < 4):
+        least = _RUN_OF_SPACES if element == b" " else _RUN
+        if count < least and (count < len(elements) or count < 4):
             waiting += [element] * count
             continue
         if waiting:
@@ -93,7 +96,7 @@ def _spelled(field: Field, data: bytes) -> list[str]:
     text = _text(data) if code == "s" else None
     if text is not None:
         return text
-    if code in "sB" and len(field.format) > 2:  # bytes, and codes packed into them; not one number of a byte
+    if code == "s" or (code == "B" and len(field.format) > 2):  # codes packed into bytes, not one number of a byte
         return _hex(data)
     return _numbers(field, data)
 

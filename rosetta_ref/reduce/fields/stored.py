@@ -46,14 +46,8 @@ class Stored:
 
     def values(self, data: bytes) -> Floats | None:
         """Its elements, flat, as far as there are whole blocks; None where the type cannot be decoded."""
-        body = self.bytes_of(data)
-        kind = self.kind and _sized(self.kind, len(body))
-        if kind is None or kind.decode is None:
-            return None
-        whole = len(body) // kind.block_bytes * kind.block_bytes
-        with np.errstate(all="ignore"):
-            found = kind.decode(kind.blocks(body[:whole])).reshape(-1)
-        return found[: math.prod(self.shape)] if min(self.shape, default=1) >= 0 else found
+        found = values_of(self.kind, self.bytes_of(data)) if self.kind else None
+        return found if found is None or min(self.shape, default=1) < 0 else found[: math.prod(self.shape)]
 
     def fields(self, data: bytes) -> Iterator[Field]:
         """Its data, split into rows of numbers or the fields of each block; a cut end as bytes."""
@@ -108,6 +102,16 @@ def _code(dtype: np.dtype[Any]) -> str:
     """
     code = CODES[f"{dtype.base.kind}{dtype.base.itemsize}"]
     return f"{dtype.shape[0]}{code}" if dtype.shape else code
+
+
+def values_of(kind: BlockType, data: bytes) -> Floats | None:
+    """The elements of the whole blocks of some bytes; None where the type cannot be decoded."""
+    sized = _sized(kind, len(data))
+    if sized is None or sized.decode is None:
+        return None
+    whole = len(data) // sized.block_bytes * sized.block_bytes
+    with np.errstate(all="ignore"):
+        return sized.decode(sized.blocks(data[:whole])).reshape(-1)
 
 
 def bytes_wanted(kind: BlockType | None, shape: Sequence[int]) -> int | None:
