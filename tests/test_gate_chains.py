@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -183,10 +184,22 @@ def test_what_a_format_on_the_way_has_no_place_for_may_be_gone(
 
 
 def test_what_has_a_place_on_the_way_has_to_come_back(scored: list[Sample]) -> None:
-    forgets = drops(".gguf", ".apr", "tokenizer.scores", "rosetta.gguf_metadata")
-    converter = MadeUp(ENTRY, forgets)
-    (back,) = results(converter, scored, "F-CONV-ABA-001/G-A-G/*")
-    assert {(finding.kind, finding.leg) for finding in back.findings} == {("words-lost", "G-A")}
+    """Numbers have other names there. Whole copies, which the gate does not see, are what the way back is made of."""
+
+    class Forgets(MadeUp):
+        def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+            whole = src.with_name("whole.apr")
+            super().convert(whole if whole.exists() else src, dst)
+            if dst.suffix == ".apr":
+                shutil.copy(dst, dst.with_name("whole.apr"))
+                rewritten(dst, without=("tokenizer.scores", "max_position_embeddings"))
+            else:
+                rewritten(dst, without=("tokenizer.ggml.scores", "llama.context_length"))
+            return Run(ACCEPTED, 0)
+
+    (back,) = results(Forgets(ENTRY), scored, "F-CONV-ABA-001/G-A-G/*")
+    assert {finding.kind for finding in back.findings} == {"words-lost", "number-lost"}
+    assert {finding.leg for finding in back.findings} == {"G-A"}
 
 
 def test_the_bug_of_a_leg_has_its_name_in_the_chain() -> None:

@@ -99,12 +99,15 @@ class Chain:
         return self.judgements.tensors(leg.source, leg.target)
 
     def _placed(self, finding: Finding) -> Finding:
-        """With the first leg that shows the same."""
+        """With the first leg that shows the same; a number that is lost has another name in each format."""
         for leg in self.legs:
-            found = self._of(leg).findings if finding.tensor else self.judgements.words(leg.source, leg.target).findings
-            same = (each.tensor == finding.tensor and (each.tensor or each.detail == finding.detail) for each in found
-                    if each.kind == finding.kind)  # fmt: skip
-            if any(same):
+            if finding.tensor is not None:
+                same = (finding.kind, finding.tensor) in {(each.kind, each.tensor) for each in self._of(leg).findings}
+            else:
+                words = self.judgements.words(leg.source, leg.target).findings
+                details = {each.detail for each in words if each.kind == finding.kind}
+                same = finding.detail in details or (finding.kind == "number-lost" and bool(details))
+            if same:
                 return replace(finding, leg=leg.name)
         return finding
 
