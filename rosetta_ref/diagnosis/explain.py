@@ -45,12 +45,14 @@ class _Failure:
 
 
 def diagnose(
-    source: Path, output: Path, *, asked: str | None = None, members: Iterable[Member] | None = None, whole: int = WHOLE
-) -> list[Diagnosis]:
+    source: Path, output: Path, *, asked: str | None = None, members: Iterable[Member] | None = None, whole: int = WHOLE,
+    findings: Sequence[Finding] | None = None,
+) -> list[Diagnosis]:  # fmt: skip
     """Why an output of a converter is wrong; nothing where it is right. Tensors with the same causes stand together.
 
     `asked` is the type that a quantiser was asked for; `members` are those of the zoo that are tried; a source of up to `whole`
-    bytes is converted as it is, a larger one tensor by tensor.
+    bytes is converted as it is, a larger one tensor by tensor. `findings` are those that are to be explained, where the judge has
+    spoken; all, where it has not.
     """
     zoo = list(MEMBERS.values() if members is None else members)
     with tempfile.TemporaryDirectory(prefix="rosetta-diagnosis-") as folder:
@@ -64,9 +66,10 @@ def diagnose(
             except UnreadableError:
                 return _unreadable(source, output, zoo, Path(folder))
             with after:
-                judged = judge(before, after, asked=asked)
-                facts = frozenset((f.kind, f.detail) for f in judge_words(before, after).findings)
-                failure = _Failure(before, after, _kinds(judged.findings), facts, asked)
+                if findings is None:
+                    findings = [*judge(before, after, asked=asked).findings, *judge_words(before, after).findings]
+                facts = frozenset((f.kind, f.detail) for f in findings if f.tensor is None)
+                failure = _Failure(before, after, _kinds(findings), facts, asked)
                 if failure.kinds or failure.facts:
                     _explain(failure, source, zoo, Path(folder), whole)
                 return _grouped(failure)

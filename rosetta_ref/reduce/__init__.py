@@ -1,0 +1,6 @@
+"""From a file that comes out wrong to the smallest one that comes out wrong in the same way.
+
+Read `fingerprint` (what "the same failure" means), `given` (an input in parts that can be taken away), `oracle` (one candidate:
+written, converted, judged), `search` (which candidates were tried, what they cost, the smallest so far), the passes (`tensors`,
+`metadata`, `shapes`, `payload`, `models`: each proposes smaller inputs, boldest first), and `shrink` (the passes, to a fixed point).
+"""

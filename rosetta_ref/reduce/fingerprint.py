@@ -1,0 +1,82 @@
+"""What makes two failures the same one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rosetta_ref.gate.judge import META
+from rosetta_ref.gate.result import Finding
+
+#: Kinds whose detail begins with how many there are.
+_OF_MANY = ("key-twice",)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A failure, as it is recognised again.
+
+    gate, kind: the gate that is falsified and the kind of the finding, in the gate's words.
+    subject: for a wrong fact of the metadata which one it is ("rope_theta"), else empty.
+    cause: the ids of the diagnosis, one after the other: structure, or bugs of the zoo; none where nobody knows.
+    type: the type of the source where the failure hangs on it; None where it may be any.
+    """
+
+    gate: str
+    kind: str
+    subject: str = ""
+    cause: tuple[str, ...] = ()
+    type: str | None = None
+
+    @classmethod
+    def of(cls, finding: Finding) -> Fingerprint:
+        """What is seen of a finding before anything is known of its cause."""
+        return cls(finding.gate, finding.kind, subject_of(finding))
+
+    def fits(self, finding: Finding) -> bool:
+        """Whether a finding may be this failure: all but the cause, which takes a diagnosis."""
+        same = (finding.gate, finding.kind, subject_of(finding)) == (self.gate, self.kind, self.subject)
+        return same and self.type in (None, finding.source_type)
+
+    @property
+    def name(self) -> str:
+        """As the name of a folder.
+
+        >>> Fingerprint("F-CONV-003", "values", cause=("k-scales-bit-stream",), type="Q4_K").name
+        'F-CONV-003-values-q4_k-k-scales-bit-stream'
+        """
+        words = (self.gate, self.kind, self.subject, (self.type or "").lower(), *self.cause)
+        return re.sub(r"[^\w.-]+", "-", "-".join(filter(None, words)))[:120]
+
+    def __str__(self) -> str:
+        subject = f" of {self.subject}" if self.subject else ""
+        kind = f" ({self.type})" if self.type else ""
+        cause = f": {' + '.join(self.cause)}" if self.cause else ""
+        return f"{self.gate} {self.kind}{subject}{kind}{cause}"
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Fingerprint:
+        """The fingerprint of such JSON. Raises KeyError and TypeError."""
+        return cls(values["gate"], values["kind"], values["subject"], tuple(values["cause"]), values["type"])
+
+
+def subject_of(finding: Finding) -> str:
+    """Which fact is wrong: the word that its detail begins with, for findings that are about no tensor.
+
+    >>> subject_of(Finding("number-wrong", "F-CONV-META-001", "rope_theta is 10000.0, and was 500000.0"))
+    'rope_theta'
+    """
+    if finding.tensor is not None or finding.gate != META or finding.kind in _OF_MANY:
+        return ""
+    return finding.detail.partition(": ")[0].split(" ")[0]
+
+
+def fitting(fingerprint: Fingerprint, findings: Iterable[Finding]) -> list[Finding]:
+    """Those that may be this failure."""
+    return [finding for finding in findings if fingerprint.fits(finding)]

@@ -1,0 +1,175 @@
+"""An input in parts that can be taken away: tensors, metadata, companion files, shards. Read from any format, written to the same.
+
+Everything is kept as stored: names, types, order of rows. Tensors of the first input are spans of its mapped files, so a large
+model costs no memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rosetta_ref.archive import Archive, Tensor, Value
+from rosetta_ref.formats import apr, detect, gguf, safetensors
+from rosetta_ref.formats.gguf.cursor import Cursor
+from rosetta_ref.formats.gguf.layout import SPLIT_COUNT, SPLIT_KINDS, SPLIT_NUMBER, SPLIT_TENSORS
+from rosetta_ref.formats.gguf.reader import read_header
+from rosetta_ref.formats.gguf.split import part_name
+from rosetta_ref.gate.big_endian import big_endian
+
+#: A companion larger than this is none of a model's words.
+_LARGEST = 64 << 20
+_WORDS = (".json", ".jinja", ".model", ".txt")
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input. `parts` are its files, each with its tensors; a name may stand in several, and `index` says which one counts.
+
+    metadata: `Value` in GGUF, JSON in APR, strings in SafeTensors. companions: the files beside Hugging Face weights.
+    directory: whether SafeTensors weights are given as a directory. big_endian: whether a GGUF file is.
+    """
+
+    format: str
+    parts: tuple[Mapping[str, Tensor], ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    companions: Mapping[str, bytes] = field(default_factory=dict)
+    index: Mapping[str, int] = field(default_factory=dict)
+    directory: bool = False
+    big_endian: bool = False
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that count, by stored name."""
+        if len(self.parts) == 1:
+            return dict(self.parts[0])
+        return {name: self.parts[place][name] for name, place in self.index.items()}
+
+    @property
+    def weight(self) -> tuple[int, int, int]:
+        """What is to become small: files and tensors, bytes of their data and words, distinct bytes."""
+        tensors = [tensor for part in self.parts for tensor in part.values()]
+        words = sum(map(len, self.companions.values())) + len(repr(self.metadata))
+        return len(self.parts) + len(tensors), sum(tensor.nbytes for tensor in tensors) + words, 0
+
+    def only(self, names: Iterable[str]) -> Given:
+        """With those tensors alone; a file of which nothing is left is gone, and copies that do not count stay beside theirs."""
+        wanted = set(names)
+        parts = [{name: tensor for name, tensor in part.items() if name in wanted} for part in self.parts]
+        kept = [place for place, part in enumerate(parts) if part]
+        places = {place: new for new, place in enumerate(kept)}
+        index = {name: places[place] for name, place in self.index.items() if name in wanted and place in places}
+        made = tuple(parts[place] for place in kept) or ({},)
+        return replace(self, parts=made, index=index if len(made) > 1 else {})
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Given:
+        """Each tensor as `change` makes it; one that gets another name stands under that."""
+        parts = tuple({made.name: made for made in map(change, part.values())} for part in self.parts)
+        renamed = {name: change(self.parts[place][name]).name for name, place in self.index.items()}
+        return replace(self, parts=parts, index={renamed[name]: place for name, place in self.index.items()})
+
+    def with_metadata(self, metadata: Mapping[str, Any]) -> Given:
+        """With other metadata."""
+        return replace(self, metadata=metadata)
+
+    def with_companions(self, companions: Mapping[str, bytes]) -> Given:
+        """With other files beside the weights."""
+        return replace(self, companions=companions)
+
+    def in_one(self) -> Given:
+        """As one file."""
+        return replace(self, parts=(self.tensors,), index={})
+
+
+def read(path: Path) -> Given:
+    """The input in a file or directory. Raises what its reader raises."""
+    kind = detect.sniff(path)
+    if kind == "safetensors":
+        return _read_safetensors(path)
+    if kind == "apr":
+        archive: Archive = apr.read(path, shapes="row-major", lenient=True)
+        return Given("apr", (dict(archive.tensors),), archive.metadata)
+    archive = gguf.read(path, lenient=True)
+    parts = tuple({name: archive.tensors[name] for name in part.names} for part in archive.parts)
+    index = {name: place for place, part in enumerate(parts) for name in part} if len(parts) > 1 else {}
+    return Given("gguf", parts, archive.metadata, index=index, big_endian=_is_big_endian(path))
+
+
+def _is_big_endian(path: Path) -> bool:
+    with path.open("rb") as file:
+        return read_header(Cursor(memoryview(file.read(64)), path, lenient=True)).order == ">"
+
+
+def _read_safetensors(path: Path) -> Given:
+    archive = safetensors.read(path)
+    files = list(dict.fromkeys(part.map.path for part in archive.parts))
+    beside = path if path.is_dir() else path.parent
+    companions = {
+        file.name: file.read_bytes()
+        for file in sorted(beside.iterdir())
+        if file.is_file() and file.suffix in _WORDS and not file.name.endswith(".index.json")
+        and file.stat().st_size <= _LARGEST
+    }  # fmt: skip
+    if len(files) == 1:
+        return Given("safetensors", (dict(archive.tensors),), archive.metadata, companions, directory=path.is_dir())
+    held = [safetensors.read(file).tensors for file in files]
+    places = {file: place for place, file in enumerate(files)}
+    index = {name: places[tensor.file] for name, tensor in archive.tensors.items() if tensor.file in places}
+    return Given("safetensors", tuple(held), archive.metadata, companions, index, directory=path.is_dir())
+
+
+def write(given: Given, folder: Path, stem: str = "input") -> Path:
+    """Write it into a folder; the path to give to a converter. Raises what the format's writer raises."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if given.format == "apr":
+        apr.write(Archive("apr", dict(given.metadata), given.tensors), folder / f"{stem}.apr")
+        return folder / f"{stem}.apr"
+    if given.format == "safetensors":
+        return _write_safetensors(given, folder, stem)
+    if given.big_endian:
+        data = big_endian(Archive("gguf", dict(given.metadata), given.tensors))
+        (folder / f"{stem}.gguf").write_bytes(data)
+        return folder / f"{stem}.gguf"
+    return _write_gguf(given, folder, stem)
+
+
+def _write_gguf(given: Given, folder: Path, stem: str) -> Path:
+    if len(given.parts) == 1:
+        gguf.write(Archive("gguf", dict(given.metadata), given.tensors), folder / f"{stem}.gguf", lenient=True)
+        return folder / f"{stem}.gguf"
+    count, total = len(given.parts), len(given.index)
+    paths = [folder / part_name(stem, number, count) for number in range(1, count + 1)]
+    for number, (path, part) in enumerate(zip(paths, given.parts, strict=True)):
+        keys = dict(given.metadata) if number == 0 else {}
+        stated = {SPLIT_NUMBER: number, SPLIT_COUNT: count, SPLIT_TENSORS: total}
+        keys |= {key: Value.scalar(SPLIT_KINDS[key], value) for key, value in stated.items()}
+        gguf.write(Archive("gguf", keys, dict(part)), path, lenient=True, part=True)
+    return paths[0]
+
+
+def _write_safetensors(given: Given, folder: Path, stem: str) -> Path:
+    if not given.directory and len(given.parts) == 1 and not given.companions:
+        path = folder / f"{stem}.safetensors"
+        safetensors.write(Archive("safetensors", dict(given.metadata), given.tensors), path)
+        return path
+    home = folder / stem if given.directory else folder
+    home.mkdir(exist_ok=True)
+    for name, data in given.companions.items():
+        (home / name).write_bytes(data)
+    count = len(given.parts)
+    if count == 1:
+        path = home / ("model.safetensors" if given.directory else f"{stem}.safetensors")
+        safetensors.write(Archive("safetensors", dict(given.metadata), given.tensors), path)
+        return home if given.directory else path
+    files = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+    for file, part in zip(files, given.parts, strict=True):
+        safetensors.write(Archive("safetensors", dict(given.metadata), dict(part)), home / file)
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in given.tensors.values())},
+        "weight_map": {name: files[place] for name, place in given.index.items()},
+    }
+    (home / safetensors.INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n")
+    return home if given.directory else home / safetensors.INDEX_NAME

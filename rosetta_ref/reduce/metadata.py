@@ -1,0 +1,69 @@
+"""Words taken away: keys of the metadata, files beside the weights and the keys in them; what says nothing of the failure goes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.search import Search
+from rosetta_ref.reduce.subsets import without
+
+#: Keys that go together, first of all: a tokenizer, what a file says of itself.
+_TOGETHER = ("tokenizer.", "general.", "rosetta.")
+
+
+def fewer_keys(search: Search) -> bool:
+    """Without metadata, without all of a kind, then key by key."""
+    if not search.best.metadata:
+        return False
+    if search.first([search.best.with_metadata({})]):
+        return True
+    changed = False
+    for start in _TOGETHER:
+        kept = {key: value for key, value in search.best.metadata.items() if not key.startswith(start)}
+        if start == "general." and "general.architecture" in search.best.metadata:
+            kept["general.architecture"] = search.best.metadata["general.architecture"]
+        if len(kept) < len(search.best.metadata):
+            changed |= search.first([search.best.with_metadata(kept)])
+    return without(search, list(search.best.metadata), lambda kept: _with_keys(search.best, kept)) or changed
+
+
+def _with_keys(given: Given, kept: list[str]) -> Given:
+    return given.with_metadata({key: given.metadata[key] for key in kept})
+
+
+def fewer_companions(search: Search) -> bool:
+    """Without files beside the weights, then without keys of what is left of them."""
+    if not search.best.companions:
+        return False
+    names = list(search.best.companions)
+    changed = without(search, names, lambda kept: _with_files(search.best, kept))
+    for name in list(search.best.companions):
+        found = _object(search.best.companions[name])
+        if found is not None and len(found) > 1 and len(found) < 200:
+            changed |= without(search, list(found), lambda kept, name=name: _with_json(search.best, name, kept))
+    return changed
+
+
+def _with_files(given: Given, kept: list[str]) -> Given:
+    return given.with_companions({name: given.companions[name] for name in kept})
+
+
+def _with_json(given: Given, name: str, kept: list[str]) -> Given:
+    found = _object(given.companions[name]) or {}
+    return with_json(given, name, {key: found[key] for key in kept})
+
+
+def with_json(given: Given, name: str, value: dict[str, Any]) -> Given:
+    """With another JSON object in a file beside the weights."""
+    text = (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+    return given.with_companions({**given.companions, name: text})
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,164 @@
+"""One candidate: written, converted, judged. What is wrong with it, and whether the reference does better.
+
+The judge is the gate's. An input counts only where the reference converts it rightly: a file that nobody can convert shows no
+bug. The other way round, a file that must be refused is one that our own reader refuses.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rosetta_ref.formats.detect import sniff
+from rosetta_ref.diagnosis import Diagnosis, diagnose
+from rosetta_ref.gate import bundled
+from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter, Run
+from rosetta_ref.gate.entries import made
+from rosetta_ref.gate.judge import META, gate_of, judge
+from rosetta_ref.gate.result import Finding
+from rosetta_ref.gate.view import UnreadableError, View, look
+from rosetta_ref.gate.words import compare_keys, judge_encoding, judge_words
+from rosetta_ref.gate.workspace import Snapshot, Workspace
+from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
+from rosetta_ref.zoo import MEMBERS, Member
+
+#: Kinds of an output that cannot be read at all.
+UNREADABLE = ("unreadable", "twice")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of an input: how the run ended, its output (None where there is none), what is wrong, and how much was compared."""
+
+    source: Path
+    target: Path | None
+    run: Run
+    findings: Sequence[Finding]
+    compared: int = 0
+
+
+@dataclass
+class Oracle:
+    """A converter that is asked for one format, and for one type where `asked` says so. Counts its calls."""
+
+    converter: Converter
+    target_format: str
+    work: Workspace
+    asked: str | None = None
+    calls: int = 0
+    _reference: Converter = field(default_factory=lambda: made(bundled.entry("reference")))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self, source: Path) -> Seen:
+        """Convert an input and judge what came of it."""
+        with self._lock:
+            self.calls += 1
+        return self._look(self.converter, source, self.asked)
+
+    def reference_is_right(self, source: Path) -> bool:
+        """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
+        return not self._look(self._reference, source, self.asked).findings
+
+    def _look(self, converter: Converter, source: Path, asked: str | None) -> Seen:
+        before = Snapshot(source)
+        with self._lock:
+            place = self.work.place(self.target_format, safetensors_as=self.converter.entry.safetensors_as)
+        run = converter.convert(source, place.dst, type=asked)
+        flaw = before.flaw()
+        if run.accepted and flaw is None:
+            flaw = place.flaw(before, may_be_equal=asked is not None)
+        gate = gate_of(sniff(source), self.target_format)
+        if flaw is not None:
+            return Seen(source, None, run, [Finding(flaw.kind, gate, flaw.detail)])
+        if not run.accepted:
+            return Seen(source, None, run, self._ended(run, source, gate))
+        try:
+            before_view = look(source)
+        except UnreadableError as error:
+            return Seen(source, place.dst, run, [Finding("accepted", SAFE, f"accepted, though {_rule(error)}")], 1)
+        with before_view:
+            findings, compared = self._judge(converter, before_view, place.dst, gate, asked)
+        return Seen(source, place.dst, run, findings, compared)
+
+    def _ended(self, run: Run, source: Path, gate: str) -> list[Finding]:
+        """A run that ended without an output: right only where it refuses what our reader refuses, too."""
+        said = run.detail or (run.stderr or run.stdout).strip().rpartition("\n")[2] or run.outcome
+        if run.outcome in (CRASHED, TIMEOUT):
+            return [Finding(run.outcome, gate, said)]
+        assert run.outcome == REFUSED, run.outcome
+        try:
+            look(source).close()
+        except UnreadableError:
+            return []
+        return [Finding("refused", gate, said)]
+
+    @staticmethod
+    def _judge(
+        converter: Converter, source: View, output: Path, gate: str, asked: str | None
+    ) -> tuple[list[Finding], int]:
+        entry = converter.entry
+        try:
+            target = look(output)
+        except UnreadableError as error:
+            return [Finding(UNREADABLE["stands twice" in error.problem], gate, str(error))], 0
+        with target:
+            judged = judge(source, target, gate=gate, lossless=False, asked=asked, loses=entry.loses)
+            findings = [*judged.findings, *_words(source, target)]
+            if not judged.elements and not findings:
+                findings.append(Finding("empty", gate, "there is no tensor to compare"))
+            return findings, sum(judged.elements.values())
+
+
+def _words(source: View, target: View) -> list[Finding]:
+    if source.format == target.format:
+        words = compare_keys(source, target)
+        judge_encoding(words, target)
+        return words.findings
+    try:
+        return judge_words(source, target).findings
+    except (UnreadableError, ValueError, KeyError, TypeError) as error:  # of the source: its tokenizer was taken apart
+        return [Finding("not-judged", META, f"the source's own words cannot be read: {error!r}")]
+
+
+def _rule(error: UnreadableError) -> str:
+    """The rule that is broken, without the path."""
+    return error.problem.rpartition(": ")[2]
+
+
+# The same failure
+
+
+def same_failure(fingerprint: Fingerprint, seen: Seen, *, asked: str | None = None) -> bool:
+    """Whether what is wrong with an output is that failure, by the same cause where it has one."""
+    found = fitting(fingerprint, seen.findings)
+    if not found or not fingerprint.cause or seen.target is None:
+        return bool(found)
+    about = diagnosed(seen, found[0], rivals(fingerprint), asked=asked)
+    return any(_same_cause(one, fingerprint.cause) for one in about)
+
+
+def diagnosed(
+    seen: Seen, finding: Finding, members: Iterable[Member] | None = None, *, asked: str | None = None
+) -> list[Diagnosis]:
+    """Why an output is wrong in what a finding is about: its tensor, or all facts together, which a bug has in common."""
+    assert seen.target is not None
+    about = [one for one in seen.findings if one.tensor == finding.tensor]
+    found = diagnose(seen.source, seen.target, asked=asked, members=members, findings=about)
+    if finding.kind in UNREADABLE:
+        return found
+    return [one for one in found if finding.tensor in one.tensors or finding.detail in one.facts]
+
+
+def _same_cause(one: Diagnosis, cause: Sequence[str]) -> bool:
+    return len(one.causes) == len(cause) and all(
+        wanted in (found.id, *found.alike) for found, wanted in zip(one.causes, cause, strict=True)
+    )
+
+
+def rivals(fingerprint: Fingerprint) -> list[Member]:
+    """The members that the cause is held against: itself, and those of its class, which an input too simple cannot tell apart."""
+    classes = {MEMBERS[name].klass for name in fingerprint.cause if name in MEMBERS}
+    return [member for member in MEMBERS.values() if member.klass in classes and not member.waiting_for]

@@ -1,0 +1,144 @@
+"""The candidates that were tried, what they cost, and the smallest one so far, which is always on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.reduce import given as inputs
+from rosetta_ref.reduce.fingerprint import Fingerprint
+from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
+
+#: Called with the search whenever a candidate was tried.
+Told = Callable[["Search"], None]
+#: Called with the best input's path whenever there is a better one.
+Kept = Callable[[Path, Seen], None]
+
+
+class SpentError(RosettaError):
+    """A search stays within its budget of calls and seconds."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a search may cost: calls of the converter, seconds."""
+
+    calls: int = 400
+    seconds: float = 600.0
+
+
+@dataclass
+class Search:
+    """Looks for smaller inputs with the same failure. `best` is the smallest so far, `seen` what came of it."""
+
+    oracle: Oracle
+    fingerprint: Fingerprint
+    best: Given
+    seen: Seen
+    budget: Budget = field(default_factory=Budget)
+    any_failure: bool = False
+    jobs: int = 1
+    told: Told = lambda search: None
+    kept: Kept = lambda path, seen: None
+    tried: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _known: set[str] = field(default_factory=set)
+    _count: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the smallest input so far."""
+        return size_of(self.seen.source)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been."""
+        return time.monotonic() - self._began
+
+    def first(self, candidates: Iterable[Given]) -> bool:
+        """Take the first candidate that fails in the same way. Raises SpentError when the budget is spent."""
+        coming = iter(candidates)
+        while batch := list(islice(coming, self.jobs)):
+            for made in self._all(batch):
+                self.tried += 1
+                if made is not None:
+                    self.best, self.seen = made
+                    self.kept(self.seen.source, self.seen)
+                self.told(self)
+                if made is not None:
+                    return True
+        return False
+
+    def _all(self, batch: list[Given]) -> Iterator[tuple[Given, Seen] | None]:
+        """The conversions of a batch at once; its reference and its diagnosis one by one, since they have this process alone."""
+        written = [self._written(candidate) for candidate in batch]
+        sources = [source for source in written if source is not None]
+        self._afford(len(sources))
+        if len(sources) > 1:
+            with ThreadPoolExecutor(len(sources)) as pool:
+                made = iter(list(pool.map(self.oracle.look, sources)))
+        else:
+            made = map(self.oracle.look, sources)
+        for source in written:
+            seen = next(made) if source is not None else None
+            if source is not None and seen is not None and self._is_same(seen):
+                yield inputs.read(source), seen
+            else:
+                yield None
+
+    def _afford(self, calls: int) -> None:
+        if self.oracle.calls + calls > self.budget.calls:
+            raise SpentError(f"{self.budget.calls} calls of the converter are spent")
+        if self.seconds > self.budget.seconds:
+            raise SpentError(f"{self.budget.seconds:g} seconds are spent")
+
+    def _written(self, candidate: Given) -> Path | None:
+        """The file of a candidate; None for one that was tried before, that no writer writes, or that the reference gets wrong."""
+        self._count += 1
+        folder = self.oracle.work.path / f"candidate-{self._count:05}"
+        try:
+            source = inputs.write(candidate, folder)
+        except RosettaError:  # a proposal that is no file
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        key = digest(source)
+        fresh = key not in self._known
+        self._known.add(key)
+        if fresh and self.oracle.reference_is_right(source):
+            return source
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def _is_same(self, seen: Seen) -> bool:
+        if self.any_failure:
+            return bool(seen.findings)
+        return same_failure(self.fingerprint, seen, asked=self.oracle.asked)
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of all files of a directory or a set."""
+    return sum(file.stat().st_size for file in files_of(path))
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of an input: itself and what stands in its folder, which holds nothing else."""
+    home = path if path.is_dir() else path.parent
+    return sorted(file for file in home.rglob("*") if file.is_file())
+
+
+def digest(path: Path) -> str:
+    """The same for inputs that are the same, byte for byte."""
+    found = hashlib.sha256()
+    for file in files_of(path):
+        found.update(file.name.encode() + b"\0" + file.stat().st_size.to_bytes(8, "little"))
+        with file.open("rb") as data:
+            found.update(hashlib.file_digest(data, "sha256").digest())
+    return found.hexdigest()
