@@ -18,10 +18,10 @@ from rosetta_ref.gate import record as gate_record
 from rosetta_ref.gate.result import FALSIFIED, Result
 from rosetta_ref.reduce import annotate, record, report, script
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
-from rosetta_ref.reduce.oracle import Oracle, Seen
-from rosetta_ref.reduce.record import Expected
 from rosetta_ref.reduce.given import files as files_of
 from rosetta_ref.reduce.given import size_of
+from rosetta_ref.reduce.oracle import Oracle, Seen
+from rosetta_ref.reduce.record import Expected
 
 #: Bytes of an input that is written out byte by byte.
 LARGE = 1 << 16
