@@ -60,6 +60,13 @@ def from_arguments(arguments: argparse.Namespace) -> Converter:
     return resolve(arguments.converter, config=arguments.config, overrides=of_flags(arguments))
 
 
+def words(arguments: argparse.Namespace, name: str) -> list[str]:
+    """The flags that mean the same converter again."""
+    named = {"--converter": arguments.converter or name, "--config": arguments.config}
+    given = [f"{flag}={value}" for flag, value in named.items() if value is not None]
+    return [*given, *fields.as_flags(of_flags(arguments))]
+
+
 def resolve(
     converter: str | None, *, config: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Converter:

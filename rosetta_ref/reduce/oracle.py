@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rosetta_ref.formats.detect import sniff
 from rosetta_ref.diagnosis import Diagnosis, diagnose
+from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate import bundled
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter, Run
@@ -61,6 +61,10 @@ class Oracle:
     def reference_is_right(self, source: Path) -> bool:
         """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
         return not self._look(self._reference, source, self.asked).findings
+
+    def reference_output(self, source: Path) -> Path | None:
+        """What the reference makes of it; None where it refuses."""
+        return self._look(self._reference, source, self.asked).target
 
     def _look(self, converter: Converter, source: Path, asked: str | None) -> Seen:
         before = Snapshot(source)

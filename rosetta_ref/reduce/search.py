@@ -56,12 +56,18 @@ class Search:
     @property
     def nbytes(self) -> int:
         """The size of the smallest input so far."""
-        return size_of(self.seen.source)
+        return inputs.size_of(self.seen.source)
 
     @property
     def seconds(self) -> float:
         """How long it has been."""
         return time.monotonic() - self._began
+
+    @property
+    def progress(self) -> str:
+        """Size, calls and time, for whoever waits."""
+        tensors = len(self.best.tensors)
+        return f"{self.nbytes:,} bytes, {tensors:,} tensors, {self.oracle.calls} conversions, {self.seconds:.0f} s"
 
     def first(self, candidates: Iterable[Given]) -> bool:
         """Take the first candidate that fails in the same way. Raises SpentError when the budget is spent."""
@@ -123,21 +129,10 @@ class Search:
         return same_failure(self.fingerprint, seen, asked=self.oracle.asked)
 
 
-def size_of(path: Path) -> int:
-    """The bytes of a file, or of all files of a directory or a set."""
-    return sum(file.stat().st_size for file in files_of(path))
-
-
-def files_of(path: Path) -> list[Path]:
-    """The files of an input: itself and what stands in its folder, which holds nothing else."""
-    home = path if path.is_dir() else path.parent
-    return sorted(file for file in home.rglob("*") if file.is_file())
-
-
 def digest(path: Path) -> str:
     """The same for inputs that are the same, byte for byte."""
     found = hashlib.sha256()
-    for file in files_of(path):
+    for file in inputs.files(path):
         found.update(file.name.encode() + b"\0" + file.stat().st_size.to_bytes(8, "little"))
         with file.open("rb") as data:
             found.update(hashlib.file_digest(data, "sha256").digest())
