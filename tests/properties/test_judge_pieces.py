@@ -46,10 +46,11 @@ def gaussian(rng: Rng, shape: tuple[int, ...] = SHAPE) -> Array:
 
 
 def somewhere(rng: Rng, values: Array, *others: float) -> Array:
-    """A few elements, at random places, are others."""
+    """A few elements, at random places, are others, each of them once at least."""
     made = values.copy()
-    places = rng.choice(made.size, size=int(rng.integers(1, 12)), replace=False)
+    places = rng.choice(made.size, size=int(rng.integers(len(others), 12)), replace=False)
     made.reshape(-1)[places] = rng.choice(np.array(others, made.dtype), places.size)
+    made.reshape(-1)[places[: len(others)]] = others
     return made
 
 
