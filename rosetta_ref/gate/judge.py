@@ -68,7 +68,7 @@ def judge(
             _absent(judged, source, target, name, gate)
             continue
         if (seen.tensor.name, source.format) != (here.tensor.name, target.format):
-            _check_name(judged, target, name, here)
+            _check_name(judged, source, target, name)
         verdicts = judge_pair(source, target, name, asked=asked is not None)
         judged.elements[name] = tensor.count or 1
         judged.nbytes += tensor.nbytes + here.tensor.nbytes
@@ -173,11 +173,11 @@ def orders(heads: int, source: View, turn: tuple[int, bool] | None) -> list[tupl
 # Names and numbers of tensors
 
 
-def _check_name(judged: Judged, target: View, name: str, here: Seen) -> None:
-    stored = here.tensor.name
+def _check_name(judged: Judged, source: View, target: View, name: str) -> None:
+    stored = target.tensors[name].tensor.name
     expected = mapping.hugging_face_name(name) if target.format == "safetensors" else name
-    if stored == name and target.architecture is None and target.format == "apr":
-        return
+    if stored == source.tensors[name].tensor.name and source.architecture not in mapping.FAMILIES:
+        return  # of tensors that are no model any name is right that stays
     right = {name, mapping.hugging_face_name(name)} if target.format == "apr" else {expected or name}
     if stored not in right:
         detail = f"it is called {stored!r}, and {expected!r} in every {target.format} file of that kind"
