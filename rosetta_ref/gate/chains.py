@@ -12,20 +12,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rosetta_ref.gate import rules
+from rosetta_ref.gate import mapping, rules
 from rosetta_ref.gate.cases import letters
 from rosetta_ref.gate.judge import Judged, gate_of
 from rosetta_ref.gate.judgements import Judgements
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import look
-from rosetta_ref.gate.words import compare_keys, judge_words
+from rosetta_ref.gate.words import NO_PLACE, compare_keys, judge_words
 
 #: What a leg does to a tensor without changing one number. All else that is right, or that an entry does not promise, rounds.
 _EXACT = frozenset(
     {rules.CARRIED, rules.WIDENED, rules.DECODED, rules.REPACKED, rules.EXACTLY, "tied", "from the configuration"}
 )
 #: Kinds of findings that say "other numbers", which is what rounding makes.
-_OF_NUMBERS = frozenset(
+OF_NUMBERS = frozenset(
     {"values", "nan", "nan-lost", "nan-payload", "out-of-range", "narrowed", "truncated", "flushed", "truncated and flushed",
      "lossy-unasked", "error-too-large"}
 )  # fmt: skip
@@ -79,8 +79,16 @@ class Chain:
             if self.lossless and source.format == target.format:
                 return [self._placed(finding) for finding in compare_keys(source, target).findings]
             found = [self._placed(finding) for finding in judge_words(source, target).findings]
-        # What is gone where no leg has lost anything had no place in a format on the way.
-        return [each for each in found if self.lossless or each.leg or not each.kind.endswith("-lost")]
+        return [each for each in found if self.lossless or each.leg or not self._had_no_place(each)]
+
+    def _had_no_place(self, finding: Finding) -> bool:
+        """Whether a fact that no leg has lost or changed had no place in a format on the way, or was made up again behind it."""
+        by_name = finding.detail.partition(": ")[0] in NO_PLACE and self._through_a_directory
+        return finding.kind.endswith("-lost") or by_name
+
+    @property
+    def _through_a_directory(self) -> bool:
+        return any(leg.steps[1] == "safetensors" for leg in self.legs[:-1])
 
     def ends(self, gate: str) -> Judged:
         """The tensors of the end against those of the start, and what the legs have found."""
@@ -90,6 +98,8 @@ class Chain:
             if self.lossless and source.format == target.format:
                 judged.findings += _retyped(judged, gate)
         excuse(judged, self.rounded())
+        if self._through_a_directory and not self.lossless:  # `words` looks at what was computed anew, to some ulps
+            excuse(judged, dict.fromkeys(mapping.FROM_CONFIGURATION, "from the configuration"))
         wrong = list(self.wrong())
         told = {finding.tensor for finding in wrong}
         judged.findings = wrong + [self._placed(each) for each in judged.findings if each.tensor not in told]
@@ -114,7 +124,7 @@ class Chain:
 
 def excuse(judged: Judged, rounded: dict[str, str]) -> None:
     """Take it that tensors which were rounded on the way have other numbers, and say what was done to them."""
-    excused = [each for each in judged.findings if each.tensor in rounded and each.kind in _OF_NUMBERS]
+    excused = [each for each in judged.findings if each.tensor in rounded and each.kind in OF_NUMBERS]
     for name in {str(finding.tensor) for finding in excused}:
         judged.done[rounded[name]] += 1
     judged.findings = [finding for finding in judged.findings if finding not in excused]

@@ -35,8 +35,12 @@ def add_flags(parser: Flags) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the inputs (default 0)")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="default", help="default: one seed; nightly: ten")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write result.json, evidence.json and summary.md")
-    parser.add_argument("--reproductions", type=Path, metavar="FOLDER",
-                        help="where unexpected failures leave small inputs (default: OUTPUT/reproductions, else rosetta-failures)")  # fmt: skip
+    parser.add_argument(
+        "--reproductions",
+        type=Path,
+        metavar="FOLDER",
+        help="where unexpected failures leave inputs (default: reproductions in OUTPUT, or rosetta-failures)",
+    )
     parser.add_argument("--no-reproductions", action="store_true", help="leave none")
 
 
@@ -109,8 +113,10 @@ class Request:
 
     def reproduce(self, result: Result, entry: Entry) -> str:
         """The command that shows one failure again."""
-        if result.reproduction is not None or not self.flags:
+        if not self.flags:
             return summary.reproduce(result, entry)
+        if result.reproduction is not None:
+            return shlex.join(["rosetta-ref", "replay", str(result.reproduction), *self.flags])
         only = [f"--case={literal(result.case)}", f"--seed={result.seed}", *(f"--model={path}" for path in self.models)]
         return shlex.join(["rosetta-ref", "gate", *self.flags, *only])
 
