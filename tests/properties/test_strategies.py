@@ -286,7 +286,7 @@ def test_tensors_fit_their_types(data: st.DataObject) -> None:
 
 def test_blocks_shrink_to_one_block() -> None:
     made = find(strategies.blocks("Q4_K"), lambda _: True, settings=SEARCH)
-    assert made.tobytes() == block_bytes(TYPES["Q4_K"], 1, "index", 0).tobytes()
+    assert made.tobytes() == bytes(144)
     broken = find(
         strategies.blocks("Q4_K"), lambda made: bool(np.isnan(TYPES["Q4_K"].decode(made)).any()), settings=SEARCH
     )
