@@ -14,8 +14,9 @@ import pytest
 from rosetta_ref import units
 from rosetta_ref.gate import process, resident
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
-from rosetta_ref.gate.process import CommandError, CommandLine, Unavailable, filled, template
+from rosetta_ref.gate.process import CommandLine, Unavailable
 from rosetta_ref.gate.said import Said
+from rosetta_ref.gate.template import CommandError, filled, template
 
 PYTHON = f"{sys.executable} -S -c"
 

@@ -14,7 +14,22 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from rosetta_ref import __version__
-from rosetta_ref.cli import compare, convert, demo, diff, explain, gate, inspect, replay, score, shrink, smoke, validate, verify, zoo
+from rosetta_ref.cli import (
+    compare,
+    convert,
+    demo,
+    diff,
+    explain,
+    gate,
+    inspect,
+    replay,
+    score,
+    shrink,
+    smoke,
+    validate,
+    verify,
+    zoo,
+)
 from rosetta_ref.cli.terminal import consoles, say_error
 from rosetta_ref.errors import RosettaError
 

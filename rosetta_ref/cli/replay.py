@@ -11,7 +11,9 @@ from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import entries
 
-HELP = "convert the input of a folder that shrink or the gate left: FIXED (0), FAILED or FAILED DIFFERENTLY (1), ERROR (2)"
+HELP = (
+    "convert the input of a folder that shrink or the gate left: FIXED (0), FAILED or FAILED DIFFERENTLY (1), ERROR (2)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,9 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         return 2
     if arguments.json:
         fingerprint = found.expected.fingerprint.as_json()
-        print_json({"word": found.word, "detail": found.detail, "fingerprint": fingerprint, "exit_code": found.exit_code})
+        print_json(
+            {"word": found.word, "detail": found.detail, "fingerprint": fingerprint, "exit_code": found.exit_code}
+        )
     else:
         say(out, f"{found.word}: {found.detail}")
     return found.exit_code

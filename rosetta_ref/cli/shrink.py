@@ -24,8 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--any-failure", action="store_true", help="take any failure for the same one")
     parser.add_argument("--max-calls", type=int, default=400, metavar="N", help="calls of the converter (default 400)")
     parser.add_argument("--max-seconds", type=float, default=600, metavar="S", help="seconds (default 600)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="conversions at once (default: one for each core, for commands)")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the folder is put (default: here)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="conversions at once (default: one for each core, for commands)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path(), metavar="FOLDER", help="where the folder is put (default: here)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     entries.add_arguments(parser)

@@ -16,7 +16,7 @@ from rosetta_ref.zoo import MEMBERS
 
 #: For all failures of a run together.
 SECONDS = 8.0
-Look = tuple[str, str, str, str | None]
+Look = tuple[str, str, str | None]
 
 
 @dataclass
@@ -70,7 +70,8 @@ def _first_of_each(failures: Sequence[Failure]) -> Iterator[Failure]:
 
 def _looks(failure: Failure) -> set[Look]:
     return {
-        (result.source_format, result.target_format, finding.kind, finding.source_type)
+        (failure.pair, finding.kind, finding.source_type)
         for result in failure.results
         for finding in result.findings
+        if finding.leg in ("", failure.pair)
     }

@@ -22,7 +22,8 @@ from rosetta_ref.gate import bundled, fields
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.fields import FIELDS, Flags, is_function, of_flags
 from rosetta_ref.gate.function import Function, isolated
-from rosetta_ref.gate.process import CommandError, CommandLine, template
+from rosetta_ref.gate.process import CommandLine
+from rosetta_ref.gate.template import CommandError, template
 
 FILES = ("rosetta.toml", "pyproject.toml")
 

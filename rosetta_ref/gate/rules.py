@@ -21,7 +21,7 @@ from rosetta_ref.streaming import byte_of, index_of
 
 Array = NDArray[Any]
 CARRIED, WIDENED, DECODED = "carried", "widened", "decoded"
-REPACKED, NARROWED, ENCODED = "repacked", "narrowed", "encoded"
+REPACKED, NARROWED, EXACTLY, ENCODED = "repacked", "narrowed", "narrowed exactly", "encoded"
 _FLOATS = ("F16", "BF16", "F32", "F64")
 #: How much worse than the reference's quantiser a block may be: another order of sums and other ties are no fault.
 MARGIN = 1.25
@@ -204,7 +204,7 @@ def _judge_narrow(expected: Array, target: Tensor) -> Verdict:
     if wrong.any():
         return _wrong(wrong, nearest, found, target, _narrow_fault(exact, found, nearest, wrong, target.type))
     inexact = int((~nan & (nearest != exact)).sum())
-    return Verdict(NARROWED, count=inexact) if inexact else Verdict("narrowed exactly")
+    return Verdict(NARROWED, count=inexact) if inexact else Verdict(EXACTLY)
 
 
 def _nearest(values: Array, kind: BlockType) -> Array:

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate import samples as default_samples
 from rosetta_ref.gate.answers import Answers
-from rosetta_ref.gate.cases import COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, plan
+from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters, plan
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.result import FALSIFIED, Result
 from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Faces, Session
 from rosetta_ref.gate.workspace import Workspace
+
+
+class HarnessError(RosettaError):
+    """The gate answers every case, whatever a converter wrote."""
+
 
 #: Called with each result as it comes.
 Told = Callable[[Result], None]
@@ -27,8 +33,9 @@ _OF_ONE_CONVERSION = (TENSORS, COUNT, NAMES, WORDS, ENCODED)
 
 @dataclass(frozen=True)
 class Failure:
-    """A conversion whose output is wrong: its files, the type that a quantiser was asked for, and the results that say so."""
+    """A conversion whose output is wrong: its pair, its files, the type that a quantiser was asked for, and what says so."""
 
+    pair: str
     source: Path
     output: Path
     asked: str | None
@@ -71,8 +78,14 @@ class Engine:
         return cls(session, safety, cases)
 
     def answer(self, case: Case, answers: Answers) -> Result:
-        """The result of a planned case. `answers` keeps what cases of one conversion have in common, for one thread."""
-        return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+        """The result of a planned case. `answers` keeps what cases of one conversion have in common, for one thread.
+
+        Raises HarnessError, for which no converter is to blame.
+        """
+        try:
+            return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+        except Exception as error:
+            raise HarnessError(f"{case.id} has no answer: {unforeseen(error)}") from error
 
     def answers(self, cases: Iterable[Case]) -> Iterator[Result]:
         """The results one by one, in the order of the cases: who has seen enough converts no more."""
@@ -134,12 +147,23 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
 
 
 def _failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
-    """The wrong outputs of single conversions; chains and malformed files have more than one source of what is wrong with them."""
+    """The wrong outputs of single conversions, and of chains the first leg that is wrong. Malformed files have no right output."""
     found: dict[Path, Failure] = {}
     for case, result in zip(engine.cases, results, strict=True):
-        if result.outcome == FALSIFIED and case.what in _OF_ONE_CONVERSION:
-            done = engine.session.conversion(case.sample, case.steps, type=case.type)
+        steps = _wrong_steps(case, result) if result.outcome == FALSIFIED else ()
+        if steps:
+            done = engine.session.conversion(case.sample, steps, type=case.type)
             if done.target is not None:
-                one = found.setdefault(done.target, Failure(done.source, done.target, case.type, []))
+                pair = letters(steps[-2:])
+                one = found.setdefault(done.target, Failure(pair, done.source, done.target, case.type, []))
                 one.results.append(result)
     return list(found.values())
+
+
+def _wrong_steps(case: Case, result: Result) -> tuple[str, ...]:
+    """The path to the output that is wrong; nothing where none is by itself."""
+    if case.what in _OF_ONE_CONVERSION:
+        return case.steps
+    wrong = {finding.leg for finding in result.findings}
+    paths = (case.steps[:end] for end in range(2, len(case.steps) + 1)) if case.what == CHAIN else ()
+    return next((path for path in paths if letters(path[-2:]) in wrong), ())

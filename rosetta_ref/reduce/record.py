@@ -24,6 +24,10 @@ NAME = "expected.json"
 FORMAT = 1
 #: Elements and bytes of a tensor that are written down.
 _MOST = 512
+#: Fields that are in JSON as they are here.
+_PLAIN = (
+    "source_format", "target_format", "input", "files", "asked", "safetensors_as", "converter", "expected", "versions",
+)  # fmt: skip
 
 
 class FolderError(RosettaError):
@@ -65,13 +69,9 @@ def load(folder: Path) -> Expected:
         values = json.loads(path.read_bytes())
         if values["format"] != FORMAT:
             raise FolderError(f"it is of format {values['format']}, and {FORMAT} is read here", file=path)
-        made = Expected(
-            Fingerprint.of_json(values["fingerprint"]),
-            *(values[name] for name in ("source_format", "target_format", "input")),
-            files=dict(values["files"]),
-            **{name: values[name] for name in ("asked", "safetensors_as", "converter", "expected", "versions")},
-            loses=tuple(values["loses"]),
-        )
+        fields = {name: values[name] for name in _PLAIN}
+        fields |= {"fingerprint": Fingerprint.of_json(values["fingerprint"]), "loses": tuple(values["loses"])}
+        made = Expected(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FolderError(f"it cannot be understood: {type(error).__name__}: {error}", file=path) from None
     if {made.source_format, made.target_format} - {*FORMATS} or not made.files:

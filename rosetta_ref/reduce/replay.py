@@ -1,4 +1,4 @@
-"""A folder once more: is it fixed, the same failure, another one, or nothing that can be judged?"""
+"""A folder once more: it is fixed, the same failure, another one, or nothing that can be judged."""
 
 from __future__ import annotations
 

@@ -25,14 +25,16 @@ _FORMATS = {"gguf": "GGUF", "apr": "APR", "safetensors": "SafeTensors"}
 _ROWS = 8
 #: Kinds of findings in a reader's words; others are said as they are.
 _SAID = {
-    "values": "values are wrong", "nan": "NaN or Inf appears", "nan-lost": "NaN or Inf is lost", "label": "bytes stand under a wrong type",
+    "values": "values are wrong", "nan": "NaN or Inf appears", "nan-lost": "NaN or Inf is lost",
+    "label": "bytes stand under a wrong type",
     "size": "the data has another size than type and shape say", "shape": "the shape is wrong",
     "shape-not-reversed": "the shape is not reversed between GGUF and row-major", "transposed": "the data was transposed",
     "rows-permuted": "rows of q or k stand in the wrong order", "lost": "a tensor is lost", "invented": "a tensor is invented",
     "truncated": "floats are truncated instead of rounded", "flushed": "subnormal floats become zero",
     "out-of-range": "large values become Inf", "error-too-large": "the encoding loses more than it has to",
     "lossy-unasked": "weights are encoded anew, which nobody asked for", "unreadable": "the output cannot be read",
-    "accepted": "a broken file is accepted", "refused": "a valid file is refused", "crashed": "it crashes", "timeout": "it does not end",
+    "accepted": "a broken file is accepted", "refused": "a valid file is refused", "crashed": "it crashes",
+    "timeout": "it does not end",
     "number-wrong": "a number of the configuration is wrong", "number-lost": "a number of the configuration is lost",
     "words-lost": "a part of the tokenizer is lost", "words-wrong": "a part of the tokenizer is wrong",
     "tokenizer-lost": "the tokenizer is lost", "key-twice": "a number stands under two keys",
@@ -212,8 +214,8 @@ _RULES = {
     "F-CONV-NAME-001": "every tensor has the name that the target format gives it",
     "F-CONV-QUANT-001": "each block is off by no more than the reference quantiser's, and a margin",
 } | {
-    f"F-CONV-00{number}": "blocks are carried as they are or decoded bit for bit, floats carried, widened exactly or rounded to nearest "
-    "even, and shapes keep their meaning"
+    f"F-CONV-00{number}": "blocks are carried as they are or decoded bit for bit, floats carried, widened exactly or rounded to "
+    "nearest even, and shapes keep their meaning"
     for number in range(1, 7)
 }
 

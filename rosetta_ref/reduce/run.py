@@ -23,12 +23,13 @@ from rosetta_ref.reduce.shrink import failure_of, shrink
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked: a file, the target's format, perhaps a type and a gate; how much it may cost, and where the folder goes."""
+    """What is asked: a file, the target's format, perhaps a type, a gate and a kind of finding; what it may cost, and where to."""
 
     model: Path
     target_format: str
     type: str | None = None
     gate: str | None = None
+    kind: str | None = None
     any_failure: bool = False
     budget: Budget = field(default_factory=Budget)
     jobs: int | None = None
@@ -40,7 +41,7 @@ class Asked:
     def of(cls, arguments: argparse.Namespace, flags: list[str]) -> Asked:
         """Of the command line."""
         return cls(
-            arguments.model, arguments.to, arguments.type, arguments.gate, arguments.any_failure,
+            arguments.model, arguments.to, arguments.type, arguments.gate, None, arguments.any_failure,
             Budget(arguments.max_calls, arguments.max_seconds), arguments.jobs, arguments.output, shlex.join(flags),
         )  # fmt: skip
 
@@ -66,7 +67,7 @@ def run(converter: Converter, asked: Asked, told: Callable[[Search], None] = lam
     began = time.monotonic()
     with Workspace() as work:
         oracle = Oracle(converter, asked.target_format, work, asked.type)
-        fingerprint, seen = failure_of(oracle, asked.model, asked.gate)
+        fingerprint, seen = failure_of(oracle, asked.model, asked.gate, asked.kind)
         place = asked.output / fingerprint.name
         before = size_of(asked.model)
         origin = f"It was reduced from `{asked.model.name}` ({before:,} bytes)."
