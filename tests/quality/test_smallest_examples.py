@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from rosetta_ref.archive import Archive
+from rosetta_ref.convert.check import MismatchError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo import MEMBERS
@@ -87,13 +88,13 @@ def smallest(module: str, test: str, broken: AbstractContextManager[None], **par
                 drawn.append(value)
         try:
             inner(*args, **named)
-        except AssertionError:
+        except (AssertionError, MismatchError):
             failed.append(drawn)
             raise
 
     property_.hypothesis.inner_test = recording
     try:
-        with broken, redirect_stdout(StringIO()), pytest.raises(AssertionError):
+        with broken, redirect_stdout(StringIO()), pytest.raises((AssertionError, MismatchError)):
             property_(**parameters)
     finally:
         property_.hypothesis.inner_test = inner
