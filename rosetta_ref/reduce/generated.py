@@ -1,12 +1,13 @@
 """Looking for a failure where nobody has a file that shows one: inputs are drawn until a converter gets one wrong.
 
-A function in this process is called often and cheaply, so Hypothesis makes the failing input small itself, keeping the same failure.
+A function in this process is called often and cheaply, so Hypothesis makes the failing input small itself, with the same failure.
 Of a command line every call is a process, and shrinking would cost hundreds: the first failing input is left to the reducer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -45,6 +46,10 @@ class NoHypothesisError(RosettaError):
     """Inputs are drawn with Hypothesis, which is the extra `strategies`."""
 
 
+class NoInputsError(RosettaError):
+    """A converter takes some type that the source's format holds."""
+
+
 def generate(
     converter: Converter,
     source_format: str,
@@ -53,61 +58,78 @@ def generate(
     examples: int = 200,
     seed: int = 0,
     asked: str | None = None,
+    gate: str | None = None,
     work: Workspace,
 ) -> Path | None:
     """A file in `work` that this converter gets wrong and the reference right; None where `examples` of them show nothing.
 
-    What it is asked for is `asked`, a type, for a quantiser. A refusal counts where the entry claims types and says whether it takes
-    tensors that are no model; elsewhere nobody knows what is a mistake. A converter that is a function leaves the smallest file.
-    Raises NoHypothesisError.
+    `asked` is the type that a quantiser is asked for, `gate` the one whose failures count: all, without one. A refusal counts where
+    the entry claims types and says whether it takes tensors that are no model; elsewhere nobody knows what is a mistake. Of a
+    converter in this process it is the smallest file. Raises NoHypothesisError, and NoInputsError for an entry that takes nothing.
     """
     try:
         from hypothesis import HealthCheck, Phase, find, settings
         from hypothesis.errors import NoSuchExample
     except ImportError:
         raise NoHypothesisError("Hypothesis is not installed", hint="pip install 'rosetta-ref[strategies]'") from None
-    phases = [Phase.generate] if converter.entry.command is not None else [Phase.generate, Phase.shrink]
-    chosen_by = settings(
-        max_examples=examples, phases=phases, database=None, deadline=None, derandomize=False, print_blob=False,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    trial = _Trial(Oracle(converter, target_format, work, asked), source_format, work.path)
-    try:
-        found = find(
-            _archives(converter.entry, source_format, asked), trial.fails, settings=chosen_by, random=Random(seed)
-        )
-    except NoSuchExample:
-        return None
-    return trial.written(found, work.path)
+    phases = [Phase.generate, Phase.shrink] if _is_in_process(converter.entry) else [Phase.generate]
+    trial = _Trial(Oracle(converter, target_format, work, asked), source_format, work.path, gate)
+    drawn = _drawn(converter.entry, source_format, asked)
+    for strategy, share in zip(drawn, _shares(examples, len(drawn)), strict=True):
+        chosen_by = settings(
+            max_examples=share, phases=phases, database=None, deadline=None, derandomize=False, print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        with suppress(NoSuchExample):
+            return trial.written(find(strategy, trial.fails, settings=chosen_by, random=Random(seed)), work.path)
+    return None
+
+
+def _is_in_process(entry: Entry) -> bool:
+    return entry.command is None and not entry.isolated and not entry.environment
+
+
+def _shares(examples: int, kinds: int) -> list[int]:
+    """How many of each kind: most of what is first, since models are large."""
+    return [examples] if kinds == 1 else [max(examples * 3 // 4, 1), max(examples // 4, 1)]
 
 
 # What is drawn
 
 
-def _archives(entry: Entry, source_format: str, asked: str | None) -> SearchStrategy[Archive]:
-    """A few tensors, or whole models, of types that the converter may be given; simplest first."""
-    from hypothesis import strategies as st
+def _drawn(entry: Entry, source_format: str, asked: str | None) -> list[SearchStrategy[Archive]]:
+    """A few tensors, and whole models, of types that the converter may be given: whichever it takes, one after the other.
 
+    What a tensor shows is never found in a model first, from which no shrinking leads back to the tensor alone.
+    """
     from rosetta_ref.strategies.models import ARCHITECTURES, MATRIX_TYPES, models
-    from rosetta_ref.strategies.quantised import tensors
 
     taken = [name for name in _HELD[source_format] if _is_taken(entry, name, asked)]
     matrices = [name for name in MATRIX_TYPES if name in taken]
     architectures = [name for name in ARCHITECTURES if entry.architectures is None or name in entry.architectures]
     found: list[SearchStrategy[Archive]] = []
     if taken and not entry.whole_models:
-        several = st.lists(tensors(*taken, max_dims=3, max_blocks=2), min_size=1, max_size=3, unique_by=_name_of)
-        words = st.sampled_from([{}, _ALIGNMENT] if source_format == "gguf" else [{}])
-        found.append(st.builds(lambda held, keys: _archive(source_format, held, keys), several, words))
+        found.append(_few_tensors(source_format, taken))
     if "F32" in matrices and architectures:  # norms are of no other type
         found.append(models(types=matrices, architectures=architectures))
     if not found:
-        raise NoInputsError(f"none of the types that it takes stands in {source_format}")
-    return st.one_of(found)
+        raise NoInputsError(f"{entry.name} takes nothing that can be drawn in {source_format}")
+    return found
 
 
-class NoInputsError(RosettaError):
-    """A converter takes some type that the source's format holds."""
+def _few_tensors(source_format: str, types: Sequence[str]) -> SearchStrategy[Archive]:
+    """One to three. Each place may be empty, so that one step of shrinking empties it; of a list it would take several at once."""
+    from hypothesis import strategies as st
+
+    from rosetta_ref.strategies.quantised import tensors
+
+    def made(places: Sequence[Tensor | None], keys: dict[str, Value]) -> Archive:
+        held = [tensor for tensor in places if tensor is not None]
+        return Archive(source_format, dict(keys), {tensor.name: tensor for tensor in held})
+
+    place = st.none() | tensors(*types, max_dims=3, max_blocks=2)
+    words = st.sampled_from([{}, _ALIGNMENT] if source_format == "gguf" else [{}])
+    return st.builds(made, st.tuples(place, place, place), words).filter(lambda archive: bool(archive.tensors))
 
 
 def _is_taken(entry: Entry, name: str, asked: str | None) -> bool:
@@ -116,14 +138,6 @@ def _is_taken(entry: Entry, name: str, asked: str | None) -> bool:
     if kind.decode is None or (asked is not None and not kind.is_scalar):
         return False
     return entry.types is None or name in entry.types
-
-
-def _archive(source_format: str, held: Sequence[Tensor], keys: dict[str, Value]) -> Archive:
-    return Archive(source_format, dict(keys), {tensor.name: tensor for tensor in held})
-
-
-def _name_of(tensor: Tensor) -> str:
-    return tensor.name
 
 
 # What comes of it
@@ -136,6 +150,7 @@ class _Trial:
     oracle: Oracle
     source_format: str
     folder: Path
+    gate: str | None = None
     fingerprint: Fingerprint | None = None
     _known: dict[str, bool] = field(default_factory=dict)
 
@@ -159,7 +174,7 @@ class _Trial:
     def _is_wanted(self, seen: Seen) -> bool:
         if self.fingerprint is not None:
             return same_failure(self.fingerprint, seen, asked=self.oracle.asked)
-        finding = chosen([one for one in seen.findings if one.kind != "refused" or self._has_promised()])
+        finding = chosen([one for one in seen.findings if one.kind != "refused" or self._has_promised()], self.gate)
         if finding is None:
             return False
         self.fingerprint = named(Fingerprint.of(finding), finding, seen, asked=self.oracle.asked)

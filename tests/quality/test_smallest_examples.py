@@ -123,5 +123,7 @@ def parts(block: np.ndarray) -> dict[str, Any]:
             if value.any() or np.signbit(value).any():
                 found[name] = value.tolist() if value.size > 1 else float(value[0])
         elif field.any():
-            found[name] = np.flatnonzero(np.unpackbits(np.ascontiguousarray(field).view(np.uint8), bitorder="little")).tolist()
+            found[name] = np.flatnonzero(
+                np.unpackbits(np.ascontiguousarray(field).view(np.uint8), bitorder="little")
+            ).tolist()
     return found
