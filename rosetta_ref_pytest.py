@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-PLUGIN = "rosetta_ref.gate.pytest_plugin"
+#: The gate, and what is done about what it finds.
+PLUGINS = ("rosetta_ref.gate.pytest_plugin", "rosetta_ref.reduce.pytest_gate")
 _GATE = re.compile(r"rosetta_ref[./\\]gate[/\\]?($|::|\.?test_gate\b)")
 
 
@@ -29,7 +30,8 @@ def asks_for_the_gate(args: Sequence[str]) -> bool:
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     """Load the plugin where it is wanted. Processes of xdist get the arguments, too."""
     if asks_for_the_gate(args):
-        early_config.pluginmanager.import_plugin(PLUGIN)
+        for plugin in PLUGINS:
+            early_config.pluginmanager.import_plugin(plugin)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -228,3 +228,13 @@ def test_what_breaks_in_the_gate_is_no_verdict(
     monkeypatch.setattr(summary, "tables", broken)
     assert main(asked) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_a_directory_has_no_place_for_accuses_nobody_but_who_promises_it() -> None:
+    """Scores are made up again behind a Hugging Face directory, and the factors of llama3 computed again, another by an ulp."""
+    held = converter_of(MEMBERS["k-scales-bit-stream"])
+    held.wrong = False  # type: ignore[attr-defined]
+    cases = ("F-CONV-RT-001/llama-f16-scores", "F-CONV-RT-001/llama-f32-llama3")
+    assert [result.outcome for result in run(held, only=cases)] == [CORROBORATED] * 2
+    held.entry = replace(held.entry, lossless=True)
+    assert [result.outcome for result in run(held, only=cases)] == [FALSIFIED] * 2

@@ -71,11 +71,11 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
-    from rosetta_ref.diagnosis import Namer
     from rosetta_ref.gate.run import run as answer
+    from rosetta_ref.reduce.reproductions import Explained
 
     made: list[Result] = []
-    namer = Namer()
+    explained = Explained.of(asked)
     with err.status("") as status:
         for seed in asked.seeds:
             made += answer(
@@ -85,9 +85,9 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
                 only=asked.only,
                 jobs=jobs,
                 told=lambda result: status.update(f"{result.case}: {result.outcome}"),
-                failed=namer,
+                failed=explained,
             )
-    for line in namer.errors:
+    for line in explained.errors:
         say_error(err, line)
     return request.first_bad(made)
 

@@ -47,6 +47,7 @@ class Namer:
         if not fresh and not ids:
             return
         members = None if fresh else [member for name, member in MEMBERS.items() if name in ids]
+        assert failure.output is not None
         found = attach(failure.source, failure.output, failure.results, asked=failure.asked, members=members)
         causes = {name for one in found for cause in one.causes for name in (cause.id, *cause.alike)}
         for look in fresh:
@@ -55,7 +56,8 @@ class Namer:
 
 def _first_of_each(failures: Sequence[Failure]) -> Iterator[Failure]:
     """Those that look like none before them, the smallest first, and then the rest."""
-    small = [(size, place, one) for place, one in enumerate(failures) if (size := size_of(one.source)) <= WHOLE]
+    with_output = [one for one in failures if one.output is not None]
+    small = [(size, place, one) for place, one in enumerate(with_output) if (size := size_of(one.source)) <= WHOLE]
     seen: set[Look] = set()
     rest = []
     for _, _, failure in sorted(small, key=lambda entry: entry[:2]):

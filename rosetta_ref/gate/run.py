@@ -14,7 +14,7 @@ from rosetta_ref.gate import samples as default_samples
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters, plan
 from rosetta_ref.gate.converter import Converter, Entry
-from rosetta_ref.gate.result import FALSIFIED, Result
+from rosetta_ref.gate.result import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Faces, Session
@@ -29,15 +29,19 @@ class HarnessError(RosettaError):
 Told = Callable[[Result], None]
 #: What is judged of the output of one conversion, held against its source.
 _OF_ONE_CONVERSION = (TENSORS, COUNT, NAMES, WORDS, ENCODED)
+_WRONG = (FALSIFIED, CRASHED, TIMEOUT)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A conversion whose output is wrong: its pair, its files, the type that a quantiser was asked for, and what says so."""
+    """A conversion that is wrong: its pair, its files, the type that a quantiser was asked for, and what says so.
+
+    There is no output of a run that crashed, took too long or refused what it should take.
+    """
 
     pair: str
     source: Path
-    output: Path
+    output: Path | None
     asked: str | None
     results: list[Result]
 
@@ -118,7 +122,7 @@ def run(
     with Workspace(keep) as work:
         engine = Engine.of(converter, work, seed, given, only)
         results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), told)
-        failed(_failures(engine, results))
+        failed(failures(engine, results))
         return results
 
 
@@ -146,18 +150,28 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
     return [results[case.id] for case in engine.cases]
 
 
-def _failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
-    """The wrong outputs of single conversions, and of chains the first leg that is wrong. Malformed files have no right output."""
-    found: dict[Path, Failure] = {}
-    for case, result in zip(engine.cases, results, strict=True):
-        steps = _wrong_steps(case, result) if result.outcome == FALSIFIED else ()
-        if steps:
-            done = engine.session.conversion(case.sample, steps, type=case.type)
-            if done.target is not None:
-                pair = letters(steps[-2:])
-                one = found.setdefault(done.target, Failure(pair, done.source, done.target, case.type, []))
-                one.results.append(result)
+def failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
+    """The conversions that those results say are wrong: single ones, and of chains the first leg that is."""
+    cases = {case.id: case for case in engine.cases}
+    found: dict[tuple[Path, str, str | None], Failure] = {}
+    for result in results:
+        case = cases[result.case]
+        for one in _wrong(engine, case, result) if result.outcome in _WRONG else ():
+            found.setdefault((one.source, one.pair, one.asked), one).results.append(result)
     return list(found.values())
+
+
+def _wrong(engine: Engine, case: Case, result: Result) -> Iterator[Failure]:
+    if case.what == REFUSAL:
+        if (source := engine.safety.written.get(case.id)) is not None:
+            yield Failure(letters((result.source_format, result.target_format)), source, None, None, [])
+        return
+    done = engine.session.conversion(case.sample, case.steps, type=case.type) if case.steps else None
+    if done is not None and done.target is None:
+        yield Failure(letters(case.steps[done.leg - 1 : done.leg + 1]), done.source, None, case.type, [])
+    elif steps := _wrong_steps(case, result):
+        done = engine.session.conversion(case.sample, steps, type=case.type)
+        yield Failure(letters(steps[-2:]), done.source, done.target, case.type, [])
 
 
 def _wrong_steps(case: Case, result: Result) -> tuple[str, ...]:

@@ -49,6 +49,10 @@ class Asked:
         self.findings.append(Finding(kind, META, detail))
 
 
+#: Facts that a Hugging Face directory has no place for.
+NO_PLACE = ("scores", "token types")
+
+
 def judge_words(source: View, target: View) -> Asked:
     """Numbers, special tokens, vocabulary, merges and chat template of a model."""
     asked = Asked()
@@ -71,7 +75,7 @@ def judge_words(source: View, target: View) -> Asked:
     except (UnreadableError, ValueError, KeyError, TypeError) as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = ["scores", "token types"] if target.format == "safetensors" else []
+    no_place = [*NO_PLACE] if target.format == "safetensors" else []
     if target.format == "safetensors" and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
+
 from rosetta_ref.quant import BlockType
 from rosetta_ref.quant.block import Floats
 from rosetta_ref.reduce.dump import Left, Line, lines_of

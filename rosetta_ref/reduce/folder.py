@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from rosetta_ref.gate import record as gate_record
 from rosetta_ref.gate.result import FALSIFIED, Result
 from rosetta_ref.reduce import annotate, record, report, script
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
-from rosetta_ref.reduce.oracle import Oracle, Seen
-from rosetta_ref.reduce.record import Expected
 from rosetta_ref.reduce.given import files as files_of
 from rosetta_ref.reduce.given import size_of
+from rosetta_ref.reduce.oracle import Oracle, Seen
+from rosetta_ref.reduce.record import Expected
 
 #: Bytes of an input that is written out byte by byte.
 LARGE = 1 << 16
@@ -44,14 +45,23 @@ def write(found: Found, oracle: Oracle, folder: Path, flags: str = "") -> Path:
     made.chmod(0o755)
     try:
         _fill(found, oracle, made, folder.name, flags)
-        old = made.with_name(f"{made.name}.old")
-        if folder.exists():
-            folder.rename(old)
-        made.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        _put(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+def _put(made: Path, folder: Path) -> None:
+    """In the place of a folder of that name; where another process puts one at the same time, the later one stays away."""
+    old = made.with_name(f"{made.name}.old")
+    with suppress(FileNotFoundError):
+        folder.rename(old)
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fill(found: Found, oracle: Oracle, folder: Path, name: str, flags: str) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rosetta_ref.formats.detect import sniff
 from rosetta_ref.diagnosis import Diagnosis, diagnose
+from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate import bundled
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter, Run

@@ -39,7 +39,10 @@ class Replay(pytest.Item):
         except (RosettaError, OSError) as error:
             pytest.fail(str(error), pytrace=False)
         if found.word != FIXED:
-            pytest.fail(f"{found.word}: {found.detail}\n{found.expected.fingerprint}\nread {folder / 'report.md'}", pytrace=False)
+            pytest.fail(
+                f"{found.word}: {found.detail}\n{found.expected.fingerprint}\nread {folder / 'report.md'}",
+                pytrace=False,
+            )
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where it stands."""

@@ -110,7 +110,9 @@ def right(output: Path | None) -> dict[str, Any]:
 
 def _tensor(view: View, name: str) -> dict[str, Any]:
     tensor = view.tensors[name].tensor
-    values = tensor.values().reshape(-1)[:_MOST] if tensor.type.decode is not None and tensor.count <= 1 << 20 else []
+    values: Any = (
+        tensor.values().reshape(-1)[:_MOST] if tensor.type.decode is not None and tensor.count <= 1 << 20 else []
+    )
     return {
         "name": tensor.name,
         "type": tensor.type.name,

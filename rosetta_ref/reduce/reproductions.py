@@ -6,13 +6,16 @@ the converter; failures that are expected, and what is left when the seconds are
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rosetta_ref.diagnosis import Namer
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate.converter import LETTERS, Converter
+from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.result import Result
 from rosetta_ref.gate.run import Failure
 from rosetta_ref.reduce.given import size_of
@@ -77,3 +80,30 @@ class Reproductions:
             self._known[look] = made.folder
             self.made.append(made)
         self.left -= time.monotonic() - began
+
+
+@dataclass
+class Explained:
+    """What is done about the failures of a run: they are named, and reduced. One serves for all seeds."""
+
+    namer: Namer
+    reproductions: Reproductions | None
+
+    @classmethod
+    def of(cls, asked: Request) -> Explained:
+        """For a run."""
+        place = asked.reproductions
+        flags = shlex.join(asked.flags)
+        made = Reproductions(asked.converter, place, flags, asked.is_expected) if place is not None else None
+        return cls(Namer(), made)
+
+    def __call__(self, failures: Sequence[Failure]) -> None:
+        """Name them first: the name tells failures apart."""
+        self.namer(failures)
+        if self.reproductions is not None:
+            self.reproductions(failures)
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong on the way; the verdicts stand."""
+        return self.namer.errors + (self.reproductions.errors if self.reproductions is not None else [])

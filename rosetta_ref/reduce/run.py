@@ -15,8 +15,8 @@ from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.reduce import folder as folders
 from rosetta_ref.reduce import given as inputs
 from rosetta_ref.reduce.folder import Found
-from rosetta_ref.reduce.oracle import Oracle, Seen
 from rosetta_ref.reduce.given import size_of
+from rosetta_ref.reduce.oracle import Oracle, Seen
 from rosetta_ref.reduce.search import Budget, Search, SpentError
 from rosetta_ref.reduce.shrink import failure_of, shrink
 

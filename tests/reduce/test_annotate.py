@@ -87,10 +87,21 @@ def test_values_stand_beside_each_other(tmp_path: Path) -> None:
     assert line.split() == ["*", "0,", "31", "15.5", "15.5", "63.5"]
 
 
+def test_each_file_is_compared_with_its_own_tensors(tmp_path: Path) -> None:
+    one, two = written(tmp_path, "1.gguf", q8("a", blocks(1))), written(tmp_path, "2.gguf", q8("b", blocks(2)))
+    rights = [Right("b", Q8, (1, 32), blocks(2)), Right("a", Q8, (1, 32), blocks(4))]
+    annotation = annotate({}, {"actual/1.gguf": one, "actual/2.gguf": two}, rights)
+    assert [
+        sum(line.differs for line in section.lines if isinstance(line, Line)) for section in annotation.sections
+    ] == [1, 0]
+    assert [table.title[0] for table in annotation.tables] == ["a"]
+
+
 def test_what_is_right_has_no_table(tmp_path: Path) -> None:
     data = written(tmp_path, "out.gguf", q8("t", blocks(1)))
     annotation = annotate({}, {"out.gguf": data}, [Right("t", Q8, (1, 32), blocks(1))])
-    assert not annotation.tables and not marked(annotation)
+    assert not annotation.tables
+    assert not marked(annotation)
 
 
 def test_the_first_bytes_of_a_right_output_do(tmp_path: Path) -> None:
@@ -104,7 +115,8 @@ def test_the_first_bytes_of_a_right_output_do(tmp_path: Path) -> None:
 def test_many_differences_are_counted(tmp_path: Path) -> None:
     data = written(tmp_path, "out.gguf", q8("t", blocks(*[2] * 8)))
     (table,) = annotate({}, {"out.gguf": data}, [Right("t", Q8, (1, 256), blocks(*[1] * 8))]).tables
-    assert len(table.rows) == MOST_ROWS and all(row.differs for row in table.rows)
+    assert len(table.rows) == MOST_ROWS
+    assert all(row.differs for row in table.rows)
     assert table.said == "248 of 256 elements differ, 184 more than are shown"
 
 
@@ -129,7 +141,8 @@ def test_another_type_is_said_and_its_bytes_are_left_alone(tmp_path: Path) -> No
 def test_a_lost_tensor_is_shown_as_lost(tmp_path: Path) -> None:
     data = written(tmp_path, "out.gguf", q8("other", blocks(1)))
     (table,) = annotate({}, {"out.gguf": data}, [Right("t", Q8, (1, 32), blocks(1))]).tables
-    assert "not in the output" in table.title and {row.actual for row in table.rows} == {"-"}
+    assert "not in the output" in table.title
+    assert {row.actual for row in table.rows} == {"-"}
     assert table.said == "0 of 0 elements differ"
 
 
@@ -138,7 +151,10 @@ def test_a_big_endian_output_is_judged_by_its_values() -> None:
     body = struct.pack(">e32b", 1, *range(32))
     data = head + bytes(-len(head) % 32) + body
     assert not annotate({}, {"x.gguf": data}, [Right("t", Q8, (32,), blocks(1))]).tables
-    (table,) = annotate({}, {"x.gguf": data}, [Right("t", Q8, (32,), blocks(2))]).tables
+    annotation = annotate({}, {"x.gguf": data}, [Right("t", Q8, (32,), blocks(2))])
+    assert not marked(annotation)
+    assert annotation.sections[0].notes == ("bytes not compared: t is big-endian",)
+    (table,) = annotation.tables
     assert table.said == "31 of 32 elements differ"
 
 
@@ -152,10 +168,16 @@ def test_zeros_and_long_data_are_left_out_but_not_what_is_wrong(tmp_path: Path) 
     (section,) = annotation.sections
     shown = sum(len(line.data) for line in section.lines if isinstance(line, Line))
     left = [line for line in section.lines if isinstance(line, Left)]
-    assert shown + sum(one.count for one in left) == len(data) and shown < 1000
+    assert shown + sum(one.count for one in left) == len(data)
+    assert shown < 1000
     assert [one.zeros for one in left if one.group == "data t"] == [True, False]
     assert len(marked(annotation)) == 1
     assert "more bytes of data t, zeros" in plain(annotation)
+
+
+def test_each_field_has_its_name_though_it_is_zero(tmp_path: Path) -> None:
+    shown = plain(annotate({"x.gguf": written(tmp_path, "x.gguf", q8("t", bytes(68)))}, {}))
+    assert all(f"data t / block {block} / {part}" in shown for block in (0, 1) for part in ("d = 0.0", "qs[0:16]"))
 
 
 def test_both_renderings_say_the_same(tmp_path: Path) -> None:
@@ -165,7 +187,8 @@ def test_both_renderings_say_the_same(tmp_path: Path) -> None:
     Console(file=out, width=300).print(coloured(annotation), soft_wrap=True)
     shown = [line.rstrip() for line in out.getvalue().rstrip().splitlines()]
     assert shown == [line.rstrip() for line in plain(annotation).rstrip().splitlines()]
-    assert "\x1b" not in plain(annotation) and "[bold]t" in plain(annotation)
+    assert "\x1b" not in plain(annotation)
+    assert "[bold]t" in plain(annotation)
     assert ("3c ", "bold red") in [span for line in spans(annotation) for span in line]
 
 
@@ -187,7 +210,8 @@ def test_a_folder_is_annotated(tmp_path: Path, output: str) -> None:
     record = Record("input.gguf", {"input.gguf": ""}, told)
     shown = text(tmp_path, record)
     assert shown == text(tmp_path, record, output.partition("/")[0])
-    assert f"output {output}" in shown and "  *       1    2.0       2.0     3.0" in shown
+    assert f"output {output}" in shown
+    assert "  *       1    2.0       2.0     3.0" in shown
     assert rendered(tmp_path, record).plain.split() == shown.split()
 
 
@@ -197,7 +221,8 @@ def test_an_input_tensor_is_found_by_what_it_is(tmp_path: Path) -> None:
     told = {"name": "blk.0.attn_norm.weight", "type": "F32", "shape": [1], "bytes": "0000803f"}
     record = Record("hf", {"hf/model.safetensors": ""}, {"blk.0.attn_norm.weight": told})
     (table,) = of_folder(folder, record, "auto.gguf").tables
-    assert table.title.startswith("blk.0.attn_norm.weight: input ") and "not in" not in table.title
+    assert table.title.startswith("blk.0.attn_norm.weight: input ")
+    assert "not in" not in table.title
     assert table.rows[0].input == table.rows[0].actual != "-"
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rosetta_ref.reduce.cut import grid
 from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.search import Search
 from rosetta_ref.reduce.sizes import sizes_of
 from rosetta_ref.reduce.tensors import focus
-from rosetta_ref.reduce.search import Search
 
 
 @dataclass(frozen=True)

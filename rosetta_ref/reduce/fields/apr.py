@@ -83,11 +83,9 @@ def _type_name(code: int) -> str:
 
 
 def _footer(claims: Claims) -> None:
-    """The checksum at the end, where the data leave room for it, or where it is right. Some writers leave it out."""
+    """The checksum at the end, where the data leave just room for it, or where it is right. Some writers leave it out."""
     end = len(claims.data) - 4
     claimed = max((claim.end for claim in claims.found), default=0)
-    if end < claimed:
-        return
     wanted = zlib.crc32(claims.data[:end])
     is_right = claims.data[end:] == wanted.to_bytes(4, "little")
     if is_right or tables.aligned(claimed) == end:

@@ -54,8 +54,8 @@ class Stored:
         label, body = f"data {shown(self.name)}", data[self.start : self.stop]
         kind = self.kind and _sized(self.kind, len(body))
         at = 0
-        if kind is not None:
-            for part, form, row_of in self._rows(kind, body) if _is_numbers(kind) else self._blocks(kind, body):
+        if self.kind is not None and kind is not None:
+            for part, form, row_of in self._rows(kind, body) if _is_numbers(self.kind) else self._blocks(kind, body):
                 piece = body[at : at + struct.calcsize(form)]
                 yield Field(self.start + at, piece, f"{label} / {part}", form, kind=row_of)
                 at += len(piece)
