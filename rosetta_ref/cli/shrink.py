@@ -100,7 +100,7 @@ def _report(made: Made, arguments: argparse.Namespace, out: Console) -> None:
     from rosetta_ref.reduce.folder import summary
 
     if arguments.json:
-        print_json(summary(made.found, made.folder))
+        print_json(summary(made.found, made.folder, made.after))
         return
     say(out, f"{made.found.fingerprint}")
     say(out, f"{made.before:,} bytes became {made.after:,} in {made.found.calls} conversions and {made.seconds:.1f} s")
