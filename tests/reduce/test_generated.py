@@ -40,7 +40,7 @@ class Counted:
         self.entry = replace(one.entry, **claims)
         self.calls = 0
 
-    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
         self.calls += 1
         return self._one.convert(src, dst, type=type)
 
@@ -51,7 +51,7 @@ class Refusing:
     def __init__(self, **claims: object) -> None:
         self.entry = Entry("refusing", **claims)  # type: ignore[arg-type]
 
-    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
         return Run(REFUSED, 1)
 
 
@@ -112,7 +112,7 @@ def test_the_first_failure_is_kept(work: Workspace) -> None:
     """Of a converter with two bugs what is left in the end shows the one that was seen first."""
 
     class Two(Counted):
-        def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:
+        def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
             self.calls += 1
             q4 = any(tensor.type.name == "Q4_K" for tensor in given.read(src).tensors.values())
             return converter(MEMBERS["k-scales-bit-stream" if q4 else "q5_0-interleaved"]).convert(src, dst)
