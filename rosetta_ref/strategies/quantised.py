@@ -2,7 +2,7 @@
 
 Only sizes, a seed and the name of a pattern are drawn; the bytes are computed from them (`patterns` says what each shows).
 So an example is small to print and quick to shrink, whatever its size; what fails is one block wherever one is enough. How much of
-each field is left is drawn as well, nearly always all: so blocks shrink to zeros but for the bits that a failure needs.
+each field is left is drawn as well, mostly all: so blocks shrink to zeros but for the bits that a failure needs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 _SEEDS = st.integers(0, 2**32 - 1)
 #: Zeros are simpler than bytes that say where they stand.
 _SIMPLEST_FIRST = ("zero", *(pattern for pattern in PATTERNS if pattern != "zero"))
-#: A field is whole in all but one of so many examples.
+#: The longest field is whole for all but one of so many numbers.
 _WHOLE = 32
+_FAR = 1 << 40
 #: What a float field may be instead of what the pattern has.
 _FLOATS = (0, 1, -1)
 
@@ -65,30 +66,32 @@ def blocks(
     return st.builds(make, counts, firsts, st.sampled_from(tuple(patterns)), _SEEDS, left)
 
 
-def _left(kind: BlockType) -> st.SearchStrategy[Sequence[Any]]:
-    """What is left of each field: of a float the number instead, or more; of others the first bits, and of these the last ones.
+def _left(kind: BlockType) -> st.SearchStrategy[Sequence[int]]:
+    """What is left of each field: of a float the number instead, or more; of others the first bits. At the end: of these the last.
 
-    As many numbers whatever is left, since the shorter one of two examples is the simpler one. Fewer bits are never simpler in
-    one place only: each number can be lowered by halves.
+    As many numbers whatever is left, since the shorter one of two examples is the simpler one; each can be lowered by halves. All
+    are of one range: Hypothesis likes to repeat a number elsewhere, where it should mean the whole as well.
     """
-    fields = [kind.dtype[name] for name in kind.dtype.names or ()]
-    bits = [st.integers(0, 8 * field.itemsize * _WHOLE) for field in fields]
-    each: list[st.SearchStrategy[Any]] = [
-        st.integers(0, len(_FLOATS) * _WHOLE) if field.base.kind == "f" else st.tuples(some, some)
-        for field, some in zip(fields, bits, strict=True)
-    ]
-    return st.tuples(*each)
+    longest = max(kind.dtype[name].itemsize for name in kind.dtype.names or ())
+    some = _uniform(8 * longest * _WHOLE)
+    return st.tuples(*(some for _ in (*(kind.dtype.names or ()), "the last")))
 
 
-def _with_left(blocks: Blocks, left: Sequence[Any]) -> Blocks:
+def _uniform(most: int) -> st.SearchStrategy[int]:
+    """Numbers from 0, each as likely as the others: far from zero Hypothesis has no liking for small ones."""
+    return st.integers(_FAR, _FAR + most).map(lambda number: number - _FAR)
+
+
+def _with_left(blocks: Blocks, left: Sequence[int]) -> Blocks:
     made = blocks.copy()
-    for name, some in zip(blocks.dtype.names or (), left, strict=True):
+    *each, last = left
+    for name, some in zip(blocks.dtype.names or (), each, strict=True):
         field = blocks.dtype[name]
         if field.base.kind == "f":
             if some < len(_FLOATS):
                 made[name] = _FLOATS[some]
             continue
-        first, last = (min(number, 8 * field.itemsize) for number in some)
+        first = min(some, 8 * field.itemsize)
         bits = np.zeros(8 * field.itemsize, np.uint8)
         bits[max(first - last, 0) : first] = 1
         raw = np.ascontiguousarray(made[name]).view(np.uint8).reshape(made.size, field.itemsize)
