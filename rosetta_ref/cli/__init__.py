@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from types import ModuleType
 
 from rosetta_ref import __version__
@@ -51,6 +52,7 @@ COMMANDS: dict[str, ModuleType] = {
 }
 
 
+@cache
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     root = argparse.ArgumentParser(

@@ -25,7 +25,7 @@ _EXACT = frozenset(
     {rules.CARRIED, rules.WIDENED, rules.DECODED, rules.REPACKED, rules.EXACTLY, "tied", "from the configuration"}
 )
 #: Kinds of findings that say "other numbers", which is what rounding makes.
-_OF_NUMBERS = frozenset(
+OF_NUMBERS = frozenset(
     {"values", "nan", "nan-lost", "nan-payload", "out-of-range", "narrowed", "truncated", "flushed", "truncated and flushed",
      "lossy-unasked", "error-too-large"}
 )  # fmt: skip
@@ -124,7 +124,7 @@ class Chain:
 
 def excuse(judged: Judged, rounded: dict[str, str]) -> None:
     """Take it that tensors which were rounded on the way have other numbers, and say what was done to them."""
-    excused = [each for each in judged.findings if each.tensor in rounded and each.kind in _OF_NUMBERS]
+    excused = [each for each in judged.findings if each.tensor in rounded and each.kind in OF_NUMBERS]
     for name in {str(finding.tensor) for finding in excused}:
         judged.done[rounded[name]] += 1
     judged.findings = [finding for finding in judged.findings if finding not in excused]

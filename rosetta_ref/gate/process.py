@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate.clock import GAP, Clock
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
 from rosetta_ref.gate.resident import Watch
 from rosetta_ref.gate.said import Said
@@ -133,10 +134,13 @@ class _Watched:
     def follow(self, began: float) -> None:
         """Until the leader has ended or is past a limit. Those that it leaves behind are not waited for."""
         look, next_look = _FIRST_LOOK, began + _FIRST_LOOK
+        clock = Clock()
         while True:
             now = time.perf_counter()
-            if now - began >= self._time_limit:
-                self._limit = (TIMEOUT, f"no end after {self._time_limit:g} s")
+            left = self._time_limit - clock.passed()
+            if left <= 0:
+                if not self._step(0):
+                    self._limit = (TIMEOUT, f"no end after {self._time_limit:g} s")
                 return
             if now >= next_look:
                 if self._past_memory(alone=now - began < _LEADER_ALONE):
@@ -144,7 +148,7 @@ class _Watched:
                 cost = time.perf_counter() - now
                 look = min(2 * look, _LAST_LOOK)
                 next_look = now + max(look, 10 * cost)
-            if self._step(min(next_look, began + self._time_limit) - time.perf_counter()):
+            if self._step(min(next_look - time.perf_counter(), left, GAP / 2)):
                 return
 
     def _step(self, timeout: float) -> bool:

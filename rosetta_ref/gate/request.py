@@ -35,8 +35,12 @@ def add_flags(parser: Flags) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the inputs (default 0)")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="default", help="default: one seed; nightly: ten")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write result.json, evidence.json and summary.md")
-    parser.add_argument("--reproductions", type=Path, metavar="FOLDER",
-                        help="where unexpected failures leave inputs (default: OUTPUT/reproductions, or rosetta-failures)")  # fmt: skip
+    parser.add_argument(
+        "--reproductions",
+        type=Path,
+        metavar="FOLDER",
+        help="where unexpected failures leave inputs (default: reproductions in OUTPUT, or rosetta-failures)",
+    )
     parser.add_argument("--no-reproductions", action="store_true", help="leave none")
 
 

@@ -140,8 +140,12 @@ def same_failure(fingerprint: Fingerprint, seen: Seen, *, asked: str | None = No
     found = fitting(fingerprint, seen.findings)
     if not found or not fingerprint.cause or seen.target is None:
         return bool(found)
-    about = diagnosed(seen, found[0], rivals(fingerprint), asked=asked)
-    return any(_same_cause(one, fingerprint.cause) for one in about)
+    # Most candidates fall at the first question, which is the cheaper one: whether the cause explains them at all.
+    suspects, others = rivals(fingerprint)
+    return all(
+        any(_same_cause(one, fingerprint.cause) for one in diagnosed(seen, found[0], members, asked=asked))
+        for members in (suspects, suspects + others)
+    )
 
 
 def diagnosed(
@@ -162,7 +166,9 @@ def _same_cause(one: Diagnosis, cause: Sequence[str]) -> bool:
     )
 
 
-def rivals(fingerprint: Fingerprint) -> list[Member]:
-    """The members that the cause is held against: itself, and those of its class, which an input too simple cannot tell apart."""
-    classes = {MEMBERS[name].klass for name in fingerprint.cause if name in MEMBERS}
-    return [member for member in MEMBERS.values() if member.klass in classes and not member.waiting_for]
+def rivals(fingerprint: Fingerprint) -> tuple[list[Member], list[Member]]:
+    """The members of the cause, and those it is held against: of their classes, which an input too simple cannot tell apart."""
+    suspects = [MEMBERS[name] for name in fingerprint.cause if name in MEMBERS]
+    classes = {member.klass for member in suspects}
+    others = [one for one in MEMBERS.values() if one.klass in classes and not one.waiting_for and one not in suspects]
+    return suspects, others
