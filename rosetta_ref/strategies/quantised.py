@@ -23,6 +23,7 @@ _SEEDS = st.integers(0, 2**32 - 1)
 _SIMPLEST_FIRST = ("zero", *(pattern for pattern in PATTERNS if pattern != "zero"))
 #: The longest field is whole for all but one of so many numbers.
 _WHOLE = 32
+#: Where numbers begin that are all alike to Hypothesis.
 _FAR = 1 << 40
 #: What a float field may be instead of what the pattern has.
 _FLOATS = (0, 1, -1)
