@@ -1,23 +1,34 @@
-"""`rosetta-ref shrink MODEL --converter ... --to FORMAT`."""
+"""`rosetta-ref shrink MODEL --converter ... --to FORMAT`, or without a model `--from FORMAT`: then one is looked for."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import entries
-from rosetta_ref.gate.converter import FORMATS
+from rosetta_ref.gate.converter import FORMATS, Converter
+
+if TYPE_CHECKING:
+    from rosetta_ref.gate.workspace import Workspace
+    from rosetta_ref.reduce.run import Made
 
 HELP = "from a model that comes out wrong to the smallest file that comes out wrong in the same way, in a folder of its own"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a file or directory whose conversion is wrong")
+    parser.add_argument(
+        "model", nargs="?", type=Path, metavar="MODEL",
+        help="a file or directory whose conversion is wrong; without one, inputs are drawn until one is (--from)",
+    )  # fmt: skip
+    parser.add_argument("--from", dest="source_format", choices=FORMATS, help="the format of the inputs that are drawn")
+    parser.add_argument("--examples", type=int, default=200, metavar="N", help="inputs that are drawn (default 200)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format that it is converted to")
     parser.add_argument("--type", metavar="TYPE", help="the type that a quantiser is asked for")
     parser.add_argument("--gate", metavar="ID", help="the failure of this gate, where there are several (F-CONV-003)")
@@ -36,16 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    """Shrink: 0 where a folder was written, 1 where nothing is wrong with the conversion, 2 usage."""
-    from rosetta_ref.reduce.folder import summary
+    """Shrink: 0 where a folder was written, 1 where nothing is wrong with the conversion, 2 usage.
+
+    Without a model 0 also says that no failure was found: nobody claimed that there is one.
+    """
+    from rosetta_ref.gate.workspace import Workspace
     from rosetta_ref.reduce.run import Asked
     from rosetta_ref.reduce.run import run as shrink
     from rosetta_ref.reduce.shrink import NothingFailsError
 
     try:
+        if (arguments.model is None) == (arguments.source_format is None) or arguments.examples < 1:
+            raise RosettaError("either a MODEL is given, or inputs are drawn, one at least: --from FORMAT --examples N")
         converter = entries.from_arguments(arguments)
-        asked = Asked.of(arguments, flags=entries.words(arguments, converter.entry.name))
-        with err.status("converting the whole of it") as status:
+        with Workspace() as work, err.status("converting the whole of it") as status:
+            if arguments.model is None:
+                status.update(f"looking for a failure in {arguments.examples:,} examples")
+                arguments.model = _drawn(arguments, converter, work)
+                if arguments.model is None:
+                    _report_none(arguments, out)
+                    return 0
+            asked = Asked.of(arguments, flags=entries.words(arguments, converter.entry.name))
             made = shrink(converter, asked, told=lambda search: status.update(search.progress))
     except NothingFailsError as error:
         say_error(err, str(error))
@@ -53,13 +75,36 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     except (RosettaError, OSError) as error:
         say_error(err, str(error))
         return 2
+    _report(made, arguments, out)
+    return 0
+
+
+def _drawn(arguments: argparse.Namespace, converter: Converter, work: Workspace) -> Path | None:
+    """A file that fails, if one was found."""
+    from rosetta_ref.reduce.generated import generate
+
+    return generate(
+        converter, arguments.source_format, arguments.to, examples=arguments.examples, seed=arguments.seed,
+        asked=arguments.type, gate=arguments.gate, work=work,
+    )  # fmt: skip
+
+
+def _report_none(arguments: argparse.Namespace, out: Console) -> None:
     if arguments.json:
-        print_json(summary(made.found, made.folder))
-        return 0
+        print_json({"folder": None, "examples": arguments.examples})
+    else:
+        say(out, f"no failure in {arguments.examples:,} examples")
+
+
+def _report(made: Made, arguments: argparse.Namespace, out: Console) -> None:
+    from rosetta_ref.reduce.folder import summary
+
+    if arguments.json:
+        print_json(summary(made.found, made.folder, made.after))
+        return
     say(out, f"{made.found.fingerprint}")
     say(out, f"{made.before:,} bytes became {made.after:,} in {made.found.calls} conversions and {made.seconds:.1f} s")
     for note in made.notes:
         say(out, f"note: {note}")
     say(out, f"written: {made.folder}")
     say(out, f"show it: {made.replay}")
-    return 0

@@ -124,12 +124,12 @@ def _result(found: Found, oracle: Oracle, name: str) -> Result:
     )  # fmt: skip
 
 
-def summary(found: Found, folder: Path) -> Mapping[str, Any]:
-    """In a few words, as JSON."""
+def summary(found: Found, folder: Path, nbytes: int) -> Mapping[str, Any]:
+    """In a few words, as JSON. The size is given: the input is gone with the workspace that it was made in."""
     return {
         "folder": str(folder),
         "fingerprint": found.fingerprint.as_json(),
-        "bytes": size_of(found.seen.source),
+        "bytes": nbytes,
         "calls": found.calls,
         "origin": found.origin,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,17 +15,20 @@ from rosetta_ref.strategies.quantised import payload
 MATRIX_TYPES = (
     "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
 )  # fmt: skip
+ARCHITECTURES = ("llama", "qwen2")
 _WIDTH = 256
 
 
 @st.composite
-def models(draw: st.DrawFn) -> Archive:
-    """A GGUF-shaped llama or qwen2 model without a vocabulary, as an archive in memory.
+def models(
+    draw: st.DrawFn, *, types: Sequence[str] = MATRIX_TYPES, architectures: Sequence[str] = ARCHITECTURES
+) -> Archive:
+    """A GGUF-shaped model without a vocabulary, as an archive in memory; its matrices of these types, its vectors of F32.
 
-    Head counts include those that tell a wrong head permutation from a right one ((8, 2), (4, 1)). Payloads say of
-    each block where it belongs. Shrinks to one layer of a llama model in F32.
+    Head counts include those that tell a wrong head permutation from a right one ((8, 2), (4, 1)). Payloads are of all patterns:
+    of some each block says where it belongs. Shrinks to one layer of a llama model in F32, all zeros, with a head of its own.
     """
-    architecture = draw(st.sampled_from(["llama", "qwen2"]))
+    architecture = draw(st.sampled_from(architectures))
     heads, kv_heads = draw(st.sampled_from([(2, 1), (4, 1), (8, 2), (4, 4)]))
     layers, tied = draw(st.integers(1, 2)), draw(st.booleans())
     head = _WIDTH // heads
@@ -40,7 +44,7 @@ def models(draw: st.DrawFn) -> Archive:
             shapes |= {f"{block}{name}.bias": (rows[name],) for name in ("attn_q", "attn_k", "attn_v")}
     tensors = {}
     for name, shape in shapes.items():
-        kind = draw(st.sampled_from(MATRIX_TYPES)) if len(shape) > 1 else "F32"
+        kind = draw(st.sampled_from(types)) if len(shape) > 1 else "F32"
         tensors[name] = Tensor.of(name, TYPES[kind], shape, draw(payload(kind, shape)))
     return Archive("gguf", _metadata(architecture, heads, kv_heads, layers), tensors)
 

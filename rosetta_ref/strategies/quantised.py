@@ -1,7 +1,8 @@
 """Random blocks, rows and tensors of any type, for tests of decoders, writers and whatever carries bytes.
 
 Only sizes, a seed and the name of a pattern are drawn; the bytes are computed from them (`patterns` says what each shows).
-So an example is small to print and quick to shrink, whatever its size; what fails is one block wherever one is enough.
+So an example is small to print and quick to shrink, whatever its size; what fails is one block wherever one is enough. How much of
+each field is left is drawn as well, mostly all: so blocks shrink to zeros but for the bits that a failure needs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ from rosetta_ref.quant.block import Blocks
 from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 
 _SEEDS = st.integers(0, 2**32 - 1)
+#: Zeros are simpler than bytes that say where they stand.
+_SIMPLEST_FIRST = ("zero", *(pattern for pattern in PATTERNS if pattern != "zero"))
+#: The longest field is whole for all but one of so many numbers.
+_WHOLE = 32
+#: Where numbers begin that are all alike to Hypothesis.
+_FAR = 1 << 40
+#: What a float field may be instead of what the pattern has.
+_FLOATS = (0, 1, -1)
 
 
 def known(type_name: str) -> BlockType:
@@ -41,19 +50,54 @@ def blocks(
     """Arrays of blocks of a type, shape (n,), each of one of the patterns; of AprQ8 one block of n elements.
 
     For decoders: every field at its ends, all scales distinct, every single bit of the codes. Shrinks towards
-    `min_blocks` blocks of the first pattern. Raises ValueError for names of types and patterns that do not exist.
+    `min_blocks` blocks of the first pattern, float fields of 0, 1 or -1, and no bits in the others but those that a failure needs.
+    Raises ValueError for names of types and patterns that do not exist.
     """
     kind = known(type_name)
     _checked(patterns, min_blocks, max_blocks)
 
-    def make(count: int, first: int, pattern: str, seed: int) -> Blocks:
+    def make(count: int, first: int, pattern: str, seed: int, left: Sequence[Any]) -> Blocks:
         if not kind.elements:
-            return kind.sized(count).blocks(block_bytes(kind.sized(count), 1, pattern, seed))
+            return _with_left(kind.sized(count).blocks(block_bytes(kind.sized(count), 1, pattern, seed)), left)
         # Cut out of more: with fewer blocks the others stay as they are, so the one that matters can be found.
-        return kind.blocks(block_bytes(kind, 2 * max_blocks, pattern, seed))[first : first + count]
+        return _with_left(kind.blocks(block_bytes(kind, 2 * max_blocks, pattern, seed))[first : first + count], left)
 
     counts, firsts = st.integers(min_blocks, max_blocks), st.integers(0, max_blocks)
-    return st.builds(make, counts, firsts, st.sampled_from(tuple(patterns)), _SEEDS)
+    left = _left(kind.sized(max_blocks))
+    return st.builds(make, counts, firsts, st.sampled_from(tuple(patterns)), _SEEDS, left)
+
+
+def _left(kind: BlockType) -> st.SearchStrategy[Sequence[int]]:
+    """What is left of each field: of a float the number instead, or more; of others the first bits. At the end: of these the last.
+
+    As many numbers whatever is left, since the shorter one of two examples is the simpler one; each can be lowered by halves. All
+    are of one range: Hypothesis likes to repeat a number elsewhere, where it should mean the whole as well.
+    """
+    longest = max(kind.dtype[name].itemsize for name in kind.dtype.names or ())
+    some = _uniform(8 * longest * _WHOLE)
+    return st.tuples(*(some for _ in (*(kind.dtype.names or ()), "the last")))
+
+
+def _uniform(most: int) -> st.SearchStrategy[int]:
+    """Numbers from 0, each as likely as the others: far from zero Hypothesis has no liking for small ones."""
+    return st.integers(_FAR, _FAR + most).map(lambda number: number - _FAR)
+
+
+def _with_left(blocks: Blocks, left: Sequence[int]) -> Blocks:
+    made = blocks.copy()
+    *each, last = left
+    for name, some in zip(blocks.dtype.names or (), each, strict=True):
+        field = blocks.dtype[name]
+        if field.base.kind == "f":
+            if some < len(_FLOATS):
+                made[name] = _FLOATS[some]
+            continue
+        first = min(some, 8 * field.itemsize)
+        bits = np.zeros(8 * field.itemsize, np.uint8)
+        bits[max(first - last, 0) : first] = 1
+        raw = np.ascontiguousarray(made[name]).view(np.uint8).reshape(made.size, field.itemsize)
+        made[name] = (raw & np.packbits(bits, bitorder="little")).view(field.base).reshape(made[name].shape)
+    return made
 
 
 def rows(
@@ -79,12 +123,12 @@ def rows(
 
 @st.composite
 def payload(draw: Any, type_name: str, shape: Sequence[int]) -> Bytes:
-    """The bytes of a tensor of that type and logical shape, as uint8 of exactly `nbytes(shape)`."""
+    """The bytes of a tensor of that type and logical shape, as uint8 of exactly `nbytes(shape)`. Shrinks towards zeros."""
     kind = known(type_name)
     size = kind.nbytes(shape)
     if not kind.elements:
         kind = kind.sized(int(np.prod(shape)))
-    return block_bytes(kind, size // kind.block_bytes, draw(st.sampled_from(PATTERNS)), draw(_SEEDS))
+    return block_bytes(kind, size // kind.block_bytes, draw(st.sampled_from(_SIMPLEST_FIRST)), draw(_SEEDS))
 
 
 def tensors(
@@ -94,7 +138,7 @@ def tensors(
 
     For writers, converters and diffs. Shapes have up to `max_dims` dimensions with at most `max_blocks` blocks in the last one;
     scalars (no dimensions) and sizes of zero only in types of one element a block, or without rows. Names are lower-case
-    letters and dots unless `names` says otherwise. Shrinks towards the first type, the least dimensions and the first pattern.
+    letters and dots unless `names` says otherwise. Shrinks towards the first type, the least dimensions and zeros.
     """
     kinds = [known(name) for name in types] or list(TYPES.values())
     if max_dims < 1 or max_blocks < 1:
