@@ -17,10 +17,11 @@ from rosetta_ref.reduce.envelope.parts import (
 )  # fmt: skip
 
 _VERSION = (2, 0)
-_FOOTER = 4
 _LENGTHS, _DIMENSIONS = range(257), range(9)
 _U8 = 7
 _HUGE = 1 << 46
+#: The type that is simplest, where the row of fastest elements stands among the dimensions, and the bytes behind the data.
+PLAIN, FASTEST, FOOTER = 0, -1, 4
 #: Bits of the flags that an honest writer of one whole file does not set.
 _NEVER = sum(REFUSED)
 #: The least that an entry takes.
@@ -39,6 +40,16 @@ def size_of(code: int, dims: Sequence[int]) -> int | None:
     return size if size < _HUGE else None
 
 
+def alignment(envelope: Envelope) -> int:
+    """What data begin at multiples of."""
+    return ALIGNMENT
+
+
+def unit(code: int) -> int:
+    """Elements of a block."""
+    return TYPES_BY_CODE[code].elements or 1
+
+
 # From parts to bytes
 
 
@@ -49,7 +60,7 @@ def pieces(envelope: Envelope) -> Iterator[Bytes]:
         checksum = zlib.crc32(piece, checksum)
         yield piece
     if envelope.rest is None:
-        yield int(envelope.says("footer.crc32", checksum)).to_bytes(_FOOTER, "little")
+        yield int(envelope.says("footer.crc32", checksum)).to_bytes(FOOTER, "little")
         yield envelope.trailing
 
 
@@ -148,17 +159,17 @@ def parse(view: memoryview) -> Envelope:
 
 def _with_data(envelope: Envelope, view: memoryview, start: int) -> Envelope:
     """With the data, and with a footer that is wrong, or cut."""
-    made = take_data(envelope, view, start, ALIGNMENT, _FOOTER)
+    made = take_data(envelope, view, start, ALIGNMENT, FOOTER)
     end = start + sum(entry.size + -entry.size % ALIGNMENT for entry in made.tensors)
-    stated = bytes(view[end : end + _FOOTER])
+    stated = bytes(view[end : end + FOOTER])
     if not stated:
         return made
     checksum = 0
     for piece in _pieces(made):
         checksum = zlib.crc32(piece, checksum)
-    if checksum.to_bytes(_FOOTER, "little").startswith(stated):
+    if checksum.to_bytes(FOOTER, "little").startswith(stated):
         return made
-    return made.telling({**made.lies, "footer.crc32": int.from_bytes(stated.ljust(_FOOTER, b"\0"), "little")})
+    return made.telling({**made.lies, "footer.crc32": int.from_bytes(stated.ljust(FOOTER, b"\0"), "little")})
 
 
 def _metadata_stop(view: memoryview, stated: Header) -> int:

@@ -23,7 +23,8 @@ _KINDS, _DIMENSIONS = range(len(Kind)), range(9)
 _SIZES = {kind: kind.dtype.itemsize for kind in Kind if kind.dtype is not None}
 #: A file of a model is smaller; a tensor that is not lies about its dimensions.
 _HUGE = 1 << 46
-_F32 = 0
+#: The type that is simplest, where the row of fastest elements stands among the dimensions, and the bytes behind the data.
+PLAIN, FASTEST, FOOTER = 0, 0, 0
 
 
 def size_of(code: int, dims: Sequence[int]) -> int | None:
@@ -45,6 +46,16 @@ def alignment_of(keys: Sequence[Key], order: str) -> int:
             if number.bit_count() == 1 and number < 1 << 20:
                 return number
     return ALIGNMENT_DEFAULT
+
+
+def alignment(envelope: Envelope) -> int:
+    """What data begin at multiples of."""
+    return alignment_of(envelope.metadata, ">" if envelope.big_endian else "<")
+
+
+def unit(code: int) -> int:
+    """Elements of a block."""
+    return BY_ID[code].elements or 1
 
 
 # From parts to bytes
@@ -211,10 +222,10 @@ def _honest(entry: Entry, room: int) -> Entry:
     size = size_of(entry.type, entry.dims)
     if size is not None:
         return replace(entry, size=size)
-    codes = [entry.type] if entry.type in BY_ID else [_F32, *BY_ID]
+    codes = [entry.type] if entry.type in BY_ID else [PLAIN, *BY_ID]
     for code in codes:
         size = size_of(code, entry.dims)
-        if size is not None and (code not in (_F32,) or size <= room):
+        if size is not None and (code not in (PLAIN,) or size <= room):
             return replace(entry, type=code, size=size)
     code = codes[0]
     unit, block = BY_ID[code].elements or 1, BY_ID[code].block_bytes

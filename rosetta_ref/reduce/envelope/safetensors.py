@@ -12,6 +12,8 @@ from rosetta_ref.reduce.envelope import text
 from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key, data_pieces, offsets, take_data
 
 _HUGE = 1 << 46
+#: The type that is simplest, where the row of fastest elements stands among the dimensions, and the bytes behind the data.
+PLAIN, FASTEST, FOOTER = "F32", -1, 0
 _FIELDS = ["dtype", "shape", "data_offsets"]
 
 
@@ -21,6 +23,16 @@ def size_of(dtype: Any, dims: Sequence[Any]) -> int | None:
         return None
     bits = prod(dims) * BITS[dtype]
     return bits // 8 if bits % 8 == 0 and bits < _HUGE else None
+
+
+def alignment(envelope: Envelope) -> int:
+    """What data begin at multiples of."""
+    return 1
+
+
+def unit(dtype: str) -> int:
+    """The least elements that are whole bytes."""
+    return {4: 2, 6: 4}.get(BITS[dtype], 1)
 
 
 # From parts to bytes
