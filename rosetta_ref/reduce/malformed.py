@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rosetta_ref.archive import Kind
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.reduce import envelope as envelopes
 from rosetta_ref.reduce.envelope import FORMATS, Entry, Envelope
-from rosetta_ref.reduce.envelope.parts import SIZE, cut, number_of
+from rosetta_ref.reduce.envelope.parts import LARGEST, SIZE, Key, cut, number_of, offsets
 from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.oracle import Oracle, Seen, refusal
 from rosetta_ref.reduce.search import Budget, Hunt
@@ -23,6 +24,10 @@ from rosetta_ref.reduce.subsets import without
 #: Lies that are tried each alone; more are taken away by halves.
 _FEW = 8
 _ROUNDS = 4
+#: Bytes that are always as many.
+_FIXED = ("header.magic", "header.reserved")
+#: Kind and count of an array in an array.
+_OPENED = 12
 #: Names that are short, and stay in their order.
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -84,7 +89,28 @@ def _boldest(best: Envelope) -> Iterator[Envelope]:
         small = _without_lies(best, group).with_tensors(chosen).with_keys(keys)
         for plain in (True, False):
             yield from _cuts(_blocks(replace(small, trailing=b""), plain=plain))
+        for number in about[-1:]:
+            yield from _pair(best, number, keys)
     yield from _cuts(_blocks(best, plain=False))
+
+
+def _pair(best: Envelope, number: int, keys: list[int]) -> Iterator[Envelope]:
+    """A tensor that lies about its place: as far off as it was; and with the one before it, both in the same place."""
+    table, order = FORMATS[best.format], list(best.in_data_order)
+    path = "data_offsets[0]" if best.format == "safetensors" else "offset"
+    told = best.lies.get(f"tensor[{number}].{path}")
+    if told is None:
+        return
+    honest = best.telling({}).with_keys(keys)
+    for both in ([number], sorted({order[order.index(number) - 1], number})):
+        small = _blocks(honest.with_tensors(both), plain=True)
+        this = both.index(number)
+        at, size = offsets(small, table.alignment(small))[this], small.tensors[this].size
+        start = 0 if len(both) > 1 else at + told - offsets(best, table.alignment(best))[number]
+        if best.format == "safetensors":
+            yield small.telling({f"tensor[{this}].{path}": start, f"tensor[{this}].data_offsets[1]": start + size})
+        elif start >= 0:
+            yield small.telling({f"tensor[{this}].{path}": start})
 
 
 def _without_lies(envelope: Envelope, kept: Sequence[str]) -> Envelope:
@@ -117,6 +143,9 @@ def _cuts(envelope: Envelope) -> Iterator[Envelope]:
         yield envelope
         return
     table = FORMATS[envelope.format]
+    if sum(entry.size for entry in envelope.tensors) > LARGEST:
+        yield envelope
+        return
     whole = envelope.telling({path: lie for path, lie in envelope.lies.items() if path != SIZE})
     total = sum(map(len, cut(table.pieces(whole), None)))
     last = [whole.tensors[number] for number in whole.in_data_order[-1:]]
@@ -132,10 +161,8 @@ def _cuts(envelope: Envelope) -> Iterator[Envelope]:
 
 def _fewer_lies(search: Malformed) -> bool:
     """Made honest; the last lie stays."""
-    lies = dict(search.best.lies)
-    if len(lies) < 2:
-        return False
-    return without(search, list(lies), lambda kept: _without_lies(search.best, kept))
+    best = search.best
+    return len(best.lies) > 1 and without(search, list(best.lies), lambda kept: _without_lies(best, kept))
 
 
 def _fewer_tensors(search: Malformed) -> bool:
@@ -161,7 +188,8 @@ def _parts(count: int) -> Iterator[list[int]]:
 
 
 def _fewer_keys(search: Malformed) -> bool:
-    return without(search, range(len(search.best.metadata)), lambda kept: search.best.with_keys(kept))
+    best = search.best  # the numbers are of this one
+    return without(search, range(len(best.metadata)), best.with_keys)
 
 
 def _smaller_tensors(search: Malformed) -> bool:
@@ -192,14 +220,20 @@ def _zeros(search: Malformed) -> bool:
 
 
 def _shorter_names(search: Malformed) -> bool:
-    """By letters, in the order of the names as they were."""
+    """By letters, in the order of the names as they were, or by their own first ones."""
     best = search.best
     ranks = {name: rank for rank, name in enumerate(sorted({entry.name for entry in best.tensors}))}
     if not ranks or len(ranks) > len(_LETTERS) or all(len(name) <= 1 for name in ranks):
         return False
-    named = tuple(replace(entry, name=_LETTERS[ranks[entry.name]].encode()) for entry in best.tensors)
     lies = {path: lie for path, lie in best.lies.items() if path != "header.text"}
-    return search.first(_cuts(replace(best, tensors=named, lies=lies)))
+    letters = {name: _LETTERS[rank].encode() for name, rank in ranks.items()}
+    return search.first(
+        each
+        for names in (letters, {name: name[:1] for name in ranks})
+        for each in _cuts(
+            replace(best, tensors=tuple(replace(e, name=names[e.name]) for e in best.tensors), lies=lies)
+        )
+    )
 
 
 def _shorter_texts(search: Malformed) -> bool:
@@ -212,7 +246,7 @@ def _shorter_texts(search: Malformed) -> bool:
                 break
             changed = True
     for path, lie in list(search.best.lies.items()):
-        while isinstance(lie, bytes) and lie:
+        while isinstance(lie, bytes) and lie and path not in _FIXED:
             shorter = [lie[:size] for size in dict.fromkeys((0, 1, len(lie) // 2)) if size < len(lie)]
             if not search.first(search.best.telling({**search.best.lies, path: text}) for text in shorter):
                 break
@@ -221,24 +255,52 @@ def _shorter_texts(search: Malformed) -> bool:
 
 
 def _shorter_values(search: Malformed) -> bool:
-    """The name and the value of each key that is left."""
-    changed = False
-    for number in range(min(len(search.best.metadata), _FEW)):
+    """The name and the value of each key that is left: nothing of it, or half, and half of that."""
+    changed, number = False, 0
+    while number < min(len(search.best.metadata), _FEW):
         best = search.best
-        if number >= len(best.metadata):
-            break
-        key = best.metadata[number]
-        if len(key.name) > 1 and best.format == "gguf":
-            changed |= search.first(_with_key(best, number, name=b"a"))
+        if search.first(each for key in _shorter(best.metadata[number]) for each in _cuts(_with_key(best, number, key))):
+            changed = True
+        else:
+            number += 1
     return changed
 
 
-def _with_key(best: Envelope, number: int, name: bytes) -> Iterator[Envelope]:
-    keys = list(best.metadata)
-    keys[number] = replace(keys[number], name=name)
-    yield from _cuts(replace(best, metadata=tuple(keys)))
+def _shorter(key: Key) -> Iterator[Key]:
+    size, count = len(key.value), key.count
+    if len(key.name) > 1 and not key.name.startswith(b'"'):
+        yield replace(key, name=b"a")
+    if key.kind == Kind.STRING:
+        yield from (replace(key, value=key.value[:length]) for length in (0, size // 2) if length < size)
+    elif key.kind == Kind.ARRAY and key.item == Kind.ARRAY and size > 2 * _OPENED:
+        yield replace(key, value=key.value[size // _OPENED // 2 * _OPENED :])  # half of those that are nested
+    elif key.kind == Kind.ARRAY and count:
+        yield replace(key, value=b"", count=0)
+        if key.item != Kind.STRING and count > 1:
+            yield replace(key, value=key.value[: size // count * (count // 2)], count=count // 2)
+
+
+def _with_key(best: Envelope, number: int, key: Key) -> Envelope:
+    return replace(best, metadata=(*best.metadata[:number], key, *best.metadata[number + 1 :]))
+
+
+def _nearer_counts(search: Malformed) -> bool:
+    """One more than there are; of what is counted, none is there, or as many as are."""
+    changed = False
+    for path in ("header.metadata_count", "header.tensor_count"):
+        best = search.best
+        if path in best.lies:
+            bare = best.with_keys([]) if path == "header.metadata_count" else best
+            made = [each.telling({**each.lies, path: len(_counted(each, path)) + 1}) for each in (bare, best)]
+            changed |= search.first(each for each in made if each.lies[path] < best.lies[path])
+    return changed
+
+
+def _counted(envelope: Envelope, path: str) -> Sequence[object]:
+    return envelope.metadata if path == "header.metadata_count" else envelope.tensors
 
 
 _PASSES: tuple[Callable[[Malformed], bool], ...] = (
     _fewer_lies, _fewer_tensors, _smaller_tensors, _fewer_keys, _zeros, _shorter_names, _shorter_texts, _shorter_values,
+    _nearer_counts,
 )  # fmt: skip

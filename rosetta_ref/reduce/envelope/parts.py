@@ -302,13 +302,16 @@ def _take(
         found.append(entry)
         stops.append(reader.at)
         told.append(told[-1] | reader.lies)
-    fewest = 0 if section.count is None and rest else len(found)
-    for number in range(len(found), fewest - 1, -1):
+    number = len(found)
+    while True:
         try:
             more = _take(view, stops[number], rest, begun[1:], guesses, order)
         except StuckError as error:
             error.done = Taken((found[:number], *error.done.sections), error.done.stop, told[number] | error.done.lies)
-            last = error
-            continue
-        return Taken((found[:number], *more.sections), more.stop, told[number] | more.lies)
-    raise last
+            if section.count is not None or not number:
+                raise
+        else:
+            named = all(entry.name for entries in more.sections for entry in entries)
+            if named or section.count is not None or not number:
+                return Taken((found[:number], *more.sections), more.stop, told[number] | more.lies)
+        number -= 1  # what was taken for an entry of this section begins the next one
