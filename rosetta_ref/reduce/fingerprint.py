@@ -69,7 +69,7 @@ class Fingerprint:
 
 
 def subject_of(finding: Finding) -> str:
-    """Which fact is wrong, or which rule a malformed input breaks: the word that its detail begins with, where it is about no tensor.
+    """Which fact is wrong, or which rule an input breaks: the word that its detail begins with, where it is about no tensor.
 
     >>> subject_of(Finding("number-wrong", "F-CONV-META-001", "rope_theta is 10000.0, and was 500000.0"))
     'rope_theta'

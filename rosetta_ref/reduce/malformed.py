@@ -1,4 +1,4 @@
-"""From a malformed file that a converter takes, or dies of, to the smallest one: as few lies as it needs, in as little as they need.
+"""From a malformed file that a converter takes, or dies of, to the smallest one: as few lies as it needs, in as little as that.
 
 The failure stays the same as long as our own reader refuses the file by the same rule, and the converter does the same with it.
 What our reader says is asked first, so that a file that would show something else costs no call of the converter.
@@ -14,14 +14,14 @@ from rosetta_ref.archive import Kind
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.reduce import envelope as envelopes
-from rosetta_ref.reduce.envelope import FORMATS, Entry, Envelope
-from rosetta_ref.reduce.envelope.parts import LARGEST, SIZE, Key, cut, number_of, offsets
+from rosetta_ref.reduce.envelope import Envelope, Key
+from rosetta_ref.reduce.envelope.small import block, blocks, boldest, cuts, telling_only
 from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.oracle import Oracle, Seen, refusal
 from rosetta_ref.reduce.search import Budget, Hunt
 from rosetta_ref.reduce.subsets import without
 
-#: Lies that are tried each alone; more are taken away by halves.
+#: Tensors and keys that are looked at one by one.
 _FEW = 8
 _ROUNDS = 4
 #: Bytes that are always as many.
@@ -37,18 +37,31 @@ class Malformed(Hunt[Envelope]):
     """A search among files that no reader takes. `directory`: a SafeTensors file is given as the only one of a directory."""
 
     directory: bool = False
+    #: Nothing becomes larger than it was.
+    largest: int = 1 << 62
 
     @classmethod
     def of(
-        cls, oracle: Oracle, fingerprint: Fingerprint, seen: Seen, budget: Budget | None = None, *, any_failure: bool = False
+        cls,
+        oracle: Oracle,
+        fingerprint: Fingerprint,
+        seen: Seen,
+        budget: Budget | None = None,
+        *,
+        any_failure: bool = False,
     ) -> Malformed:
         """From what `failure_of` says of a file, or of a directory with one file of weights."""
         path = seen.source
         weights = max(path.glob("*.safetensors")) if path.is_dir() else path
         best = envelopes.read(weights, sniff(path))
-        return cls(oracle, fingerprint, best, seen, budget or Budget(), any_failure, directory=path.is_dir())
+        most = weights.stat().st_size
+        return cls(
+            oracle, fingerprint, best, seen, budget or Budget(), any_failure, directory=path.is_dir(), largest=most
+        )
 
     def _counts(self, source: Path) -> bool:
+        if self._weights(source).stat().st_size > self.largest:
+            return False
         broken = refusal(source)
         return broken is not None and (self.any_failure or type(broken).__name__ == self.fingerprint.subject)
 
@@ -60,7 +73,10 @@ class Malformed(Hunt[Envelope]):
         return place if self.directory else file
 
     def _read(self, source: Path) -> Envelope:
-        return envelopes.read(source / "model.safetensors" if self.directory else source, self.best.format)
+        return envelopes.read(self._weights(source), self.best.format)
+
+    def _weights(self, source: Path) -> Path:
+        return source / "model.safetensors" if self.directory else source
 
 
 def is_malformed(fingerprint: Fingerprint) -> bool:
@@ -69,91 +85,12 @@ def is_malformed(fingerprint: Fingerprint) -> bool:
 
 
 def shrink_malformed(search: Malformed) -> None:
-    """Run the passes until none finds anything more. Raises SpentError when the budget is spent; `search.best` is good then, too."""
-    search.first(_boldest(search.best))
+    """Run the passes until none finds anything more. Raises SpentError when the budget is spent; `search.best` is good then."""
+    search.first(boldest(search.best))
     for _ in range(_ROUNDS):
-        if not any([step(search) for step in _PASSES]):
+        changed = [step(search) for step in _PASSES]
+        if not any(changed):
             return
-
-
-def _boldest(best: Envelope) -> Iterator[Envelope]:
-    """One lie, or all of one tensor, in a file of one block of numbers, else of the tensor's own type; else all the lies."""
-    paths = list(best.lies)
-    alone = [[path] for path in paths] if len(paths) <= _FEW else []
-    numbers = [found for path in paths if (found := number_of(path)) is not None]
-    groups = [*alone, *([path for path in paths if number_of(path) == n] for n in dict.fromkeys(numbers[:_FEW])), paths]
-    for group in groups:
-        about = [found for path in group if (found := number_of(path)) is not None]
-        chosen = sorted(set(about)) or list(best.in_data_order[-1:])
-        keys = sorted({found for path in group if (found := number_of(path, "metadata")) is not None})
-        small = _without_lies(best, group).with_tensors(chosen).with_keys(keys)
-        for plain in (True, False):
-            yield from _cuts(_blocks(replace(small, trailing=b""), plain=plain))
-        for number in about[-1:]:
-            yield from _pair(best, number, keys)
-    yield from _cuts(_blocks(best, plain=False))
-
-
-def _pair(best: Envelope, number: int, keys: list[int]) -> Iterator[Envelope]:
-    """A tensor that lies about its place: as far off as it was; and with the one before it, both in the same place."""
-    table, order = FORMATS[best.format], list(best.in_data_order)
-    path = "data_offsets[0]" if best.format == "safetensors" else "offset"
-    told = best.lies.get(f"tensor[{number}].{path}")
-    if told is None:
-        return
-    honest = best.telling({}).with_keys(keys)
-    for both in ([number], sorted({order[order.index(number) - 1], number})):
-        small = _blocks(honest.with_tensors(both), plain=True)
-        this = both.index(number)
-        at, size = offsets(small, table.alignment(small))[this], small.tensors[this].size
-        start = 0 if len(both) > 1 else at + told - offsets(best, table.alignment(best))[number]
-        if best.format == "safetensors":
-            yield small.telling({f"tensor[{this}].{path}": start, f"tensor[{this}].data_offsets[1]": start + size})
-        elif start >= 0:
-            yield small.telling({f"tensor[{this}].{path}": start})
-
-
-def _without_lies(envelope: Envelope, kept: Sequence[str]) -> Envelope:
-    return envelope.telling({path: lie for path, lie in envelope.lies.items() if path in kept})
-
-
-# One block
-
-
-def _blocks(envelope: Envelope, *, plain: bool) -> Envelope:
-    """Each tensor cut to a block, in as many dimensions; without lies about padding, which may be another now."""
-    made = replace(envelope, tensors=tuple(_block(envelope.format, entry, plain=plain) for entry in envelope.tensors))
-    return made.telling({k: v for k, v in made.lies.items() if not k.startswith("padding[") and k != "header.text"})
-
-
-def _block(format: str, entry: Entry, *, plain: bool, flat: bool = False) -> Entry:  # noqa: A002
-    """A tensor of one block; `plain`: of floats, which are zero; `flat`: in one dimension."""
-    table = FORMATS[format]
-    code = table.PLAIN if plain else entry.type
-    dims = [1] * (min(len(entry.dims), 1) if flat else len(entry.dims))
-    if dims:
-        dims[table.FASTEST] = table.unit(code)
-    size = table.size_of(code, dims) or 0
-    return replace(entry, type=code, dims=tuple(dims), size=size, data=b"" if plain else bytes(entry.data[:size]))
-
-
-def _cuts(envelope: Envelope) -> Iterator[Envelope]:
-    """A file that is cut, by the last byte of its data, of its padding and footer; one that is not, as it is."""
-    if SIZE not in envelope.lies:
-        yield envelope
-        return
-    table = FORMATS[envelope.format]
-    if sum(entry.size for entry in envelope.tensors) > LARGEST:
-        yield envelope
-        return
-    whole = envelope.telling({path: lie for path, lie in envelope.lies.items() if path != SIZE})
-    total = sum(map(len, cut(table.pieces(whole), None)))
-    last = [whole.tensors[number] for number in whole.in_data_order[-1:]]
-    padding = sum(-entry.size % table.alignment(whole) for entry in last)
-    end = total - table.FOOTER - padding - len(whole.trailing)
-    for size in dict.fromkeys((end - 1, end, total - 1, total - table.FOOTER, envelope.lies[SIZE])):
-        if size < total:
-            yield envelope.telling({**whole.lies, SIZE: size})
 
 
 # The passes
@@ -162,7 +99,7 @@ def _cuts(envelope: Envelope) -> Iterator[Envelope]:
 def _fewer_lies(search: Malformed) -> bool:
     """Made honest; the last lie stays."""
     best = search.best
-    return len(best.lies) > 1 and without(search, list(best.lies), lambda kept: _without_lies(best, kept))
+    return len(best.lies) > 1 and without(search, list(best.lies), lambda kept: telling_only(best, kept))
 
 
 def _fewer_tensors(search: Malformed) -> bool:
@@ -171,7 +108,7 @@ def _fewer_tensors(search: Malformed) -> bool:
     while len(search.best.tensors) > least:
         count = len(search.best.tensors)
         made = search.first(
-            each for kept in _parts(count) if len(kept) >= least for each in _cuts(search.best.with_tensors(kept))
+            each for kept in _parts(count) if len(kept) >= least for each in cuts(search.best.with_tensors(kept))
         )
         if not made:
             return count < len(search.best.tensors)
@@ -194,7 +131,7 @@ def _fewer_keys(search: Malformed) -> bool:
 
 def _smaller_tensors(search: Malformed) -> bool:
     """All of one block, else one after the other; then in one dimension."""
-    changed = search.first(each for plain in (True, False) for each in _cuts(_blocks(search.best, plain=plain)))
+    changed = search.first(each for plain in (True, False) for each in cuts(blocks(search.best, plain=plain)))
     for number in range(min(len(search.best.tensors), _FEW)):
         changed |= search.first(_smaller(search.best, number))
     return changed
@@ -206,10 +143,10 @@ def _smaller(best: Envelope, number: int) -> Iterator[Envelope]:
     entry = best.tensors[number]
     for flat in (True, False):
         for plain in (True, False):
-            made = _block(best.format, entry, plain=plain, flat=flat)
+            made = block(best.format, entry, plain=plain, flat=flat)
             is_told = any(path.startswith(f"tensor[{number}].dims[") for path in best.lies)
             if made.size < entry.size or (len(made.dims) < len(entry.dims) and not is_told):
-                yield from _cuts(best.with_entry(number, made))
+                yield from cuts(best.with_entry(number, made))
 
 
 def _zeros(search: Malformed) -> bool:
@@ -230,9 +167,7 @@ def _shorter_names(search: Malformed) -> bool:
     return search.first(
         each
         for names in (letters, {name: name[:1] for name in ranks})
-        for each in _cuts(
-            replace(best, tensors=tuple(replace(e, name=names[e.name]) for e in best.tensors), lies=lies)
-        )
+        for each in cuts(replace(best, tensors=tuple(replace(e, name=names[e.name]) for e in best.tensors), lies=lies))
     )
 
 
@@ -242,7 +177,7 @@ def _shorter_texts(search: Malformed) -> bool:
     for what in ("trailing", "rest"):
         while getattr(search.best, what):
             held = getattr(search.best, what)
-            if not search.first(replace(search.best, **{what: held[:size]}) for size in (0, len(held) // 2)):  # type: ignore[arg-type]
+            if not search.first(replace(search.best, **{what: held[:size]}) for size in (0, len(held) // 2)):
                 break
             changed = True
     for path, lie in list(search.best.lies.items()):
@@ -250,7 +185,7 @@ def _shorter_texts(search: Malformed) -> bool:
             shorter = [lie[:size] for size in dict.fromkeys((0, 1, len(lie) // 2)) if size < len(lie)]
             if not search.first(search.best.telling({**search.best.lies, path: text}) for text in shorter):
                 break
-            changed, lie = True, search.best.lies.get(path)  # noqa: PLW2901 - the lie as it is now
+            changed, lie = True, search.best.lies.get(path)
     return changed
 
 
@@ -259,7 +194,7 @@ def _shorter_values(search: Malformed) -> bool:
     changed, number = False, 0
     while number < min(len(search.best.metadata), _FEW):
         best = search.best
-        if search.first(each for key in _shorter(best.metadata[number]) for each in _cuts(_with_key(best, number, key))):
+        if search.first(each for key in _shorter(best.metadata[number]) for each in cuts(_with_key(best, number, key))):
             changed = True
         else:
             number += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import TypeVar
 
 from rosetta_ref.reduce.search import Hunt, Parts

@@ -16,13 +16,24 @@ from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key,
 
 __all__ = ["FORMATS", "Entry", "Envelope", "Key", "parse", "pieces", "read", "serialise", "write"]
 
+#: The longest header of a fixed length.
+_HEADER = 64
 FORMATS: dict[str, ModuleType] = {"gguf": gguf, "apr": apr, "safetensors": safetensors}
 
 
 def parse(data: Bytes, format: str) -> Envelope:  # noqa: A002
     """The parts of any bytes. Raises nothing; data stay where they are, as slices."""
     found: Envelope = FORMATS[format].parse(memoryview(data))
-    return found
+    return _of_what_is_there(found, bytes(data)) if found.lies.get(SIZE, _HEADER) < _HEADER else found
+
+
+def _of_what_is_there(envelope: Envelope, data: bytes) -> Envelope:
+    """Of a header that is cut: without lies about what is not there any more."""
+    for path in [path for path in envelope.lies if path != SIZE]:
+        fewer = envelope.telling({other: lie for other, lie in envelope.lies.items() if other != path})
+        if serialise(fewer) == data:
+            envelope = fewer
+    return envelope
 
 
 def pieces(envelope: Envelope) -> Iterator[Bytes]:

@@ -12,9 +12,8 @@ from typing import NamedTuple
 from rosetta_ref.formats.apr.tables import ALIGNMENT, CHECKSUM, HEADER, MAGIC, REFUSED, TYPES_BY_CODE, Header
 from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.reduce.envelope import text
-from rosetta_ref.reduce.envelope.parts import (
-    SIZE, Bytes, Entry, Envelope, Reader, Section, StuckError, data_pieces, offsets, take, take_data,
-)  # fmt: skip
+from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Lie, data_pieces, offsets, take_data
+from rosetta_ref.reduce.envelope.walk import Reader, Section, StuckError, take
 
 _VERSION = (2, 0)
 _LENGTHS, _DIMENSIONS = range(257), range(9)
@@ -125,7 +124,7 @@ def parse(view: memoryview) -> Envelope:
     """The parts of any bytes. Raises nothing."""
     head = bytes(view[: HEADER.size]).ljust(HEADER.size, b"\0")
     stated = Header(*HEADER.unpack(head))
-    lies = {"header.reserved": head[-20:]} if any(head[-20:]) else {}
+    lies: dict[str, Lie] = {"header.reserved": head[-20:]} if any(head[-20:]) else {}
     metadata_stop = _metadata_stop(view, stated)
     raw = bytes(view[HEADER.size : metadata_stop])
     keys = text.keys_of(raw)
@@ -182,7 +181,7 @@ def _metadata_stop(view: memoryview, stated: Header) -> int:
     return min(start, len(view)) + (length if length is not None else 0)
 
 
-def _padded(view: memoryview, at: int, stated: int, path: str, lies: dict[str, object]) -> int:
+def _padded(view: memoryview, at: int, stated: int, path: str, lies: dict[str, Lie]) -> int:
     """Where the next section begins: as is said, where that can be; and the padding before it, where it is not the usual one."""
     usual = at + -at % ALIGNMENT
     begins = stated if at <= stated <= len(view) and stated - at < 1 << 20 else usual

@@ -12,9 +12,8 @@ from rosetta_ref.archive import Kind
 from rosetta_ref.formats.gguf.layout import ALIGNMENT_DEFAULT, ALIGNMENT_KEY, MAGIC, VERSION_WRITTEN, VERSIONS
 from rosetta_ref.quant import BY_ID
 from rosetta_ref.quant.block import RaggedRowError
-from rosetta_ref.reduce.envelope.parts import (
-    SIZE, Bytes, Entry, Envelope, Key, Reader, Section, StuckError, data_pieces, offsets, take, take_data,
-)  # fmt: skip
+from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key, data_pieces, offsets, take_data
+from rosetta_ref.reduce.envelope.walk import Reader, Section, StuckError, take
 
 _HEADER = 24
 #: Lengths and counts that are tried in the place of one that lies.

@@ -14,6 +14,8 @@ from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key,
 _HUGE = 1 << 46
 #: The type that is simplest, where the row of fastest elements stands among the dimensions, and the bytes behind the data.
 PLAIN, FASTEST, FOOTER = "F32", -1, 0
+#: The span of a tensor that says none.
+_NOWHERE = (-1, -1)
 _FIELDS = ["dtype", "shape", "data_offsets"]
 
 
@@ -99,7 +101,7 @@ def _found_length(view: memoryview) -> int:
     found = text.length_of(view[8:])
     if found is None:
         return max(len(view) - 8, 0)
-    while found % HEADER_ALIGNMENT and view[8 + found : 9 + found] == b" ":
+    while found % HEADER_ALIGNMENT and bytes(view[8 + found : 9 + found]) == b" ":
         found += 1
     return found
 
@@ -107,7 +109,8 @@ def _found_length(view: memoryview) -> int:
 def _of_header(pairs: Sequence[tuple[str, Any]]) -> Envelope:
     lies: dict[str, Any] = {}
     keys: tuple[Key, ...] = ()
-    tensors, stated = [], []
+    tensors: list[Entry] = []
+    stated: list[tuple[int, int]] = []
     for name, value in pairs:
         if name == METADATA_KEY:
             raw = text.dumps(value)
@@ -133,16 +136,17 @@ def _wrong(envelope: Envelope, stated: Sequence[tuple[int, int]]) -> dict[str, i
         f"tensor[{n}].data_offsets[{end}]": says
         for n, span in enumerate(stated)
         for end, (says, is_) in enumerate(zip(span, (places[n], places[n] + envelope.tensors[n].size), strict=True))
-        if says != is_ and span != (-1, -1)
+        if says != is_ and span != _NOWHERE
     }
 
 
 def _stated(name: str, value: Any, path: str, lies: dict[str, Any]) -> tuple[Entry, tuple[int, int]]:
-    """A tensor as far as its entry is one, what else it says among the lies, and its span; (-1, -1) where it has none."""
+    """A tensor as far as its entry is one, what else it says among the lies, and its span."""
     fields = value if isinstance(value, dict) else {}
-    dtype, shape, span = (fields.get(field) for field in _FIELDS)
-    is_span = isinstance(span, list) and len(span) == 2 and all(type(n) is int for n in span)
-    room = span[1] - span[0] if is_span and 0 <= span[1] - span[0] < _HUGE else 0
+    dtype, shape, said = (fields.get(field) for field in _FIELDS)
+    is_span = isinstance(said, list) and len(said) == 2 and all(type(n) is int for n in said)
+    span = (said[0], said[1]) if said is not None and is_span else _NOWHERE
+    room = span[1] - span[0] if 0 <= span[1] - span[0] < _HUGE else 0
     dims = tuple(shape) if isinstance(shape, list) else ()
     size = size_of(dtype, dims)
     known = dtype if isinstance(dtype, str) and dtype in BITS else None
@@ -156,13 +160,13 @@ def _stated(name: str, value: Any, path: str, lies: dict[str, Any]) -> tuple[Ent
     if list(dims) != shape:
         lies[f"{path}.shape"] = shape
     if not is_span:
-        lies[f"{path}.data_offsets"] = span
+        lies[f"{path}.data_offsets"] = said
     if list(fields) != _FIELDS:
-        for field in ("dtype", "shape", "data_offsets"):
+        for field in _FIELDS:
             lies.pop(f"{path}.{field}", None)
-        lies[f"{path}.entry"] = text.dumps(value)
+        lies[f"{path}.entry"], span = text.dumps(value), _NOWHERE
     entry = Entry(name.encode("utf-8", "surrogatepass"), dims, dtype_, size, b"")
-    return entry, (span[0], span[1]) if is_span else (-1, -1)
+    return entry, span
 
 
 def _fitting(dtype: str | None, dims: tuple[Any, ...], room: int) -> tuple[tuple[int, ...], str]:
