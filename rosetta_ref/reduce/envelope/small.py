@@ -75,7 +75,7 @@ def block(format: str, entry: Entry, *, plain: bool, flat: bool = False) -> Entr
 
 
 def cuts(envelope: Envelope) -> Iterator[Envelope]:
-    """A file that is cut, by the last byte of its data, of its padding and footer; one that is not, as it is."""
+    """A file that is cut, by the last byte of its data, by all of the last tensor, by its padding and footer; else as it is."""
     if SIZE not in envelope.lies:
         yield envelope
         return
@@ -88,6 +88,7 @@ def cuts(envelope: Envelope) -> Iterator[Envelope]:
     last = [whole.tensors[number] for number in whole.in_data_order[-1:]]
     padding = sum(-entry.size % table.alignment(whole) for entry in last)
     end = total - table.FOOTER - padding - len(whole.trailing)
-    for size in dict.fromkeys((end - 1, end, total - 1, total - table.FOOTER, envelope.lies[SIZE])):
+    begins = end - sum(entry.size for entry in last)
+    for size in dict.fromkeys((end - 1, begins, end, total - 1, total - table.FOOTER, envelope.lies[SIZE])):
         if size < total:
             yield envelope.telling({**whole.lies, SIZE: size})
