@@ -6,7 +6,7 @@ What our reader says is asked first, so that a file that would show something el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.reduce import envelope as envelopes
 from rosetta_ref.reduce.envelope import Envelope, Key
+from rosetta_ref.reduce.envelope.parts import SIZE
 from rosetta_ref.reduce.envelope.small import block, blocks, boldest, cuts, telling_only
 from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.oracle import Oracle, Seen, refusal
@@ -26,6 +27,8 @@ _FEW = 8
 _ROUNDS = 4
 #: Bytes that are always as many.
 _FIXED = ("header.magic", "header.reserved")
+#: Bytes of a tensor that say whether it is zero.
+_LOOKED_AT = 1 << 16
 #: Kind and count of an array in an array.
 _OPENED = 12
 #: Names that are short, and stay in their order.
@@ -59,6 +62,10 @@ class Malformed(Hunt[Envelope]):
             oracle, fingerprint, best, seen, budget or Budget(), any_failure, directory=path.is_dir(), largest=most
         )
 
+    def first(self, candidates: Iterable[Envelope]) -> bool:
+        """As for any input; a cut in another place alone is nothing gained."""
+        return super().first(each for each in candidates if _but_for_the_cut(each) != _but_for_the_cut(self.best))
+
     def _counts(self, source: Path) -> bool:
         if self._weights(source).stat().st_size > self.largest:
             return False
@@ -77,6 +84,12 @@ class Malformed(Hunt[Envelope]):
 
     def _weights(self, source: Path) -> Path:
         return source / "model.safetensors" if self.directory else source
+
+
+def _but_for_the_cut(envelope: Envelope) -> tuple[object, ...]:
+    entries = [(entry.name, entry.dims, entry.type, any(entry.data[:_LOOKED_AT])) for entry in envelope.tensors]
+    lies = {path: lie for path, lie in envelope.lies.items() if path != SIZE}
+    return entries, envelope.metadata, lies, envelope.trailing, envelope.rest
 
 
 def is_malformed(fingerprint: Fingerprint) -> bool:
@@ -151,7 +164,7 @@ def _smaller(best: Envelope, number: int) -> Iterator[Envelope]:
 
 def _zeros(search: Malformed) -> bool:
     best = search.best
-    if not any(any(entry.data[: 1 << 16]) for entry in best.tensors):
+    if not any(any(entry.data[:_LOOKED_AT]) for entry in best.tensors):
         return False
     return search.first([replace(best, tensors=tuple(replace(entry, data=b"") for entry in best.tensors))])
 

@@ -222,10 +222,10 @@ def _honest(entry: Entry, room: int) -> Entry:
     if size is not None:
         return replace(entry, size=size)
     codes = [entry.type] if entry.type in BY_ID else [PLAIN, *BY_ID]
-    for code in codes:
-        size = size_of(code, entry.dims)
-        if size is not None and (code not in (PLAIN,) or size <= room):
-            return replace(entry, type=code, size=size)
+    sizes = {code: size for code in codes if (size := size_of(code, entry.dims)) is not None and size <= room}
+    if sizes:
+        code = max(sizes, key=sizes.__getitem__)
+        return replace(entry, type=code, size=sizes[code])
     code = codes[0]
     unit, block = BY_ID[code].elements or 1, BY_ID[code].block_bytes
     fast = entry.dims[0] if entry.dims and size_of(code, entry.dims[:1]) is not None else 0
