@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
 
 # Test processes share the cores: products of small matrices in threads would mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Tests start hundreds of processes. Where no bytecode may be written beside the sources, each of them would compile everything
+# anew, which takes longer than what it is started for: there it goes to a folder that ends with the run. Workers inherit it.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="rosetta-bytecode-")
+    sys.dont_write_bytecode = False
+    atexit.register(shutil.rmtree, sys.pycache_prefix, ignore_errors=True)
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -51,6 +62,18 @@ def _by(way: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROSETTA_FAST", "1" if way == "numba" else "0")
         yield way
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Under xdist whoever is done takes half of what another has left, if nobody said otherwise; the gate comes first and does.
+
+    `--dist load` keeps tests that are next to each other apart, so each process makes what a module shares, and the long ones
+    at the end leave all but one waiting.
+    """
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
+    return (yield)
 
 
 def _is_a_repetition(item: pytest.Item) -> bool:

@@ -1,4 +1,5 @@
-"""What pytest loads wherever rosetta-ref is installed: next to nothing, until a run asks for `rosetta_ref.gate`.
+"""What pytest loads wherever rosetta-ref is installed: next to nothing, until a run asks for `rosetta_ref.gate`, or comes upon a
+folder that a reduction left.
 
 A module of its own, since importing anything of the package imports NumPy. The options are declared only in a run of the gate: they
 cannot be in the way of anybody else's `--converter`.
@@ -13,8 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-PLUGIN = "rosetta_ref.gate.pytest_plugin"
+#: The gate, and what is done about what it finds.
+PLUGINS = ("rosetta_ref.gate.pytest_plugin", "rosetta_ref.reduce.pytest_gate")
 _GATE = re.compile(r"rosetta_ref[./\\]gate[/\\]?($|::|\.?test_gate\b)")
 
 
@@ -27,4 +30,14 @@ def asks_for_the_gate(args: Sequence[str]) -> bool:
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     """Load the plugin where it is wanted. Processes of xdist get the arguments, too."""
     if asks_for_the_gate(args):
-        early_config.pluginmanager.import_plugin(PLUGIN)
+        for plugin in PLUGINS:
+            early_config.pluginmanager.import_plugin(plugin)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """`failures/NAME/expected.json` is a test."""
+    if file_path.name != "expected.json" or file_path.parents[1].name != "failures":
+        return None
+    from rosetta_ref.reduce.pytest_failures import Failure
+
+    return Failure.from_parent(parent, path=file_path)

@@ -2,7 +2,7 @@
 
     export PATH="$(dirname "$(python converters/build.py apr-0.25.0)"):$PATH"
 
-What there is to build with says how: Cargo.toml, go.mod or requirements.txt, each with the versions of all it needs.
+What there is to build with says how: Cargo.toml, go.mod or requirements.txt, each with the versions of what is judged.
 Builds and programs are kept in FOLDER (default: $ROSETTA_CONVERTERS, else ~/.cache/rosetta-ref/converters): a second build
 is a look at the clock.
 """
@@ -39,7 +39,9 @@ def build(name: str, folder: Path) -> Path:
 
 
 def _cargo(source: Path, work: Path, program: Path) -> None:
-    _run("cargo", "build", "--release", "--locked", "--manifest-path", source / "Cargo.toml", "--target-dir", work)
+    # In a copy: cargo writes its lock file beside Cargo.toml, and that is no part of the tree.
+    shutil.copytree(source, work / "source", dirs_exist_ok=True)
+    _run("cargo", "build", "--release", "--manifest-path", work / "source" / "Cargo.toml", "--target-dir", work)
     (built,) = (path for path in (work / "release").iterdir() if path.is_file() and os.access(path, os.X_OK))
     shutil.copy2(built, program)
 

@@ -7,7 +7,6 @@ bit for bit, NaN for NaN. Files of different formats are compared as the canonic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.streaming import THREADS, byte_of, index_of, value_chunks
+from rosetta_ref.streaming import byte_of, each, index_of, value_chunks
 
 #: Metadata that tells of the encoding or of a file's name: files of different formats need not agree on it.
 _ENCODING = frozenset({
@@ -136,17 +135,17 @@ def compare(
     if not pairs:
         problem = f"no tensor of {len(a.tensors)} is among the {len(b.tensors)} of {b.path}"
         raise NothingComparedError(problem, file=a.path)
-    with ThreadPoolExecutor(THREADS) as pool:
-        for (tensor, other), difference in zip(pairs, pool.map(lambda pair: _difference(*pair), pairs), strict=True):
-            result.compared += 1
-            if tensor.type.name != other.type.name:
-                result.types[tensor.name] = (tensor.type.name, other.type.name)
-            if difference is None:
-                result.equal += 1
-            else:
-                result.differences.append(difference)
-            if progress is not None:
-                progress(tensor.nbytes)
+    found = each(lambda pair: _difference(*pair), pairs, sum(tensor.nbytes for tensor, _ in pairs))
+    for (tensor, other), difference in zip(pairs, found, strict=True):
+        result.compared += 1
+        if tensor.type.name != other.type.name:
+            result.types[tensor.name] = (tensor.type.name, other.type.name)
+        if difference is None:
+            result.equal += 1
+        else:
+            result.differences.append(difference)
+        if progress is not None:
+            progress(tensor.nbytes)
     if metadata:
         _compare_metadata(a, b, result)
     return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import traceback
 from pathlib import Path
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -62,3 +63,10 @@ class RosettaError(Exception):
         text = ": ".join([", ".join(place), self.problem] if place else [self.problem])
         rule = f" [{type(self).__name__}: {self.rule}]" if type(self) is not RosettaError else ""
         return text + rule + (f" {self.hint}" if self.hint else "")
+
+
+def unforeseen(error: BaseException) -> str:
+    """An exception that nobody meant to raise, in one line: its class, its words and where it was raised."""
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    return words if last is None else f"{words} ({Path(last.filename).name}, line {last.lineno})"

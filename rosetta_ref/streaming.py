@@ -6,7 +6,9 @@ Chunks have the same number of elements whatever the type, so those of two tenso
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,12 +16,27 @@ from rosetta_ref.archive import Bytes, Tensor
 from rosetta_ref.quant import BlockType
 from rosetta_ref.quant.block import Floats, NoDecoderError
 
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
+
 #: Elements of a chunk: a whole number of blocks of every type, and small enough to stay in a cache.
 STEP = 1 << 18
 
 #: How many chunks are worked on at once: NumPy, zlib and the system calls let go of Python's lock. More than a few threads only
 #: wait for the memory.
 THREADS = max(2, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))
+
+#: Bytes that are sooner worked through than threads are started for them, which takes a millisecond or two.
+FEW = 1 << 18
+
+
+def each(function: Callable[[_Item], _Made], items: Iterable[_Item], nbytes: int) -> Iterator[_Made]:
+    """What a function makes of each item, in order: by a few threads, unless the items have few bytes in all."""
+    if nbytes <= FEW:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(function, items)
 
 
 def value_chunks(tensor: Tensor, step: int = STEP, out: Floats | None = None) -> Iterator[tuple[int, Floats]]:

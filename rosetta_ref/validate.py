@@ -6,7 +6,6 @@ Structure is checked by the readers; this module looks at the numbers, as they a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.streaming import THREADS, byte_of, index_of, value_chunks
+from rosetta_ref.streaming import byte_of, each, index_of, value_chunks
 
 #: A weight tensor whose mean is larger has been misread; no trained model comes near.
 LARGEST_MEAN = 100.0
@@ -115,15 +114,15 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
     report = Report(archive.path, notes=list(archive.notes))
     judged = [tensor for tensor in archive.tensors.values() if tensor.type.decode is not None]
     report.not_judged = {t.name: t.type.name for t in archive.tensors.values() if t.type.decode is None}
-    with ThreadPoolExecutor(THREADS) as pool:
-        for tensor, tally in zip(judged, pool.map(_tally, judged), strict=True):
-            report.judged += 1
-            report.elements += tensor.count
-            report.findings += _findings(tensor, tally)
-            if tensor.count and not tally.nonzero:
-                report.all_zero.append(tensor.name)
-            if progress is not None:
-                progress(tensor.nbytes)
+    tallies = each(_tally, judged, sum(tensor.nbytes for tensor in judged))
+    for tensor, tally in zip(judged, tallies, strict=True):
+        report.judged += 1
+        report.elements += tensor.count
+        report.findings += _findings(tensor, tally)
+        if tensor.count and not tally.nonzero:
+            report.all_zero.append(tensor.name)
+        if progress is not None:
+            progress(tensor.nbytes)
     if not report.elements:
         problem = f"none of {len(archive.tensors)} tensors has numbers that can be judged"
         raise NothingJudgedError(problem, file=archive.path)

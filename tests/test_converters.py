@@ -7,12 +7,16 @@ Nothing is built and nothing downloaded. `ROSETTA_CONVERTERS=FOLDER pytest tests
 from __future__ import annotations
 
 import dataclasses
+import json
+import lzma
 import math
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +30,12 @@ from rosetta_ref.gate.converter import PAIRS, Entry
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "converters"
 GOLDEN = ROOT / "fixtures" / "golden"
+TROPHIES = ROOT / "docs" / "trophies"
+OUTCOMES_OF_THE_TABLE = ("Corroborated", "Falsified", "Skipped", "Timeout", "Crashed")
 NAMES = sorted(path.parent.name for path in FOLDER.glob("*/entry.toml"))
 #: What each kind of glue needs: the program, and the versions of all that it is built with.
 GLUE = {
-    "Cargo.toml": ("src/main.rs", "Cargo.lock"),
+    "Cargo.toml": ("src/main.rs",),
     "go.mod": ("main.go", "go.sum"),
     "requirements.txt": ("convert.py",),
 }
@@ -101,6 +107,32 @@ def test_the_glue_is_there_with_the_versions_it_needs(name: str) -> None:
         assert (FOLDER / name / part).stat().st_size > 0
     if kind == "requirements.txt":
         assert all("==" in line for line in (FOLDER / name / kind).read_text("utf-8").splitlines())
+    if kind == "Cargo.toml":
+        needed = tomllib.loads((FOLDER / name / kind).read_text("utf-8"))["dependencies"]
+        versions = [one["version"] if isinstance(one, dict) else one for one in needed.values()]
+        assert versions
+        assert all(version.startswith("=") for version in versions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_says_what_its_evidence_says(name: str) -> None:
+    text = (TROPHIES / f"{name}.md").read_text("utf-8")
+    evidence = json.loads(lzma.decompress((TROPHIES / f"{name}.evidence.json.xz").read_bytes()))
+    shown = {each["metadata"]["case"]: {each["outcome"], *each["metadata"]["kinds"]} for each in evidence}
+    lines = re.findall(r"  - ([\w-]+), (\d+) cases? of ([\w-]+), such as `([^`]+)`", text)
+    assert len(lines) == text.count("\n  - ") > 5
+    for kind, count, gate, case in lines:
+        assert case.startswith(gate)
+        assert kind in shown[case]
+        assert 0 < int(count) <= sum(kind in kinds for other, kinds in shown.items() if other.startswith(f"{gate}/"))
+    outcomes = Counter((each["gate_id"], each["outcome"]) for each in evidence)
+    table = re.findall(r"(?m)^\| (F-CONV[\w-]+) \| (.*) \|$", text)
+    for gate, counts in table:
+        told = [int(count or 0) for count in re.split(r" ?\| ?", counts)]
+        assert told == [outcomes[gate, outcome] for outcome in OUTCOMES_OF_THE_TABLE]
+    assert {gate for gate, _ in table} == {gate for gate, _ in outcomes}
+    assert f"{len(evidence):,} cases in " in text
+    assert re.search(rf"\| {len(evidence):,} \|.*\[{re.escape(name)}\]", (TROPHIES / "README.md").read_text("utf-8"))
 
 
 def test_nothing_built_is_in_the_tree() -> None:

@@ -6,10 +6,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from rosetta_ref.gate import clock
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
 from rosetta_ref.gate.function import Function, FunctionError, isolated
 
@@ -33,6 +36,7 @@ SOURCE = """
     def hang(src, dst):
         print("begun", flush=True)
         time.sleep(4)
+    def naps(src, dst): time.sleep(0.1)
     def leaves(src, dst): sys.exit(0)
     def leaves_3(src, dst): sys.exit(3)
     def leaves_saying(src, dst): sys.exit("no such file")
@@ -103,6 +107,18 @@ def test_silence_is_a_timeout(call: Callable[..., Run]) -> None:
     run = call("hang", time_limit=2.0)
     assert (run.outcome, run.stdout) == (TIMEOUT, "begun\n")
     assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("make", [Function, isolated], ids=["in process", "isolated"])
+def test_a_pause_is_no_timeout(
+    make: Callable[[Entry], Converter], module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped for a hundred seconds, right after it began to wait."""
+    converter = make(Entry("naps", function=f"{module}:naps", time_limit=10.0))
+    stopped = chain([0.0], repeat(100.0))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: time.perf_counter() + next(stopped)))
+    assert converter.convert(Path("a"), Path("b")).outcome == ACCEPTED
+    assert next(stopped) == 100, "the clock was not read"
 
 
 def test_the_streams_are_given_back(module: Path) -> None:

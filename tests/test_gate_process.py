@@ -14,8 +14,9 @@ import pytest
 from rosetta_ref import units
 from rosetta_ref.gate import process, resident
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
-from rosetta_ref.gate.process import CommandError, CommandLine, Unavailable, filled, template
+from rosetta_ref.gate.process import CommandLine, Unavailable
 from rosetta_ref.gate.said import Said
+from rosetta_ref.gate.template import CommandError, filled, template
 
 PYTHON = f"{sys.executable} -S -c"
 
@@ -183,7 +184,8 @@ def test_the_memory_of_this_process_is_not_the_programs() -> None:
 
 @pytest.mark.skipif(not resident.HAS_PROC, reason="ps takes longer")
 def test_a_short_run_is_measured_too() -> None:
-    assert process.run(["sleep", "0.02"], time_limit=10).memory > 0
+    # On a machine under load this process may sleep through one of them.
+    assert any(process.run(["sleep", "0.02"], time_limit=10).memory > 0 for _ in range(10))
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="ps of other systems is what is used there")

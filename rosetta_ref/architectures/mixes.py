@@ -80,6 +80,11 @@ class _Model:
         return heads, self._first("attention.head_count_kv", heads)
 
     @cached_property
+    def values(self) -> int:
+        """How many tensors are a v."""
+        return sum(role_of(name) == "v" for name in self.names)
+
+    @cached_property
     def of_70b(self) -> bool:
         if self.layers != _LAYERS_OF_70B.get(self.architecture):
             return False
@@ -95,7 +100,7 @@ class _Model:
 
     def place(self, role: str, position: int) -> Place:
         sharing = self.heads[0] // self.heads[1] if self.heads[1] else 0
-        total = sum(role_of(name) == "v" for name in self.names) if role == "v" else self.layers
+        total = self.values if role == "v" else self.layers
         return Place(position, total, sharing, self.experts, self.weighted)
 
 

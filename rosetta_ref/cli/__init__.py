@@ -1,4 +1,5 @@
-"""The command line: `rosetta-ref demo | convert | inspect | validate | diff | verify | smoke | gate | score | compare | zoo`.
+"""The command line: `rosetta-ref demo | convert | inspect | validate | diff | verify | smoke | gate | score | compare | zoo |
+shrink | replay | explain`.
 
 Each command is a module with `add(commands)`, which declares it, and `run(arguments, console)`, which gives the exit code: 0 where
 all is well, 1 where something is wrong, 2 for a command that cannot be understood.
@@ -10,10 +11,26 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from types import ModuleType
 
 from rosetta_ref import __version__
-from rosetta_ref.cli import compare, convert, demo, diff, gate, inspect, score, smoke, validate, verify, zoo
+from rosetta_ref.cli import (
+    compare,
+    convert,
+    demo,
+    diff,
+    explain,
+    gate,
+    inspect,
+    replay,
+    score,
+    shrink,
+    smoke,
+    validate,
+    verify,
+    zoo,
+)
 from rosetta_ref.cli.terminal import consoles, say_error
 from rosetta_ref.errors import RosettaError
 
@@ -29,9 +46,13 @@ COMMANDS: dict[str, ModuleType] = {
     "score": score,
     "compare": compare,
     "zoo": zoo,
+    "shrink": shrink,
+    "replay": replay,
+    "explain": explain,
 }
 
 
+@cache
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     root = argparse.ArgumentParser(

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, say, say_error
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate import entries, request
 from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.result import Result
@@ -32,6 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Run the gate: 0 all as expected, 1 something unexpected, 2 usage or harness."""
+    try:
+        return _judge(arguments, out, err)
+    except BrokenPipeError:  # whoever reads has enough
+        raise
+    except Exception as error:  # noqa: BLE001 - what is wrong here says nothing of the converter, as 1 would
+        say_error(err, f"the gate itself has failed: {unforeseen(error)}")
+        return 2
+
+
+def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     from rosetta_ref.gate import record, summary
 
     try:
@@ -61,11 +71,11 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
-    from rosetta_ref.diagnosis import Namer
     from rosetta_ref.gate.run import run as answer
+    from rosetta_ref.reduce.reproductions import Explained
 
     made: list[Result] = []
-    namer = Namer()
+    explained = Explained.of(asked)
     with err.status("") as status:
         for seed in asked.seeds:
             made += answer(
@@ -75,9 +85,9 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
                 only=asked.only,
                 jobs=jobs,
                 told=lambda result: status.update(f"{result.case}: {result.outcome}"),
-                failed=namer,
+                failed=explained,
             )
-    for line in namer.errors:
+    for line in explained.errors:
         say_error(err, line)
     return request.first_bad(made)
 

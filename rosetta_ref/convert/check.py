@@ -10,7 +10,6 @@ import hashlib
 import threading
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from rosetta_ref.archive import Archive, Bytes, Tensor
 from rosetta_ref.convert.report import ProgressLike
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.streaming import THREADS, value_chunks
+from rosetta_ref.streaming import each, value_chunks
 
 
 class MismatchError(RosettaError):
@@ -89,8 +88,7 @@ def check(
         return name, Sums(crc, digest.hexdigest(), _sha256(origins.get(name, right)))
 
     names = sorted(expected.tensors, key=lambda name: -expected.tensors[name].nbytes)
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = dict(pool.map(one, names))
+    found = dict(each(one, names, sum(tensor.nbytes for tensor in expected.tensors.values())))
     return found if sums or sha256 else {}
 
 

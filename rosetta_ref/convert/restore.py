@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.convert.kept import BadKeptError, Kept, Record
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.recode import decoded
-from rosetta_ref.streaming import THREADS
+from rosetta_ref.streaming import each
 
 #: What a tensor may have been that is not kept as blocks.
 _FLOATS = ("F32", "F16", "BF16")
@@ -67,8 +66,8 @@ def restored(archive: Archive, known: Kept, metadata: Mapping[str, Value]) -> tu
         return name, orders.to_model(weight, name), True
 
     by_size = sorted(known.records, key=lambda name: -archive.tensors[named[name]].nbytes if name in named else 0)
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = {name: (tensor, changed) for name, tensor, changed in pool.map(one, by_size)}
+    nbytes = sum(tensor.nbytes for tensor in archive.tensors.values())
+    found = {name: (tensor, changed) for name, tensor, changed in each(one, by_size, nbytes)}
     tensors = {name: found[name][0] for name in known.records}
     changed = [name for name in known.records if found[name][1]]
     for stray in sorted(archive.tensors.keys() - set(named.values())):

@@ -16,7 +16,7 @@ from rosetta_ref.zoo import MEMBERS
 
 #: For all failures of a run together.
 SECONDS = 8.0
-Look = tuple[str, str, str, str | None]
+Look = tuple[str, str, str | None]
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Namer:
         if not fresh and not ids:
             return
         members = None if fresh else [member for name, member in MEMBERS.items() if name in ids]
+        assert failure.output is not None
         found = attach(failure.source, failure.output, failure.results, asked=failure.asked, members=members)
         causes = {name for one in found for cause in one.causes for name in (cause.id, *cause.alike)}
         for look in fresh:
@@ -55,7 +56,8 @@ class Namer:
 
 def _first_of_each(failures: Sequence[Failure]) -> Iterator[Failure]:
     """Those that look like none before them, the smallest first, and then the rest."""
-    small = [(size, place, one) for place, one in enumerate(failures) if (size := size_of(one.source)) <= WHOLE]
+    with_output = [one for one in failures if one.output is not None]
+    small = [(size, place, one) for place, one in enumerate(with_output) if (size := size_of(one.source)) <= WHOLE]
     seen: set[Look] = set()
     rest = []
     for _, _, failure in sorted(small, key=lambda entry: entry[:2]):
@@ -70,7 +72,8 @@ def _first_of_each(failures: Sequence[Failure]) -> Iterator[Failure]:
 
 def _looks(failure: Failure) -> set[Look]:
     return {
-        (result.source_format, result.target_format, finding.kind, finding.source_type)
+        (failure.pair, finding.kind, finding.source_type)
         for result in failure.results
         for finding in result.findings
+        if finding.leg in ("", failure.pair)
     }

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from rosetta_ref.archive import FileMap
-from rosetta_ref.streaming import THREADS
+from rosetta_ref.streaming import each
 
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31
@@ -37,8 +36,7 @@ def crc_of(source: FileMap, stop: int) -> int:
         source.release(start, end)
         return found, end - start
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        return joined(pool.map(piece, range(0, stop, _PIECE)))
+    return joined(each(piece, range(0, stop, _PIECE), stop))
 
 
 def joined(pieces: Iterable[tuple[int, int]]) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from rosetta_ref.archive import CHUNK, Bytes, Span, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.crc import joined
-from rosetta_ref.streaming import THREADS
+from rosetta_ref.streaming import FEW, THREADS
 
 Progress = Callable[[int], None]
 Piece = bytes | Tensor | int
@@ -77,6 +77,10 @@ def _write_all(descriptor: int, data: Bytes) -> None:
 
 def _ahead(pieces: Sequence[Piece], crc: bool, depth: int = 2 * THREADS) -> Iterator[tuple[Bytes, int]]:
     """The bytes of the pieces in order, each with its CRC-32 where that is wanted, computed up to `depth` chunks ahead."""
+    if sum(map(_size, pieces)) <= FEW:
+        for piece, start, stop in _steps(pieces):
+            yield _produce(piece, start, stop, crc)
+        return
     pool = ThreadPoolExecutor(THREADS)
     waiting: deque[_Waiting] = deque()
     try:
@@ -95,8 +99,12 @@ def _steps(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, int]]:
         if isinstance(piece, Tensor):
             yield from ((piece, start, stop) for start, stop in piece.spans())
         else:
-            size = piece if isinstance(piece, int) else len(piece)
+            size = _size(piece)
             yield from ((piece, start, min(start + CHUNK, size)) for start in range(0, size, CHUNK))
+
+
+def _size(piece: Piece) -> int:
+    return piece.nbytes if isinstance(piece, Tensor) else piece if isinstance(piece, int) else len(piece)
 
 
 def _produce(piece: Piece, start: int, stop: int, crc: bool) -> tuple[Bytes, int]:

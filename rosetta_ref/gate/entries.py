@@ -22,7 +22,8 @@ from rosetta_ref.gate import bundled, fields
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.fields import FIELDS, Flags, is_function, of_flags
 from rosetta_ref.gate.function import Function, isolated
-from rosetta_ref.gate.process import CommandError, CommandLine, template
+from rosetta_ref.gate.process import CommandLine
+from rosetta_ref.gate.template import CommandError, template
 
 FILES = ("rosetta.toml", "pyproject.toml")
 
@@ -57,6 +58,13 @@ def from_arguments(arguments: argparse.Namespace) -> Converter:
     installed.
     """
     return resolve(arguments.converter, config=arguments.config, overrides=of_flags(arguments))
+
+
+def words(arguments: argparse.Namespace, name: str) -> list[str]:
+    """The flags that mean the same converter again."""
+    named = {"--converter": arguments.converter or name, "--config": arguments.config}
+    given = [f"{flag}={value}" for flag, value in named.items() if value is not None]
+    return [*given, *fields.as_flags(of_flags(arguments))]
 
 
 def resolve(

@@ -21,6 +21,7 @@ from rosetta_ref.formats.gguf.split import part_name
 from rosetta_ref.gate import mapping
 from rosetta_ref.gate.big_endian import big_endian
 from rosetta_ref.gate.sample import Sample
+from rosetta_ref.gate.stated import apr_metadata_of
 from rosetta_ref.quant import BlockType
 
 _NARROW = ("F16", "BF16")
@@ -56,7 +57,7 @@ def apr_face(sample: Sample) -> Archive:
         )
     if sample.architecture is None:
         return Archive("apr", {"name": sample.name, "model_type": "other"}, tensors)
-    metadata = mapping.apr_metadata_of(sample.model.metadata)
+    metadata = apr_metadata_of(sample.model.metadata)
     metadata |= {"rope_type": mapping.HALVES} if sample.halves_in_apr else {}
     return Archive("apr", metadata | {"tied_embeddings": mapping.HEAD not in sample.model.tensors}, tensors)
 

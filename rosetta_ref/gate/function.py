@@ -23,6 +23,7 @@ from typing import Any
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import call
 from rosetta_ref.gate.call import REFUSALS
+from rosetta_ref.gate.clock import GAP, Clock
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
 from rosetta_ref.gate.process import CommandLine, judged, printed, run
 from rosetta_ref.gate.said import Said
@@ -58,7 +59,7 @@ class Function:
         began = time.perf_counter()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             called.start()
-            called.join(self.entry.time_limit)
+            called.wait(self.entry.time_limit)
         seconds = time.perf_counter() - began
         if called.is_alive():
             late = f"no end after {self.entry.time_limit:g} s; its thread is left running"
@@ -90,6 +91,12 @@ class _Called(threading.Thread):
         super().__init__(name="converter", daemon=True)
         self._function, self._paths, self._chosen = function, paths, chosen
         self.error: BaseException | None = None
+
+    def wait(self, limit: float) -> None:
+        """Until the call has ended, or for that many seconds in which this process was not stopped."""
+        clock = Clock()
+        while self.is_alive() and (left := limit - clock.passed()) > 0:
+            self.join(min(left, GAP / 2))
 
     def run(self) -> None:
         """Call it; whatever it raises is a result."""

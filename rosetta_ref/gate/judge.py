@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-
-import numpy as np
+from itertools import accumulate
 
 from rosetta_ref.archive import Tensor
-from rosetta_ref.gate import mapping, rules
+from rosetta_ref.gate import mapping, pieces, rules
 from rosetta_ref.gate.converter import LETTERS, PAIRS
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.rules import Verdict
@@ -21,6 +20,8 @@ from rosetta_ref.gate.view import IllFitting, Seen, View
 
 PAIR_GATES = {pair: f"F-CONV-{number:03}" for number, pair in enumerate(PAIRS, start=1)}
 CARD, NAME, META, QUANT = "F-CONV-CARD-001", "F-CONV-NAME-001", "F-CONV-META-001", "F-CONV-QUANT-001"
+#: Elements that are looked at before all are: whole blocks of any type.
+_FIRST = 4096
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 
 
@@ -109,7 +110,7 @@ def _of_one_shape(source: View, target: View, name: str, asked: bool) -> list[Ve
 
 def _ill_fitting(source: Tensor, target: Tensor, ill: IllFitting) -> list[Verdict]:
     """Of another size than type and shape say; most often carried bytes under a wrong label or an unreversed shape."""
-    same = source.nbytes == target.nbytes and bool((source.data == target.data).all())
+    same = pieces.Pair(source, target).same_bytes()
     found: list[Verdict] = []
     if not same:
         found.append(Verdict(kind="size", detail=ill.problem, count=source.count))
@@ -138,13 +139,9 @@ def _other_shape(source: Tensor, target: Tensor) -> list[Verdict]:
     verdict = rules.judge(source, there)
     if verdict.right:
         return [_reversed(source, target.shape, "the bytes are in order")]
-    if source.type.is_scalar and target.type.is_scalar:
-        with np.errstate(invalid="ignore"):  # NaN that signals
-            turned = rules.numbers(source).transpose().astype(np.float64)
-            found = rules.numbers(target).astype(np.float64)
-        if np.array_equal(turned, found, equal_nan=True):
-            detail = f"{detail}, the data was transposed as well"
-            return [Verdict(kind="transposed", detail=detail, count=source.count)]
+    if source.type.is_scalar and target.type.is_scalar and pieces.transposed(source, target):
+        detail = f"{detail}, the data was transposed as well"
+        return [Verdict(kind="transposed", detail=detail, count=source.count)]
     return [verdict, _reversed(source, target.shape, "and something else is wrong as well")]
 
 
@@ -198,8 +195,8 @@ def _absent(judged: Judged, source: View, target: View, name: str, gate: str) ->
         judged.elements[name] = judged.expected[name]
         judged.by_tensor[name] = "tied"
         return
-    foreign = next((seen for other, seen in target.tensors.items() if other not in source.tensors
-                    and seen.tensor.shape == tensor.shape and rules.judge(tensor, seen.tensor).right), None)  # fmt: skip
+    others = (seen for other, seen in target.tensors.items() if other not in source.tensors)
+    foreign = next((seen for seen in others if same(tensor, seen.tensor)), None)
     if foreign is not None:
         detail = f"its values arrive as {foreign.tensor.name!r}"
         judged.elements[name] = judged.expected[name]
@@ -228,15 +225,24 @@ def _fused(source: View, target: View, name: str) -> str | None:
     for other, seen in target.tensors.items():
         if other in source.tensors or seen.tensor.shape != shape or not seen.tensor.type.is_scalar:
             continue
-        wanted = np.concatenate([rules.numbers(tensor) for tensor in found]).astype(np.float64)
-        if np.array_equal(wanted, rules.numbers(seen.tensor).astype(np.float64), equal_nan=True):
+        ends = list(accumulate(tensor.count for tensor in found))
+        if all(_stands_in(seen.tensor, tensor, end) for tensor, end in zip(found, ends, strict=True)):
             return seen.tensor.name
     return None
 
 
+def _stands_in(whole: Tensor, tensor: Tensor, end: int) -> bool:
+    """Whether the elements of one tensor are those of another, before an end."""
+    return pieces.Pair(tensor, pieces.within(whole, end - tensor.count, end)).same_numbers()
+
+
 def same(one: Tensor, other: Tensor) -> bool:
-    """Whether a tensor is a right conversion of another one, in the same shape."""
-    return one.shape == other.shape and rules.judge(one, other).right
+    """Whether a tensor is a right conversion of another one, in the same shape. Its first blocks say so of most that are not."""
+    if one.shape != other.shape:
+        return False
+    few = min(_FIRST, one.count)
+    first = rules.judge(pieces.part(one, 0, few), pieces.part(other, 0, few))
+    return first.right and rules.judge(one, other).right
 
 
 def _surplus(judged: Judged, source: View, target: View) -> None:

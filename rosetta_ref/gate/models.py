@@ -18,9 +18,10 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats.apr.tables import CODES
 from rosetta_ref.formats.safetensors import DTYPES
 from rosetta_ref.gate import payloads, vocabulary
-from rosetta_ref.gate.mapping import EMBEDDING, FACTORS, LAYER_ROLES, config_of
+from rosetta_ref.gate.mapping import EMBEDDING, FACTORS, LAYER_ROLES
 from rosetta_ref.gate.rope import llama3_factors
 from rosetta_ref.gate.sample import Sample
+from rosetta_ref.gate.stated import config_of
 from rosetta_ref.quant import TYPES, BlockType
 
 #: The shape of a role's matrix in letters: V tokens, E width, F inner, Q rows of q, K rows of k.

@@ -1,7 +1,6 @@
 """A converter that is a command line: run in a process group of its own, with limits, and never believed to end by itself.
 
-The template is split as a POSIX shell splits words (quotes and backslashes mean the same), but no shell runs: no variables, no
-globs, no pipes. `sh -c '... "$1" "$2"' sh {src} {dst}` is for those who need them. POSIX systems only.
+POSIX systems only. How the command is written: `template`.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import math
 import os
 import resource
 import selectors
-import shlex
 import shutil
 import signal
-import string
 import subprocess
 import sys
 import tempfile
@@ -24,11 +21,12 @@ from pathlib import Path
 from typing import IO
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate.clock import GAP, Clock
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
 from rosetta_ref.gate.resident import Watch
 from rosetta_ref.gate.said import Said
+from rosetta_ref.gate.template import CommandError, filled, placeholders, template
 
-PLACEHOLDERS = ("src", "dst", "src_format", "dst_format", "workdir", "type")
 #: Seconds between two looks at the memory of a process: close at first, then seldom; scanning costs at most a tenth.
 _FIRST_LOOK, _LAST_LOOK, _LEADER_ALONE = 0.002, 0.05, 0.03
 #: Bytes of output that are read at once, and how often after the end: whoever still holds the pipe may print for ever.
@@ -36,10 +34,6 @@ _PIECE, _LAST_PIECES = 1 << 16, 64
 
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
-
-
-class CommandError(RosettaError):
-    """A command line is words with {src}, {dst} and perhaps {src_format}, {dst_format}, {workdir}, {type}."""
 
 
 class Unavailable(RosettaError):  # noqa: N818 (a state, not a mistake: what needs it is skipped with the reason)
@@ -58,7 +52,7 @@ class CommandLine:
         self._environment = {**os.environ, **entry.environment}
         if os.name != "posix":
             raise Unavailable(f"{entry.name}: commands are run on POSIX systems only")
-        if _placeholders(self._words[0]):
+        if placeholders(self._words[0]):
             raise CommandError(f"{entry.command!r}: the first word is the program")
         program = self._words[0].format()
         found = shutil.which(program, path=self._environment.get("PATH"))
@@ -73,7 +67,7 @@ class CommandLine:
 
         Some converters always call theirs the same, so that two at once would spoil each other's.
         """
-        if type is not None and not any("type" in _placeholders(word) for word in self._words):
+        if type is not None and not any("type" in placeholders(word) for word in self._words):
             return Run(REFUSED, detail=f"the command has no {{type}} that {type} could be asked for with")
         with tempfile.TemporaryDirectory(prefix="rosetta-temporary-", ignore_cleanup_errors=True) as folder:
             return run(
@@ -83,52 +77,6 @@ class CommandLine:
                 refuse_exit=self.entry.refuse_exit,
                 environment={**self._environment, "TMPDIR": folder},
             )
-
-
-def template(command: str) -> list[str]:
-    """The words of a command line. Raises CommandError.
-
-    >>> template("apr rosetta convert '{src}' {dst}")
-    ['apr', 'rosetta', 'convert', '{src}', '{dst}']
-    """
-    try:
-        words = shlex.split(command)
-        known = {name for word in words for name in _placeholders(word)}
-    except ValueError as error:
-        raise CommandError(f"{command!r}: {error}") from None
-    if not words:
-        raise CommandError("the command is empty")
-    if unknown := sorted(known - set(PLACEHOLDERS)):
-        raise CommandError(f"{command!r}: unknown {{{unknown[0]}}}", hint="A brace that is meant is written twice.")
-    if missing := [name for name in ("src", "dst") if name not in known]:
-        raise CommandError(f"{command!r}: {{{missing[0]}}} is missing")
-    return words
-
-
-def _placeholders(word: str) -> set[str]:
-    """The names in braces. Raises ValueError for braces that do not match, and for formats and conversions."""
-    names = set()
-    for _, name, form, conversion in string.Formatter().parse(word):
-        if form or conversion:
-            raise ValueError(f"no format goes with {{{name}}}")
-        names |= {name} if name is not None else set()
-    return names
-
-
-def filled(words: Sequence[str], src: Path, dst: Path, type: str | None = None) -> list[str]:  # noqa: A002
-    """The words with the values in. A word that holds {type} is left out where no type is asked for: write --type={type}."""
-    src, dst = Path(os.path.abspath(src)), Path(os.path.abspath(dst))
-    values = {
-        "src": str(src), "dst": str(dst), "workdir": str(dst.parent), "type": type or "",
-        "src_format": _format(src), "dst_format": _format(dst),
-    }  # fmt: skip
-    return [word.format_map(values) for word in words if type is not None or "type" not in _placeholders(word)]
-
-
-def _format(path: Path) -> str:
-    """By the suffix alone: what a malformed file claims to be. None is a directory of Hugging Face files."""
-    suffix = path.suffix.lower().lstrip(".")
-    return suffix if suffix in ("gguf", "apr") else "safetensors"
 
 
 def run(
@@ -186,10 +134,13 @@ class _Watched:
     def follow(self, began: float) -> None:
         """Until the leader has ended or is past a limit. Those that it leaves behind are not waited for."""
         look, next_look = _FIRST_LOOK, began + _FIRST_LOOK
+        clock = Clock()
         while True:
             now = time.perf_counter()
-            if now - began >= self._time_limit:
-                self._limit = (TIMEOUT, f"no end after {self._time_limit:g} s")
+            left = self._time_limit - clock.passed()
+            if left <= 0:
+                if not self._step(0):
+                    self._limit = (TIMEOUT, f"no end after {self._time_limit:g} s")
                 return
             if now >= next_look:
                 if self._past_memory(alone=now - began < _LEADER_ALONE):
@@ -197,7 +148,7 @@ class _Watched:
                 cost = time.perf_counter() - now
                 look = min(2 * look, _LAST_LOOK)
                 next_look = now + max(look, 10 * cost)
-            if self._step(min(next_look, began + self._time_limit) - time.perf_counter()):
+            if self._step(min(next_look - time.perf_counter(), left, GAP / 2)):
                 return
 
     def _step(self, timeout: float) -> bool:

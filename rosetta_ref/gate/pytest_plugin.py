@@ -11,7 +11,7 @@ the verdict that the command line gives: exit 1 also for an expectation that mat
 from __future__ import annotations
 
 import argparse
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ from rosetta_ref.gate import entries, request
 from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.pytest_run import SENT, Collected, Gate, to_json
 from rosetta_ref.gate.request import Request
+from rosetta_ref.gate.run import Failure
 from rosetta_ref_pytest import asks_for_the_gate
 
 _FOLDER = Path(__file__).parent
@@ -95,6 +96,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # Hooks
+
+
+class _Hooks:
+    """What others may do about failures: name them, reduce them."""
+
+    @staticmethod
+    def pytest_rosetta_gate_failed(failures: Sequence[Failure], request: Request) -> None:
+        """Called with the conversions that a case found wrong, while their files are there. Results may be given more."""
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare it."""
+    pluginmanager.add_hookspecs(_Hooks)
 
 
 def _is_wanted(config: pytest.Config) -> bool:
@@ -173,7 +187,9 @@ def _planned(config: pytest.Config) -> Gate:
     """The cases, planned when they are first asked for."""
     if _GATE not in config.stash:
         try:
-            gate = config.stash[_GATE] = Gate(config.stash[_COLLECTED].asked)
+            asked = config.stash[_COLLECTED].asked
+            told = config.hook.pytest_rosetta_gate_failed
+            gate = config.stash[_GATE] = Gate(asked, lambda failures: told(failures=failures, request=asked))
         except (RosettaError, OSError) as error:
             raise pytest.Collector.CollectError(str(error)) from None
         config.add_cleanup(gate.close)

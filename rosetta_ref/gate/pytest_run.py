@@ -18,7 +18,7 @@ from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import REFUSAL, Case
 from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Finding, Result
-from rosetta_ref.gate.run import Engine, group_of
+from rosetta_ref.gate.run import Engine, Failed, failures, group_of
 from rosetta_ref.gate.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.workspace import Workspace
 
@@ -39,8 +39,9 @@ class ExpectedFailure(AssertionError):  # noqa: N818 (it is what it is called)
 class Gate:
     """The cases of a run in one process, and their answers. Planning runs no conversion."""
 
-    def __init__(self, asked: Request) -> None:
+    def __init__(self, asked: Request, failed: Failed = lambda failures: None) -> None:
         self.asked = asked
+        self._failed = failed
         self._work = Workspace()
         self._engines = [
             Engine.of(asked.converter, self._work, seed, asked.samples(seed), asked.only) for seed in asked.seeds
@@ -75,6 +76,8 @@ class Gate:
         for engine, answers, planned in zip(self._engines, self._answers, self._planned, strict=True):
             if case.id in planned and (result is None or result.outcome == CORROBORATED):
                 result = engine.answer(planned[case.id], answers)
+                if found := failures(engine, [result]):
+                    self._failed(found)
         assert result is not None
         return result
 

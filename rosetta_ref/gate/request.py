@@ -16,7 +16,7 @@ from rosetta_ref.gate import entries, expectations, record, summary, verdict
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.draft import literal
 from rosetta_ref.gate.expectations import Expectation
-from rosetta_ref.gate.fields import Flags, as_flags, of_flags
+from rosetta_ref.gate.fields import Flags
 from rosetta_ref.gate.result import CORROBORATED, Result
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.score import Case, Score, score
@@ -35,6 +35,13 @@ def add_flags(parser: Flags) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the inputs (default 0)")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="default", help="default: one seed; nightly: ten")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write result.json, evidence.json and summary.md")
+    parser.add_argument(
+        "--reproductions",
+        type=Path,
+        metavar="FOLDER",
+        help="where unexpected failures leave inputs (default: reproductions in OUTPUT, or rosetta-failures)",
+    )
+    parser.add_argument("--no-reproductions", action="store_true", help="leave none")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Request:
     expected: Sequence[Expectation] = field(default_factory=list)
     #: The flags that mean this converter.
     flags: tuple[str, ...] = ()
+    #: Where unexpected failures leave small inputs; None: nowhere.
+    reproductions: Path | None = None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, *, drafting: bool = False) -> Request:
@@ -69,7 +78,8 @@ class Request:
             models=tuple(arguments.model),
             output=arguments.output,
             expected=expectations.load(file, drafting=drafting) if file is not None and known else [],
-            flags=tuple(_flags(arguments, converter.entry.name)),
+            reproductions=_place(arguments) if not drafting else None,
+            flags=tuple(entries.words(arguments, converter.entry.name)),
         )
 
     @property
@@ -93,14 +103,20 @@ class Request:
         """The expectations that hold today, here."""
         return verdict.in_force(self.expected, _today(), facts())[0]
 
+    def is_expected(self, result: Result) -> bool:
+        """Whether a failure is one of those that are expected."""
+        return any(one.matches(result.case) for one in self.in_force())
+
     def judge(self, results: Sequence[Result], *, whole: bool) -> Verdict:
         """Hold results against what is expected; `whole`: every case of the gate is among them."""
         return verdict.judge(results, self.expected, _today(), facts=facts(), whole=whole)
 
     def reproduce(self, result: Result, entry: Entry) -> str:
         """The command that shows one failure again."""
-        if result.reproduction is not None or not self.flags:
+        if not self.flags:
             return summary.reproduce(result, entry)
+        if result.reproduction is not None:
+            return shlex.join(["rosetta-ref", "replay", str(result.reproduction), *self.flags])
         only = [f"--case={literal(result.case)}", f"--seed={result.seed}", *(f"--model={path}" for path in self.models)]
         return shlex.join(["rosetta-ref", "gate", *self.flags, *only])
 
@@ -140,10 +156,11 @@ def facts() -> dict[str, str]:
     return {"platform": sys.platform, "machine": platform.machine(), "python": platform.python_version()}
 
 
-def _flags(arguments: argparse.Namespace, name: str) -> list[str]:
-    named = {"--converter": arguments.converter or name, "--config": arguments.config}
-    words = [f"{flag}={value}" for flag, value in named.items() if value is not None]
-    return [*words, *as_flags(of_flags(arguments))]
+def _place(arguments: argparse.Namespace) -> Path | None:
+    if arguments.no_reproductions:
+        return None
+    inside = arguments.output / "reproductions" if arguments.output is not None else Path("rosetta-failures")
+    return Path(arguments.reproductions or inside)
 
 
 def _today() -> date:

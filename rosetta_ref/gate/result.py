@@ -28,10 +28,13 @@ class Finding:
     target_type: str | None = None
     count: int = 0
     first: Mapping[str, Any] | None = None
+    #: The pair of the first leg of a chain that shows it, "G-A".
+    leg: str = ""
 
     def __str__(self) -> str:
         where = f"tensor {self.tensor!r}: " if self.tensor else ""
-        return f"{where}{self.kind}: {self.detail}"
+        leg = f" (on the leg {self.leg})" if self.leg else ""
+        return f"{where}{self.kind}: {self.detail}{leg}"
 
 
 @dataclass

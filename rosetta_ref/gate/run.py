@@ -9,28 +9,39 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate import samples as default_samples
 from rosetta_ref.gate.answers import Answers
-from rosetta_ref.gate.cases import COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, plan
+from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters, plan
 from rosetta_ref.gate.converter import Converter, Entry
-from rosetta_ref.gate.result import FALSIFIED, Result
+from rosetta_ref.gate.result import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Faces, Session
 from rosetta_ref.gate.workspace import Workspace
 
+
+class HarnessError(RosettaError):
+    """The gate answers every case, whatever a converter wrote."""
+
+
 #: Called with each result as it comes.
 Told = Callable[[Result], None]
 #: What is judged of the output of one conversion, held against its source.
 _OF_ONE_CONVERSION = (TENSORS, COUNT, NAMES, WORDS, ENCODED)
+_WRONG = (FALSIFIED, CRASHED, TIMEOUT)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A conversion whose output is wrong: its files, the type that a quantiser was asked for, and the results that say so."""
+    """A conversion that is wrong: its pair, its files, the type that a quantiser was asked for, and what says so.
 
+    There is no output of a run that crashed, took too long or refused what it should take.
+    """
+
+    pair: str
     source: Path
-    output: Path
+    output: Path | None
     asked: str | None
     results: list[Result]
 
@@ -71,8 +82,14 @@ class Engine:
         return cls(session, safety, cases)
 
     def answer(self, case: Case, answers: Answers) -> Result:
-        """The result of a planned case. `answers` keeps what cases of one conversion have in common, for one thread."""
-        return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+        """The result of a planned case. `answers` keeps what cases of one conversion have in common, for one thread.
+
+        Raises HarnessError, for which no converter is to blame.
+        """
+        try:
+            return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+        except Exception as error:
+            raise HarnessError(f"{case.id} has no answer: {unforeseen(error)}") from error
 
     def answers(self, cases: Iterable[Case]) -> Iterator[Result]:
         """The results one by one, in the order of the cases: who has seen enough converts no more."""
@@ -105,7 +122,7 @@ def run(
     with Workspace(keep) as work:
         engine = Engine.of(converter, work, seed, given, only)
         results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), told)
-        failed(_failures(engine, results))
+        failed(failures(engine, results))
         return results
 
 
@@ -133,13 +150,34 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
     return [results[case.id] for case in engine.cases]
 
 
-def _failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
-    """The wrong outputs of single conversions; chains and malformed files have more than one source of what is wrong with them."""
-    found: dict[Path, Failure] = {}
-    for case, result in zip(engine.cases, results, strict=True):
-        if result.outcome == FALSIFIED and case.what in _OF_ONE_CONVERSION:
-            done = engine.session.conversion(case.sample, case.steps, type=case.type)
-            if done.target is not None:
-                one = found.setdefault(done.target, Failure(done.source, done.target, case.type, []))
-                one.results.append(result)
+def failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
+    """The conversions that those results say are wrong: single ones, and of chains the first leg that is."""
+    cases = {case.id: case for case in engine.cases}
+    found: dict[tuple[Path, str, str | None], Failure] = {}
+    for result in results:
+        case = cases[result.case]
+        for one in _wrong(engine, case, result) if result.outcome in _WRONG else ():
+            found.setdefault((one.source, one.pair, one.asked), one).results.append(result)
     return list(found.values())
+
+
+def _wrong(engine: Engine, case: Case, result: Result) -> Iterator[Failure]:
+    if case.what == REFUSAL:
+        if (source := engine.safety.written.get(case.id)) is not None:
+            yield Failure(letters((result.source_format, result.target_format)), source, None, None, [])
+        return
+    done = engine.session.conversion(case.sample, case.steps, type=case.type) if case.steps else None
+    if done is not None and done.target is None:
+        yield Failure(letters(case.steps[done.leg - 1 : done.leg + 1]), done.source, None, case.type, [])
+    elif steps := _wrong_steps(case, result):
+        done = engine.session.conversion(case.sample, steps, type=case.type)
+        yield Failure(letters(steps[-2:]), done.source, done.target, case.type, [])
+
+
+def _wrong_steps(case: Case, result: Result) -> tuple[str, ...]:
+    """The path to the output that is wrong; nothing where none is by itself."""
+    if case.what in _OF_ONE_CONVERSION:
+        return case.steps
+    wrong = {finding.leg for finding in result.findings}
+    paths = (case.steps[:end] for end in range(2, len(case.steps) + 1)) if case.what == CHAIN else ()
+    return next((path for path in paths if letters(path[-2:]) in wrong), ())

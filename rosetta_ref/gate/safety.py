@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rosetta_ref.gate import malformed
 from rosetta_ref.gate.cases import REFUSAL, SAFE, Case
@@ -33,6 +34,8 @@ class Safety:
 
     session: Session
     seed: int = 0
+    #: The malformed files of the cases that were answered, by case.
+    written: dict[str, Path] = field(default_factory=dict)
     _files: dict[str, Malformed] = field(default_factory=dict)
     _own: dict[str, dict[str, Malformed]] = field(default_factory=dict)
 
@@ -75,7 +78,8 @@ class Safety:
             return result
         file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
-        done = self.session.convert_file(file.write(folder), result.target_format)
+        self.written[case.id] = source = file.write(folder)
+        done = self.session.convert_file(source, result.target_format)
         self._judge(result, file, twin, done)
         return result
 

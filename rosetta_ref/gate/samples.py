@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.gate import big_endian, payloads
+from rosetta_ref.gate.alignment import aligned
 from rosetta_ref.gate.mapping import FAMILIES
 from rosetta_ref.gate.models import Case, Spec, build, formats_of, seed_of, tensor_of
 from rosetta_ref.gate.sample import Sample
@@ -104,13 +105,13 @@ def default(
         made += _typed_models(family, known, seed) if whole_models else ()
     if not whole_models:
         made += _archives(known, seed)
-        made += [_aligned(_few(known, seed), alignment, seed) for alignment in _ALIGNMENTS if known & _FEW.keys()]
+        made += [aligned(_few(known, seed), alignment, seed) for alignment in _ALIGNMENTS if known & _FEW.keys()]
         made += _big_endian(known, seed)
     if families and "F32" in known:
         tiny = replace(_TINY, **_family(families[0]))
         # A chain shows whether the writer keeps to the key that it keeps: models have chains, so there is one in any case.
         name, alignments = ("aligned", _MODEL_ALIGNMENTS) if whole_models else ("aligned-model", _MODEL_ALIGNMENTS[1:2])
-        made += [_aligned(build(name, tiny, _F32, seed), alignment, seed) for alignment in alignments]
+        made += [aligned(build(name, tiny, _F32, seed), alignment, seed) for alignment in alignments]
     return made
 
 
@@ -270,39 +271,3 @@ def _few(known: Collection[str], seed: int) -> Sample:
             labels[name] = f"{kind.lower()}/odd-size/index-coded"
     model = Archive("gguf", {}, tensors)
     return Sample("aligned", model, labels, None, ("gguf",), seed)
-
-
-# Alignment
-
-
-def _aligned(sample: Sample, alignment: int, seed: int) -> Sample:
-    """The sample with that alignment, and a header that ends 1 to 8 bytes behind a multiple of 128.
-
-    So its data begins elsewhere under each of the alignments 8, 16, 32, 64 and 128: a reader that takes another one, or none, reads
-    other bytes. A text of the metadata fills the header up.
-    """
-    past = 1 + seed_of(seed, "header", str(alignment)) % 8
-    keys = dict(sample.model.metadata)
-    keys["general.alignment"] = Value.scalar(Kind.U32, alignment)
-    keys["general.description"] = Value.scalar(Kind.STRING, "")
-    fill = (past - header_size(replace(sample.model, metadata=keys))) % 128
-    keys["general.description"] = Value.scalar(Kind.STRING, "." * fill)
-    labels = {name: f"{label}/alignment-{alignment}" for name, label in sample.labels.items()}
-    model = replace(sample.model, metadata=keys)
-    return replace(sample, name=f"{sample.name}-{alignment}", model=model, labels=labels, formats=("gguf",))
-
-
-def header_size(model: Archive) -> int:
-    """Bytes of a GGUF file before the padding in front of the data."""
-    size = 24 + sum(12 + len(key.encode()) + _value_size(value) for key, value in model.metadata.items())
-    return size + sum(24 + len(name.encode()) + 8 * len(tensor.shape) for name, tensor in model.tensors.items())
-
-
-def _value_size(value: Value) -> int:
-    if value.kind is Kind.ARRAY:
-        return 12 + (value.data.nbytes if isinstance(value.data, np.ndarray) else sum(map(_text_size, value.data)))
-    return _text_size(value.data) if value.kind is Kind.STRING else int(value.data.nbytes)
-
-
-def _text_size(text: str) -> int:
-    return 8 + len(text.encode())

@@ -105,6 +105,11 @@ class Session:
             raise
         return mine.result()
 
+    def legs(self, sample: str, steps: Sequence[str]) -> list[Conversion]:
+        """The conversions of a path one by one, as far as it went."""
+        walked = (self.conversion(sample, steps[:end]) for end in range(2, len(steps) + 1))
+        return [done for number, done in enumerate(walked, start=1) if done.leg == number]
+
     def convert_file(self, source: Path, target: str) -> Conversion:
         """What comes of any file; it is converted anew each time."""
         return self._convert(Snapshot(source), target, None, 1)

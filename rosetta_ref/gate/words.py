@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +16,11 @@ import numpy as np
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.gate import mapping, rope
+from rosetta_ref.gate.facts import Facts, facts
 from rosetta_ref.gate.judge import META, same
 from rosetta_ref.gate.mapping import Number
 from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import UnreadableError, View, read_json
-from rosetta_ref.gate.vocabulary import QWEN2_PATTERN
+from rosetta_ref.gate.view import UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
 _OF_THE_FILE = (
@@ -35,7 +34,6 @@ _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
     14: "Q4_K", 15: "Q4_K", 16: "Q5_K", 17: "Q5_K", 18: "Q6_K", 32: "BF16",
 }  # fmt: skip
-Facts = dict[str, Any]
 
 
 @dataclass
@@ -49,6 +47,10 @@ class Asked:
     def wrong(self, kind: str, detail: str) -> None:
         """Note a finding."""
         self.findings.append(Finding(kind, META, detail))
+
+
+#: Facts that a Hugging Face directory has no place for.
+NO_PLACE = ("scores", "token types")
 
 
 def judge_words(source: View, target: View) -> Asked:
@@ -73,7 +75,7 @@ def judge_words(source: View, target: View) -> Asked:
     except (UnreadableError, ValueError, KeyError, TypeError) as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = ["scores", "token types"] if target.format == "safetensors" else []
+    no_place = [*NO_PLACE] if target.format == "safetensors" else []
     if target.format == "safetensors" and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
@@ -223,90 +225,6 @@ def _compare_lists(asked: Asked, name: str, ours: list[Any], theirs: list[Any]) 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-# The words of each format
-
-
-def facts(view: View) -> Facts:
-    """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises ValueError."""
-    if view.format == "gguf":
-        found = _of_gguf(view.archive.metadata)
-    elif view.format == "apr":
-        found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
-    else:
-        found = _of_directory(view)
-    return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
-
-
-#: The tokenizer of a model that has none, in llama.cpp's words (llama-vocab.cpp): nothing is lost without it.
-_NO_TOKENIZER = ("tokenizer", "no_vocab")
-#: Fact: GGUF's key, APR's.
-_PLACES = {
-    "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
-    "pre-tokenizer": ("tokenizer.ggml.pre", "tokenizer.pre_type"),
-    "tokens": ("tokenizer.ggml.tokens", "tokenizer.vocabulary"),
-    "merges": ("tokenizer.ggml.merges", "tokenizer.merges"),
-    "bos": ("tokenizer.ggml.bos_token_id", "tokenizer.bos_token_id"),
-    "eos": ("tokenizer.ggml.eos_token_id", "tokenizer.eos_token_id"),
-    "padding": ("tokenizer.ggml.padding_token_id", "tokenizer.padding_token_id"),
-    "scores": ("tokenizer.ggml.scores", "tokenizer.scores"),
-    "token types": ("tokenizer.ggml.token_type", "tokenizer.token_type"),
-    "chat template": ("tokenizer.chat_template", "chat_template"),
-}
-
-
-def _of_gguf(metadata: Mapping[str, Value]) -> Facts:
-    return {name: metadata[key].plain() for name, (key, _) in _PLACES.items() if key in metadata}
-
-
-def _of_directory(view: View) -> Facts:
-    tokenizer = read_json(view.path, "tokenizer.json")
-    config = view.config or {}
-    stated = read_json(view.path, "tokenizer_config.json") or {}
-    template = stated.get("chat_template")
-    file = (view.path if view.path.is_dir() else view.path.parent) / "chat_template.jinja"
-    found: Facts = {
-        "bos": config.get("bos_token_id"),
-        "eos": config.get("eos_token_id"),
-        "padding": config.get("pad_token_id"),
-        "chat template": file.read_text("utf-8") if file.is_file() else template if isinstance(template, str) else None,
-    }
-    if tokenizer is not None:
-        found |= _of_tokenizer(tokenizer)
-        for name in ("bos", "eos"):
-            word = stated.get(f"{name}_token")
-            word = word.get("content") if isinstance(word, dict) else word
-            if found[name] is None and word in found["tokens"]:
-                found[name] = found["tokens"].index(word)
-    return found
-
-
-def _of_tokenizer(tokenizer: Mapping[str, Any]) -> Facts:
-    model = tokenizer["model"]
-    vocabulary = model["vocab"]
-    by_id = (
-        {index: token for token, index in vocabulary.items()}
-        if isinstance(vocabulary, dict)
-        else dict(enumerate(row[0] for row in vocabulary))
-    )
-    by_id |= {token["id"]: token["content"] for token in tokenizer.get("added_tokens") or []}
-    tokens = [by_id.get(index) for index in range(max(by_id, default=-1) + 1)]
-    # SentencePiece has scores in their place: its merges are made of them, and nobody else has them.
-    merges = None if model.get("byte_fallback") else model.get("merges")
-    spelled = merges and [" ".join(pair) if isinstance(pair, list) else pair for pair in merges]
-    kind = "llama" if model.get("byte_fallback") else "gpt2" if model.get("type") == "BPE" else None
-    return {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
-
-
-def _pre_tokenizer(tokenizer: Mapping[str, Any]) -> str | None:
-    """GGUF's name of the steps, for the two that a sample has."""
-    steps = (tokenizer.get("pre_tokenizer") or {}).get("pretokenizers") or []
-    kinds = [step.get("type") for step in steps]
-    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):
-        return "smollm"
-    pattern = steps[0].get("pattern", {}).get("Regex") if kinds == ["Split", "ByteLevel"] else None
-    return "qwen2" if pattern == QWEN2_PATTERN else None
 
 
 # Files of one format

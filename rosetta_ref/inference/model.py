@@ -7,7 +7,6 @@ package's own: the converter's names and row orders are what is to be judged, so
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from rosetta_ref.inference import parameters as numbers
 from rosetta_ref.inference.parameters import Parameters
 from rosetta_ref.inference.rope import frequencies
 from rosetta_ref.quant.block import NoDecoderError
-from rosetta_ref.streaming import THREADS, value_chunks
+from rosetta_ref.streaming import each, value_chunks
 
 Array = NDArray[Any]
 
@@ -112,8 +111,9 @@ class Model:
 
     def load(self) -> None:
         """Decode everything ahead, on all cores, where the model is kept in memory."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda weight: weight.keep and weight.values(), self.weights.values()))
+        nbytes = sum(weight.tensor.nbytes for weight in self.weights.values())
+        for _ in each(lambda weight: weight.keep and weight.values(), self.weights.values(), nbytes):
+            pass
 
     def forget(self) -> None:
         """Let go of everything that was decoded."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.gate.chains import OF_NUMBERS
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.result import Finding
 
@@ -38,9 +39,16 @@ class Fingerprint:
         return cls(finding.gate, finding.kind, subject_of(finding))
 
     def fits(self, finding: Finding) -> bool:
-        """Whether a finding may be this failure: all but the cause, which takes a diagnosis."""
-        same = (finding.gate, finding.kind, subject_of(finding)) == (self.gate, self.kind, self.subject)
-        return same and self.type in (None, finding.source_type)
+        """Whether a finding may be this failure: all but the cause, which takes a diagnosis.
+
+        Where the cause is known, any kind of wrong numbers is as good as any other: which one it is hangs on the numbers.
+        """
+        numbers = bool(self.cause) and {self.kind, finding.kind} <= OF_NUMBERS
+        if (finding.gate, subject_of(finding)) != (self.gate, self.subject) or not (
+            finding.kind == self.kind or numbers
+        ):
+            return False
+        return self.type in (None, finding.source_type)
 
     @property
     def name(self) -> str:

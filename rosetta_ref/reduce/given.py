@@ -6,7 +6,9 @@ model costs no memory.
 
 from __future__ import annotations
 
+import glob
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from rosetta_ref.gate.big_endian import big_endian
 #: A companion larger than this is none of a model's words.
 _LARGEST = 64 << 20
 _WORDS = (".json", ".jinja", ".model", ".txt")
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 
 
 @dataclass(frozen=True)
@@ -103,20 +106,41 @@ def _is_big_endian(path: Path) -> bool:
         return read_header(Cursor(memoryview(file.read(64)), path, lenient=True)).order == ">"
 
 
-def _read_safetensors(path: Path) -> Given:
-    archive = safetensors.read(path)
-    files = list(dict.fromkeys(part.map.path for part in archive.parts))
-    beside = path if path.is_dir() else path.parent
-    companions = {
-        file.name: file.read_bytes()
-        for file in sorted(beside.iterdir())
+def files(path: Path) -> list[Path]:
+    """All files of an input: shards, parts, and what stands beside SafeTensors weights."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    if path.suffix == ".safetensors":
+        return [path, *_companions(path.parent)]
+    if path.name.endswith(".index.json"):
+        held = [path.parent / name for name in safetensors.read_index(path).files]
+        return [path, *held, *_companions(path.parent)]
+    if (part := _PART.fullmatch(path.name)) is not None:
+        return sorted(path.parent.glob(f"{glob.escape(part[1])}-*-of-{part[2]}.gguf"))
+    return [path]
+
+
+def size_of(path: Path) -> int:
+    """The bytes of all its files."""
+    return sum(file.stat().st_size for file in files(path))
+
+
+def _companions(folder: Path) -> list[Path]:
+    return [
+        file for file in sorted(folder.iterdir())
         if file.is_file() and file.suffix in _WORDS and not file.name.endswith(".index.json")
         and file.stat().st_size <= _LARGEST
-    }  # fmt: skip
-    if len(files) == 1:
+    ]  # fmt: skip
+
+
+def _read_safetensors(path: Path) -> Given:
+    archive = safetensors.read(path)
+    parts = list(dict.fromkeys(part.map.path for part in archive.parts))
+    companions = {file.name: file.read_bytes() for file in _companions(path if path.is_dir() else path.parent)}
+    if len(parts) == 1:
         return Given("safetensors", (dict(archive.tensors),), archive.metadata, companions, directory=path.is_dir())
-    held = [safetensors.read(file).tensors for file in files]
-    places = {file: place for place, file in enumerate(files)}
+    held = [safetensors.read(file).tensors for file in parts]
+    places = {file: place for place, file in enumerate(parts)}
     index = {name: places[tensor.file] for name, tensor in archive.tensors.items() if tensor.file in places}
     return Given("safetensors", tuple(held), archive.metadata, companions, index, directory=path.is_dir())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from rosetta_ref.reduce.given import Given
@@ -42,7 +43,7 @@ def fewer_companions(search: Search) -> bool:
     for name in list(search.best.companions):
         found = _object(search.best.companions[name])
         if found is not None and len(found) > 1 and len(found) < 200:
-            changed |= without(search, list(found), lambda kept, name=name: _with_json(search.best, name, kept))
+            changed |= without(search, list(found), partial(_with_json, search, name))
     return changed
 
 
@@ -50,9 +51,9 @@ def _with_files(given: Given, kept: list[str]) -> Given:
     return given.with_companions({name: given.companions[name] for name in kept})
 
 
-def _with_json(given: Given, name: str, kept: list[str]) -> Given:
-    found = _object(given.companions[name]) or {}
-    return with_json(given, name, {key: found[key] for key in kept})
+def _with_json(search: Search, name: str, kept: list[str]) -> Given:
+    found = _object(search.best.companions[name]) or {}
+    return with_json(search.best, name, {key: found[key] for key in kept})
 
 
 def with_json(given: Given, name: str, value: dict[str, Any]) -> Given:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce.cut import of_values
 from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.search import Search
-from rosetta_ref.reduce.sizes import Sizes, narrowed, resize, role_of, sizes_of, with_free_heads
+from rosetta_ref.reduce.sizes import Sizes, resize, role_of, sizes_of, with_free_heads
 from rosetta_ref.reduce.words import special_ids, without_words
 
-#: Heads of q and of k and v, simplest first: what hides a bug of heads (one head, as many groups as heads) comes before what shows it.
+#: Heads of q and of k and v, simplest first: what hides a bug of heads (one head, a group for each) is tried before what shows it.
 _HEADS = ((1, 1), (2, 1), (2, 2), (4, 1), (3, 1), (4, 2), (6, 3), (6, 2))
 #: Elements of a head: 2 and 4 hide some orders.
 _HEAD = (2, 4, 6, 8)
@@ -47,8 +48,8 @@ def _sized(given: Given, proposals: Iterable[Sizes]) -> Iterator[Given]:
 
 def _with_head(given: Given, sizes: Sizes, **changes: int) -> Sizes:
     """With other heads; where no key states their size, the width is that of all heads."""
-    new = narrowed(sizes, **changes)
-    return new if with_free_heads(given) else narrowed(new, width=new.heads * new.head)
+    new = replace(sizes, **changes)
+    return new if with_free_heads(given) else replace(new, width=new.heads * new.head)
 
 
 def _least_tokens(given: Given) -> int:
@@ -63,8 +64,8 @@ def _boldest(given: Given) -> Iterator[Given]:
     for bare in (without_words(given), given):
         for heads, groups, head in ((1, 1, 2), (2, 1, 8)):
             new = _with_head(bare, old, heads=heads, groups=groups, head=head)
-            new = narrowed(new, layers=1, inner=1, tokens=max(_least_tokens(bare), 1))
-            for sized in _sized(bare, [narrowed(new, width=min(new.width, heads * head))]):
+            new = replace(new, layers=1, inner=1, tokens=max(_least_tokens(bare), 1))
+            for sized in _sized(bare, [replace(new, width=min(new.width, heads * head))]):
                 yield from _in_floats(sized, always=True)
 
 
@@ -74,7 +75,7 @@ def _fewer_layers(search: Search) -> bool:
     good, changed = 0, False
     while sizes is not None and sizes.layers - good > 1:
         middle = 1 if good == 0 and not changed and sizes.layers > 2 else (good + sizes.layers) // 2
-        if search.first(_sized(search.best, [narrowed(sizes, layers=middle)])):
+        if search.first(_sized(search.best, [replace(sizes, layers=middle)])):
             changed, sizes = True, sizes_of(search.best)
         else:
             good = middle
@@ -116,15 +117,17 @@ def _narrower(given: Given) -> Iterator[Given]:
     old = sizes_of(given)
     if old is not None:
         widths = (1, 2) if with_free_heads(given) else (old.width,)
-        yield from _sized(given, [narrowed(old, inner=1, width=width) for width in widths])
-        yield from _sized(given, [narrowed(old, inner=inner) for inner in (1, 2)])
+        yield from _sized(given, [replace(old, inner=1, width=width) for width in widths])
+        yield from _sized(given, [replace(old, inner=inner) for inner in (1, 2)])
 
 
 def _fewer_tokens(given: Given) -> Iterator[Given]:
     old = sizes_of(given)
     if old is not None:
         least = _least_tokens(given)
-        yield from _sized(given, [narrowed(old, tokens=n) for n in (least, 2 * least, 16, 256) if least <= n < old.tokens])
+        yield from _sized(
+            given, [replace(old, tokens=n) for n in (least, 2 * least, 16, 256) if least <= n < old.tokens]
+        )
 
 
 def _fewer_roles(search: Search) -> bool:

@@ -64,6 +64,10 @@ class Oracle:
         """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
         return not self._look(self._reference, source, self.asked).findings
 
+    def reference_output(self, source: Path) -> Path | None:
+        """What the reference makes of it; None where it refuses."""
+        return self._look(self._reference, source, self.asked).target
+
     def _look(self, converter: Converter, source: Path, asked: str | None) -> Seen:
         before = Snapshot(source)
         with self._lock:
@@ -90,7 +94,11 @@ class Oracle:
         said = run.detail or (run.stderr or run.stdout).strip().rpartition("\n")[2] or run.outcome
         broken = refusal(source)
         if run.outcome in (CRASHED, TIMEOUT):
-            return [Finding(run.outcome, gate, said) if broken is None else Finding(run.outcome, SAFE, f"{_rule(broken)}: {said}")]
+            return [
+                Finding(run.outcome, gate, said)
+                if broken is None
+                else Finding(run.outcome, SAFE, f"{_rule(broken)}: {said}")
+            ]
         assert run.outcome == REFUSED, run.outcome
         return [Finding("refused", gate, said)] if broken is None else []
 
@@ -123,7 +131,7 @@ def _words(source: View, target: View) -> list[Finding]:
 
 
 def refusal(source: Path) -> RosettaError | None:
-    """The error by which our own reader refuses a file; None where it takes it. Stricter than the judge, who looks at what is broken."""
+    """The error by which our own reader refuses a file; None where it takes it. Stricter than the judge is."""
     try:
         look(source).close()
         if sniff(source) == "apr":
@@ -150,8 +158,12 @@ def same_failure(fingerprint: Fingerprint, seen: Seen, *, asked: str | None = No
     found = fitting(fingerprint, seen.findings)
     if not found or not fingerprint.cause or seen.target is None:
         return bool(found)
-    about = diagnosed(seen, found[0], rivals(fingerprint), asked=asked)
-    return any(_same_cause(one, fingerprint.cause) for one in about)
+    # Most candidates fall at the first question, which is the cheaper one: whether the cause explains them at all.
+    suspects, others = rivals(fingerprint)
+    return all(
+        any(_same_cause(one, fingerprint.cause) for one in diagnosed(seen, found[0], members, asked=asked))
+        for members in (suspects, suspects + others)
+    )
 
 
 def diagnosed(
@@ -172,7 +184,9 @@ def _same_cause(one: Diagnosis, cause: Sequence[str]) -> bool:
     )
 
 
-def rivals(fingerprint: Fingerprint) -> list[Member]:
-    """The members that the cause is held against: itself, and those of its class, which an input too simple cannot tell apart."""
-    classes = {MEMBERS[name].klass for name in fingerprint.cause if name in MEMBERS}
-    return [member for member in MEMBERS.values() if member.klass in classes and not member.waiting_for]
+def rivals(fingerprint: Fingerprint) -> tuple[list[Member], list[Member]]:
+    """The members of the cause, and those it is held against: of their classes, which an input too simple cannot tell apart."""
+    suspects = [MEMBERS[name] for name in fingerprint.cause if name in MEMBERS]
+    classes = {member.klass for member in suspects}
+    others = [one for one in MEMBERS.values() if one.klass in classes and not one.waiting_for and one not in suspects]
+    return suspects, others

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rosetta_ref.archive import Tensor
 from rosetta_ref.errors import RosettaError
@@ -16,7 +18,10 @@ from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.search import Search
 from rosetta_ref.reduce.tensors import focus
 
-#: Elements of a float tensor that are looked at one by one; and bytes of a tensor whose fields are.
+Codes = NDArray[Any]
+#: Makes an input of other codes, or values, of a tensor.
+Put = Callable[[Search, Tensor, Codes], Given]
+#: Elements that are looked at one by one; and bytes of a tensor whose fields are.
 _FEW = 8
 _SMALL = 1 << 16
 
@@ -65,33 +70,33 @@ def _whole(given: Given, one: Tensor) -> Iterator[Given]:
 
 
 def _numbers(search: Search) -> bool:
-    """Elements to zero, one by one where they are few, else by halves; then to one."""
+    """As few elements as may be that are not zero, and those one."""
     one = focus(search)
     if one is None or one.type.encode is None:
         return False
-    changed = False
-    step = max(one.count // _FEW, 1)
-    for value in (0.0, 1.0):
-        for start in range(0, one.count, step):
-            one = focus(search)
-            if one is None:
-                return changed
-            values = one.values().reshape(-1).astype(np.float32)
-            here = slice(start, start + step)
-            if np.isin(values[here], (0.0, value)).all():
-                continue
-            values[here] = value
-            with suppress(ValueError, RosettaError):
-                changed |= search.first([_with(search.best, one.name, of_values(one, values.reshape(one.shape)))])
-    return changed
+    changed = _fewest(search, _values, _with_values)
+    return search.first(_ones(search, _values, _with_values)) or changed
+
+
+def _values(tensor: Tensor) -> Codes:
+    return tensor.values().reshape(-1).astype(np.float32)
+
+
+def _with_values(search: Search, one: Tensor, values: Codes) -> Given:
+    return _with(search.best, one.name, of_values(one, values.reshape(one.shape)))
 
 
 def _fields(search: Search) -> bool:
-    """Each field of the blocks: floats to 0 or 1, codes to 0, or all but one byte of them."""
+    """Each field of the blocks: floats to 0 or 1, codes to 0, or all but one of them, and that to 1."""
     one = focus(search)
     changed = False
     for name in one.type.sized(one.count).dtype.names or () if one is not None else ():
-        changed |= search.first(_field(search, name)) or _fewest_codes(search, name)
+        if search.first(_field(search, name)):
+            changed = True
+        elif one is not None and _blocks(one)[name].dtype.kind != "f":
+            get, put = partial(_codes, name=name), partial(_with_field, name=name)
+            changed |= _fewest(search, get, put)
+            changed |= search.first(_ones(search, get, put))
     return changed
 
 
@@ -99,39 +104,56 @@ def _blocks(tensor: Tensor) -> Blocks:
     return tensor.type.sized(tensor.count).blocks(tensor.data).copy()
 
 
-def _with_blocks(search: Search, one: Tensor, blocks: Blocks) -> Given:
-    return _with(search.best, one.name, replace(one, source=Tensor.of("", one.type, (), blocks.view(np.uint8)).source))
+def _codes(tensor: Tensor, *, name: str) -> Codes:
+    codes: Codes = _blocks(tensor)[name].reshape(-1).copy()
+    return codes
+
+
+def _with_field(search: Search, one: Tensor, codes: Codes, *, name: str) -> Given:
+    blocks = _blocks(one)
+    blocks[name] = codes.reshape(blocks[name].shape)
+    return _with(search.best, one.name, Tensor.of(one.name, one.type, one.shape, blocks.view(np.uint8)))
 
 
 def _field(search: Search, name: str) -> Iterator[Given]:
+    """A field zero; one, where it is a float."""
     one = focus(search)
     assert one is not None
     values = _blocks(one)[name]
     for value in (0, 1) if values.dtype.kind == "f" else (0,):
         if (values != value).any() and not (value == 1 and not values.any()):
-            blocks = _blocks(one)
-            blocks[name] = value
-            yield _with_blocks(search, one, blocks)
+            yield _with_field(search, one, np.full(values.shape, value, values.dtype), name=name)
 
 
-def _fewest_codes(search: Search, name: str) -> bool:
-    """Half of the codes that are not zero to zero, and half of the rest, as long as it stays."""
-    changed = False
-    halves = 0
-    while (one := focus(search)) is not None and halves < 2:
-        values = _blocks(one)[name]
-        if values.dtype.kind == "f":
+def _fewest(search: Search, get: Callable[[Tensor], Codes], put: Put) -> bool:
+    """Half of the elements that are not zero to zero, and half of the rest, as long as it stays; then each that is left."""
+    changed, size = False, 1 << 30
+    while (one := focus(search)) is not None:
+        there = np.flatnonzero(get(one))
+        size = min(size, (len(there) + 1) // 2)
+        if len(there) < 2 or not size:
             return changed
-        there = np.flatnonzero(values)
-        if len(there) < 2:
-            return changed
-        half = (there[len(there) // 2 :], there[: len(there) // 2])[halves]
-        blocks = _blocks(one)
-        flat = blocks[name].reshape(-1).copy()
-        flat[half] = 0
-        blocks[name] = flat.reshape(values.shape)
-        if search.first([_with_blocks(search, one, blocks)]):
-            changed, halves = True, 0
+        for start in reversed(range(0, len(there), size)):  # what is left should stand at the start
+            codes = get(one)
+            codes[there[start : start + size]] = 0
+            if search.first(_made(put, search, one, codes)):
+                changed = True
+                break
         else:
-            halves += 1
+            if len(there) > _FEW:
+                return changed
+            size //= 2
     return changed
+
+
+def _ones(search: Search, get: Callable[[Tensor], Codes], put: Put) -> Iterator[Given]:
+    """Everything that is not zero to one."""
+    one = focus(search)
+    if one is not None and ((codes := get(one)) > 1).any() | (codes < 0).any():
+        codes[codes != 0] = 1
+        yield from _made(put, search, one, codes)
+
+
+def _made(put: Put, search: Search, one: Tensor, codes: Codes) -> Iterator[Given]:
+    with suppress(ValueError, RosettaError):
+        yield put(search, one, codes)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.reduce import given as inputs
@@ -19,11 +19,19 @@ from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 
 #: What an input is in parts: `Given`, or for one that no reader takes an `Envelope`.
-Parts = TypeVar("Parts")
+Parts = TypeVar("Parts", bound="OfTensors")
 #: Called with the search whenever a candidate was tried.
 Told = Callable[[Any], None]
 #: Called with the best input's path whenever there is a better one.
 Kept = Callable[[Path, Seen], None]
+
+
+class OfTensors(Protocol):
+    """What an input in parts has in any case."""
+
+    @property
+    def tensors(self) -> Sized:
+        """As many as there are."""
 
 
 class SpentError(RosettaError):
@@ -59,12 +67,18 @@ class Hunt(Generic[Parts]):
     @property
     def nbytes(self) -> int:
         """The size of the smallest input so far."""
-        return size_of(self.seen.source)
+        return inputs.size_of(self.seen.source)
 
     @property
     def seconds(self) -> float:
         """How long it has been."""
         return time.monotonic() - self._began
+
+    @property
+    def progress(self) -> str:
+        """Size, calls and time, for whoever waits."""
+        tensors = len(self.best.tensors)
+        return f"{self.nbytes:,} bytes, {tensors:,} tensors, {self.oracle.calls} conversions, {self.seconds:.0f} s"
 
     def first(self, candidates: Iterable[Parts]) -> bool:
         """Take the first candidate that fails in the same way. Raises SpentError when the budget is spent."""
@@ -146,21 +160,10 @@ class Search(Hunt[Given]):
         return inputs.read(source)
 
 
-def size_of(path: Path) -> int:
-    """The bytes of a file, or of all files of a directory or a set."""
-    return sum(file.stat().st_size for file in files_of(path))
-
-
-def files_of(path: Path) -> list[Path]:
-    """The files of an input: itself and what stands in its folder, which holds nothing else."""
-    home = path if path.is_dir() else path.parent
-    return sorted(file for file in home.rglob("*") if file.is_file())
-
-
 def digest(path: Path) -> str:
     """The same for inputs that are the same, byte for byte."""
     found = hashlib.sha256()
-    for file in files_of(path):
+    for file in inputs.files(path):
         found.update(file.name.encode() + b"\0" + file.stat().st_size.to_bytes(8, "little"))
         with file.open("rb") as data:
             found.update(hashlib.file_digest(data, "sha256").digest())

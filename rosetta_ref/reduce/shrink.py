@@ -30,21 +30,25 @@ class NothingFailsError(RosettaError):
     """What is shrunk comes out wrong."""
 
 
-def chosen(findings: Sequence[Finding], gate: str | None = None) -> Finding | None:
-    """The finding that is followed: of one gate where that is named, of values before names and words, of the smallest tensor."""
-    listed = [finding for finding in findings if gate is None or finding.gate == gate]
+def chosen(findings: Sequence[Finding], gate: str | None = None, kind: str | None = None) -> Finding | None:
+    """The finding that is followed: of gate and kind, where named; of values before names and words; of the smallest tensor."""
+    listed = [one for one in findings if gate in (None, one.gate) and kind in (None, one.kind)]
     return min(listed, key=lambda finding: (finding.gate in _LAST, finding.count or 1 << 62), default=None)
 
 
-def failure_of(oracle: Oracle, source: Path, gate: str | None = None) -> tuple[Fingerprint, Seen]:
+def failure_of(
+    oracle: Oracle, source: Path, gate: str | None = None, kind: str | None = None
+) -> tuple[Fingerprint, Seen]:
     """What is wrong with a file's conversion, by one call. Raises NothingFailsError where nothing is."""
     seen = oracle.look(source)
-    finding = chosen(seen.findings, gate)
+    finding = chosen(seen.findings, gate, kind)
     if finding is None:
-        of = f" of {gate}" if gate is not None else ""
+        of = f" of {gate or kind}" if gate or kind else ""
         others = sorted({found.gate for found in seen.findings})
         hint = f"There are failures of {', '.join(others)}." if others else None
         raise NothingFailsError(f"nothing{of} is wrong with what comes of it", file=source, hint=hint)
+    if seen.target is None and not oracle.reference_is_right(source):
+        raise NothingFailsError("the reference does not convert it either, so no converter has to", file=source)
     return named(Fingerprint.of(finding), finding, seen, asked=oracle.asked), seen
 
 
@@ -58,7 +62,7 @@ def named(seen_as: Fingerprint, finding: Finding, seen: Seen, *, asked: str | No
 
 
 def shrink(search: Search) -> None:
-    """Run the passes until none finds anything more. Raises SpentError when the budget is spent; `search.best` is good then, too."""
+    """Run the passes until none finds anything more. Raises SpentError when the budget is spent: `search.best` is good then."""
     if tensors.alone(search) or len(search.best.tensors) == 1:
         passes = _OF_TENSORS
     elif models.is_model(search):

@@ -7,9 +7,8 @@ which key is the gate's mapping.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rosetta_ref.archive import Tensor, Value
@@ -84,7 +83,8 @@ def sizes_of(given: Given) -> Sizes | None:
         return None
     head = shapes["attn_q"][0] // heads
     groups = shapes["attn_k"][0] // max(head, 1)
-    return Sizes(len(layers), *shapes["token_embd"], shapes["ffn_up"][0], heads, max(groups, 1), head)
+    tokens, width = shapes["token_embd"]
+    return Sizes(len(layers), tokens, width, shapes["ffn_up"][0], heads, max(groups, 1), head)
 
 
 def number(given: Given, key: str) -> Any:
@@ -147,13 +147,3 @@ def _stated(given: Given, changed: Mapping[str, int]) -> Given:
 def with_free_heads(given: Given) -> bool:
     """Whether the size of a head is stated, so that it need not be the width over the heads."""
     return number(given, "attention.key_length") is not None
-
-
-def narrowed(sizes: Sizes, **changes: int) -> Sizes:
-    """Other sizes."""
-    return replace(sizes, **changes)
-
-
-def elements(sizes: Sizes) -> int:
-    """The elements of a layer, about: what is to become few."""
-    return math.prod((sizes.width, sizes.inner + sizes.heads * sizes.head))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from rosetta_ref.archive import Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import mapping
+from rosetta_ref.gate.judge import META
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce.cut import grid, of_values, unit, window
 from rosetta_ref.reduce.fingerprint import fitting
@@ -26,16 +27,37 @@ _LARGE = 1 << 20
 
 
 def focus(search: Search) -> Tensor | None:
-    """The smallest tensor of the best input that shows the failure; None where it is about none that is there."""
-    names = {finding.tensor for finding in fitting(search.fingerprint, search.seen.findings)}
-    held = [tensor for name, tensor in search.best.tensors.items() if (mapping.canonical_name(name) or name) in names]
+    """The smallest tensor of the best input that shows the failure; None where it is about none that is there.
+
+    A failure of the whole output (it cannot be read, there is none) is about the only tensor, where there is but one.
+    """
+    found = fitting(search.fingerprint, search.seen.findings)
+    tensors = search.best.tensors
+    if len(tensors) == 1 and all(finding.tensor is None and finding.gate != META for finding in found):
+        return next(iter(tensors.values()))
+    names = {finding.tensor for finding in found}
+    held = [tensor for name, tensor in tensors.items() if (mapping.canonical_name(name) or name) in names]
     return min(held, key=lambda tensor: tensor.nbytes, default=None)
 
 
 def alone(search: Search) -> bool:
     """Leave one tensor, else two that lie side by side; without any word of the metadata, else with all."""
     one = focus(search)
-    return one is not None and search.first(_alone(search, one))
+    if one is not None:
+        return search.first(_alone(search, one))
+    if search.fingerprint.gate == META or len(search.best.tensors) < 2:
+        return False
+    return search.first(_each_alone(search))
+
+
+def _each_alone(search: Search) -> Iterator[Given]:
+    """One tensor of each kind, where nothing says which one it is; then the first two."""
+    best = search.best
+    kinds = {(tensor.type.name, len(tensor.shape)): tensor for tensor in reversed(best.tensors.values())}
+    for one in sorted(kinds.values(), key=lambda tensor: tensor.type.is_scalar):
+        yield from _cuts_alone(search, one)
+    first = tuple(best.tensors)[:2]
+    yield _pair_cut(search, bare(best.only(first)), first)
 
 
 def _alone(search: Search, one: Tensor) -> Iterator[Given]:
@@ -43,10 +65,7 @@ def _alone(search: Search, one: Tensor) -> Iterator[Given]:
     if len(best.tensors) == 1:
         yield from (bare(best).with_tensors(_in_place(one.name, replace(one, name=name))) for name in _names(best))
         return
-    sizes = [size for size in (*_WINDOWS[:2], *_encoded(one)) if size[0] <= grid(one)[0] and size[1] <= grid(one)[1]]
-    small = [_cut(one, *size, search) for size in sizes]
-    for cut in small:
-        yield bare(best.only([one.name])).with_tensors(_in_place(one.name, replace(cut, name=_NAMES[0])))
+    yield from _cuts_alone(search, one)
     if one.count <= _LARGE:
         for name in _names(best):
             yield bare(best.only([one.name])).with_tensors(_in_place(one.name, replace(one, name=name)))
@@ -54,10 +73,24 @@ def _alone(search: Search, one: Tensor) -> Iterator[Given]:
         yield from _of_two_parts(best, one)
     for pair in _neighbours(best, one):
         chosen = bare(best.only(pair))
-        yield chosen.with_tensors(lambda tensor: _named(_cut(tensor, 1, 1, search), pair))
+        yield _pair_cut(search, chosen, pair)
         if all(tensor.count <= _LARGE for tensor in chosen.tensors.values()):
             yield chosen
-    yield best.only([one.name]).with_tensors(_in_place(one.name, small[0]))
+    yield best.only([one.name]).with_tensors(_in_place(one.name, _cut(one, 1, 1, search)))
+
+
+def _cuts_alone(search: Search, one: Tensor) -> Iterator[Given]:
+    """A block of it or two, or what a block is made of, bare."""
+    chosen = bare(search.best.only([one.name]))
+    count, across = grid(one)
+    for rows, blocks in (*_WINDOWS[:2], *_encoded(one)):
+        if rows <= count and blocks <= across:
+            cut = replace(_cut(one, rows, blocks, search), name=_NAMES[0])
+            yield chosen.with_tensors(_in_place(one.name, cut))
+
+
+def _pair_cut(search: Search, chosen: Given, pair: tuple[str, ...]) -> Given:
+    return chosen.with_tensors(lambda tensor: _named(_cut(tensor, 1, 1, search), pair))
 
 
 def _names(best: Given) -> tuple[str, ...]:
@@ -147,7 +180,7 @@ def smaller(search: Search) -> bool:
     """Cut every tensor to a window; where no small one will do, halve rows and blocks."""
     one = focus(search)
     if one is None:
-        return False
+        return search.first(_all_cut(search))
     changed = search.first(_windows(search, one))
     if changed:
         one = focus(search)
@@ -169,6 +202,12 @@ def _windows(search: Search, one: Tensor) -> Iterator[Given]:
         yield search.best.with_tensors(
             lambda tensor: tensor if tensor.name == one.name else window(tensor, range(1), range(1))
         )
+
+
+def _all_cut(search: Search) -> Iterator[Given]:
+    """A block of each, where nothing says which one it is."""
+    if any(grid(tensor) != (1, 1) for tensor in search.best.tensors.values()):
+        yield search.best.with_tensors(lambda tensor: window(tensor, range(1), range(1)))
 
 
 def _halved(search: Search, axis: int) -> bool:
@@ -203,7 +242,7 @@ def simpler_type(search: Search) -> bool:
 def _retyped(search: Search, one: Tensor) -> Iterator[Given]:
     order = ["F32"] if one.type.is_scalar else ["F32", "F16", "Q8_0", "Q4_0"]
     for name in order:
-        if name == one.type.name or one.type.decode is None and one.type.elements:
+        if name == one.type.name or (one.type.decode is None and one.type.elements):
             continue
         with suppress(ValueError, RosettaError):
             yield search.best.with_tensors(_in_place(one.name, of_values(one, one.values(), TYPES[name])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from rosetta_ref.archive import Kind, Value
@@ -40,9 +41,7 @@ def with_vocabulary(given: Given, count: int) -> Given:
     made = given
     if key is not None:
         tokens = _listed(given.metadata[key])
-        made = given.with_metadata(
-            {name: _cut(name, value, tokens, count) for name, value in given.metadata.items()}
-        )
+        made = given.with_metadata({name: _cut(name, value, tokens, count) for name, value in given.metadata.items()})
     if "tokenizer.json" in made.companions:
         made = with_json(made, "tokenizer.json", _tokenizer(json.loads(made.companions["tokenizer.json"]), count))
     return made
@@ -58,10 +57,12 @@ def _cut(name: str, value: Any, tokens: list[Any], count: int) -> Any:
     if name in _MERGES:
         kept = [merge for merge in _listed(value) if _made_of(merge, set(tokens[:count]))]
         return Value.array(Kind.STRING, kept) if isinstance(value, Value) else kept
-    is_list = value.kind is Kind.ARRAY if isinstance(value, Value) else isinstance(value, list)
-    if not name.startswith("tokenizer.") or not is_list or len(_listed(value)) != len(tokens):
+    if not name.startswith("tokenizer."):
         return value
-    return Value.array(value.item, _listed(value)[:count]) if isinstance(value, Value) else value[:count]
+    if isinstance(value, Value):
+        same = value.item is not None and len(value.data) == len(tokens)
+        return replace(value, data=value.data[:count]) if same else value
+    return value[:count] if isinstance(value, list) and len(value) == len(tokens) else value
 
 
 def _made_of(merge: Any, tokens: Collection[Any]) -> bool:

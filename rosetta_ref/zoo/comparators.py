@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rosetta_ref.archive import Archive, Tensor
-from rosetta_ref.gate import answers, mapping
+from rosetta_ref.gate import judgements, mapping
 from rosetta_ref.gate.judge import Judged, gate_of
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import View
@@ -39,7 +39,7 @@ def judging(verifier: Verifier) -> Iterator[None]:
             judged.findings = [Finding("values", gate, f"{verifier.id} says so", name) for name in every]
         return judged
 
-    with replaced((answers, "judge", judge)):
+    with replaced((judgements, "judge", judge)):
         yield
 
 

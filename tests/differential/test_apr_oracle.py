@@ -39,9 +39,11 @@ def build() -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # In a copy: cargo writes its lock file beside Cargo.toml, and that is no part of the tree.
+        source = shutil.copytree(SOURCE, cache / "source", dirs_exist_ok=True)
         done = subprocess.run(
-            ["cargo", "build", "--release", "--locked", "--quiet"],
-            cwd=SOURCE,
+            ["cargo", "build", "--release", "--quiet"],
+            cwd=source,
             env={**os.environ, "CARGO_TARGET_DIR": str(cache)},
             capture_output=True,
             text=True,

@@ -21,6 +21,7 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.gate import faces, mapping, samples
+from rosetta_ref.gate.stated import apr_metadata_of, config_of
 from rosetta_ref.inference.engine import NumpyEngine
 from rosetta_ref.quant import TYPES
 from tests.support.forward import Directory
@@ -179,7 +180,7 @@ def test_numbers_are_those_of_transformers(folder: str) -> None:
     rope = theirs.pop("rope_parameters")
     theirs["rope_theta"] = rope.pop("rope_theta")
     with open_archive(GOLDEN / folder / "auto.gguf") as archive:
-        ours = mapping.config_of(archive.metadata, archive.tensors)
+        ours = config_of(archive.metadata, archive.tensors)
     ours.pop("pad_token_id", None)  # llama.cpp's converter takes it from the tokenizer
     scaling = ours.pop("rope_scaling", None)
     assert scaling == (rope if rope["rope_type"] == "yarn" else None)
@@ -195,7 +196,7 @@ def test_apr_keys_are_those_of_aprender(tmp_path: Path) -> None:
     folder = GOLDEN.parent / "apr-rosetta"
     for name in ("llama-f32", "qwen2-f32"):
         with open_archive(folder / "source" / f"{name}.gguf") as source:
-            ours = mapping.apr_metadata_of(source.metadata)
+            ours = apr_metadata_of(source.metadata)
         with apr.read(folder / "aprender-0.25.0" / f"{name}.apr") as archive:
             theirs = archive.metadata
         shared = {key for key in ours if theirs.get(key) is not None} - {"name"}  # aprender's is the architecture

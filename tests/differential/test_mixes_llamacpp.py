@@ -14,6 +14,7 @@ import pytest
 import rosetta_ref
 from rosetta_ref import RosettaError
 from rosetta_ref.architectures import mix_table, mixes
+from rosetta_ref.archive import Archive
 from rosetta_ref.formats import gguf
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import RaggedRowError
@@ -87,17 +88,14 @@ def theirs(source: Path, target: Path, mix: str, **options: object) -> Path | No
     return target
 
 
-def planned(source: Path, mix: mix_table.Mix, weights: dict[str, np.ndarray] | None) -> dict[str, str] | None:
+def planned(model: Archive, mix: mix_table.Mix, weights: dict[str, np.ndarray] | None) -> dict[str, str] | None:
     """The types that a conversion would give; None where it would refuse for a reason of REFUSED."""
-    with gguf.read(source) as model:
-        try:
-            found = mixes.types_of(mix, model.tensors.values(), model.metadata, weighted=weights is not None)
-        except RaggedRowError:
-            return None
-        missing = [
-            name for name in found if mixes.needs_weights(mix, name, found[name]) and name not in (weights or {})
-        ]
-        return None if missing else found
+    try:
+        found = mixes.types_of(mix, model.tensors.values(), model.metadata, weighted=weights is not None)
+    except RaggedRowError:
+        return None
+    missing = [name for name in found if mixes.needs_weights(mix, name, found[name]) and name not in (weights or {})]
+    return None if missing else found
 
 
 def stored(path: Path) -> dict[str, str]:
@@ -116,15 +114,16 @@ def compare_types(name: str, folder: Path, *, weighted: bool, chosen: set[str]) 
     source = sketch.write(folder / "source.gguf")
     weights = sketch.weights() if weighted else None
     count = 0
-    for mix in sorted(chosen):
-        for pure in (False, True) if sketch.layers < 80 and mix not in GRID_MIXES else (False,):
-            needed = theirs(source, folder / "theirs.gguf", mix, imatrix=weights, pure=pure)
-            expected = None if needed is None else stored(needed)
-            made = mix_table.find(mix.lower(), pure=pure)
-            assert made is not None
-            found = planned(source, made, weights)
-            assert found == expected, f"{mix}, pure {pure}"
-            count += len(expected or {})
+    with gguf.read(source) as model:
+        for mix in sorted(chosen):
+            for pure in (False, True) if sketch.layers < 80 and mix not in GRID_MIXES else (False,):
+                needed = theirs(source, folder / "theirs.gguf", mix, imatrix=weights, pure=pure)
+                expected = None if needed is None else stored(needed)
+                made = mix_table.find(mix.lower(), pure=pure)
+                assert made is not None
+                found = planned(model, made, weights)
+                assert found == expected, f"{mix}, pure {pure}"
+                count += len(expected or {})
     return count
 
 

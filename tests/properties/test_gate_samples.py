@@ -12,6 +12,7 @@ import pytest
 from rosetta_ref.archive import Tensor
 from rosetta_ref.formats import gguf
 from rosetta_ref.gate import faces, mapping, models, payloads, samples
+from rosetta_ref.gate.alignment import header_size
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.quant import TYPES, BlockType
 
@@ -269,7 +270,7 @@ def test_data_begins_elsewhere_under_every_other_alignment(whole: bool, seed: in
         with gguf.read(path) as archive:
             first = next(iter(archive.tensors.values()))
             start = first.offset
-        size = samples.header_size(sample.model)
+        size = header_size(sample.model)
         assert start == -(-size // alignment) * alignment
         elsewhere = {-(-size // other) * other for other in (8, 16, 32, 64, 128) if other != alignment}
         assert start not in elsewhere

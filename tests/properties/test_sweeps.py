@@ -70,6 +70,15 @@ def numbers_of_values(name: str, data: bytes, fields: dict[str, Any]) -> set[int
     return {np.unique(column).size for column in np.ascontiguousarray(values.T)}
 
 
+@pytest.mark.parametrize("name", list(exact.ORACLES))
+def test_each_word_at_each_place(name: str) -> None:
+    size = TYPES[name].block_bytes
+    words = np.frombuffer(sweeps.every_word(TYPES[name]), np.uint8).reshape(65536, size)[:, : size // 2 * 2]
+    columns = np.ascontiguousarray(words.copy().view("<u2").T)
+    assert len(columns) == size // 2
+    assert all((np.bincount(column, minlength=65536) == 1).all() for column in columns)
+
+
 @pytest.mark.parametrize("name", list(CODES))
 def test_each_code_at_each_element(name: str) -> None:
     count, fields = CODES[name]

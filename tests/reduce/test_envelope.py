@@ -70,7 +70,7 @@ def test_any_bytes_come_back(kind: str, tmp_path: Path) -> None:
         ("apr/metadata-size-past-the-end", "header.metadata_size", 2**32 - 1),
         ("apr/name-length-past-the-end", "tensor[0].name.length", 2**16 - 1),
         ("apr/size-past-the-end", "tensor[0].size", 2**40),
-        ("apr/flag-sharded", "header.flags", 0x410),
+        ("apr/flag-encrypted", "header.flags", 0x404),
         ("safetensors/length-huge", "header.length", 2**40),
         ("safetensors/shape-negative", "tensor[0].shape", [-1]),
         ("safetensors/dtype-unknown", "tensor[0].dtype", "F31"),

@@ -13,7 +13,7 @@ from rosetta_ref.gate import malformed
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, Converter, Entry, Run
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
-from rosetta_ref.reduce.oracle import Oracle
+from rosetta_ref.reduce.oracle import Oracle, refusal
 from rosetta_ref.reduce.search import Budget, SpentError
 from rosetta_ref.reduce.shrink import failure_of
 from rosetta_ref.zoo import MEMBERS, adapter, files
@@ -105,8 +105,15 @@ def test_a_second_failure_is_not_followed(tmp_path: Path, work: Workspace) -> No
     start = data.index(b"t4.weight") - 8
     struct.pack_into("<Q", data, start + 8 + 9 + 4 + 16 + 4, 1)  # its offset is no multiple of the alignment
     source.write_bytes(data)
-    search = shrunk(Of(lambda _: Run(ACCEPTED, 0)), source, work, "apr")
+    shown: list[bytes] = []
+    search = shrunk(Of(lambda data: (shown.append(data), Run(ACCEPTED, 0))[1]), source, work, "apr")
     assert search.fingerprint.subject == "TensorAlignmentError"
+    rules = []
+    for number, candidate in enumerate(shown):
+        path = tmp_path / f"{number}.gguf"
+        path.write_bytes(candidate)
+        rules.append(type(refusal(path)).__name__)
+    assert set(rules) == {"TensorAlignmentError"}, "what our reader takes for something else costs no call"
     assert list(search.best.lies) == ["tensor[0].offset"]
 
 

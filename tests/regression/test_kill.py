@@ -26,6 +26,11 @@ def start(source: Path, target: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", PROGRAM, str(source), str(target)], stderr=subprocess.DEVNULL)
 
 
+def takes_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so does whatever that starts: the tests, say."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_for_work(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Until the first file stands in a folder that is known to be partial, or the process ends."""
     while process.poll() is None and not list(folder.glob(".*.partial/*")):
@@ -91,7 +96,9 @@ def test_interrupted_conversion(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rosetta_ref.cli", "convert", str(source), str(tmp_path / name)]
     interrupted = 0
     for delay in (0.0, 0.03, 0.1, 0.2, 0.3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=takes_interrupts
+        )
         wait_for_work(process, tmp_path)
         time.sleep(delay)
         process.send_signal(signal.SIGINT)

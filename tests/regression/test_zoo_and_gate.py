@@ -10,8 +10,8 @@ import pytest
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.gate import answers as answers_module
 from rosetta_ref.gate import judge as judging_module
+from rosetta_ref.gate import judgements as judgements_module
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import TENSORS, plan
 from rosetta_ref.gate.converter import LETTERS, Converter
@@ -122,7 +122,7 @@ def test_a_gate_with_a_bad_verifier_lets_a_member_through(verifier: Verifier, tm
     assert FALSIFIED in outcomes(converter(member), source, pair, tmp_path)
     with judging(verifier):
         assert outcomes(converter(member), source, pair, tmp_path) == {CORROBORATED}
-    assert answers_module.judge is judging_module.judge
+    assert judgements_module.judge is judging_module.judge
 
 
 def test_a_gate_that_cries_wolf_falsifies_the_reference(tmp_path: Path) -> None:
@@ -141,6 +141,6 @@ def test_who_compared_nothing_and_says_so_is_not_believed(tmp_path: Path, monkey
         judged = judging_module.judge(*args, **named)
         return judging_module.Judged(expected=judged.expected)
 
-    monkeypatch.setattr(answers_module, "judge", nothing)
+    monkeypatch.setattr(judgements_module, "judge", nothing)
     (result,) = answered(control(CANARY), CANARY.shown_by(tmp_path), "G-A", tmp_path)
     assert (result.outcome, [finding.kind for finding in result.findings]) == (FALSIFIED, ["nothing-compared"])

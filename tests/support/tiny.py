@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+
+from tests.support.independent import GGUFReader
 
 HEADS, KV_HEADS, HEAD_DIM, LAYERS, F = 8, 2, 16, 2, 96
 E = HEADS * HEAD_DIM
@@ -90,11 +93,21 @@ def build(
 
 def _tokenizer(writer: gguf.GGUFWriter, path: Path) -> int:
     """Take over the tokenizer keys of another file; the number of tokens."""
-    count = 0
-    for name, field in gguf.GGUFReader(path).fields.items():
-        if name.startswith("tokenizer."):
-            value: Any = field.contents()
-            item = field.types[-1] if field.types[0] is gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, value, field.types[0], sub_type=item)
-            count = len(value) if name == "tokenizer.ggml.tokens" else count
-    return count
+    keys = _tokenizer_keys(path)
+    for name, (value, kind, item) in keys.items():
+        writer.add_key_value(name, value, kind, sub_type=item)
+    return len(keys["tokenizer.ggml.tokens"][0])
+
+
+@lru_cache(maxsize=1)
+def _tokenizer_keys(path: Path) -> dict[str, tuple[Any, gguf.GGUFValueType, gguf.GGUFValueType | None]]:
+    """The values with their types, and the types of their items: seconds for a real vocabulary."""
+    return {
+        name: (
+            field.contents(),
+            field.types[0],
+            field.types[-1] if field.types[0] is gguf.GGUFValueType.ARRAY else None,
+        )
+        for name, field in GGUFReader(path).fields.items()
+        if name.startswith("tokenizer.")
+    }

@@ -170,6 +170,13 @@ def _flag(file: Apr, flag: int) -> list[Edit]:
     return _put(_FLAGS, "H", int.from_bytes(file.data[_FLAGS : _FLAGS + 2], "little") | flag)
 
 
+def _shard(file: Apr) -> list[Edit]:
+    """The first of two, by its flag and by its metadata."""
+    about = {"shard_count": 2, "shard_index": 0, "total_size": len(file.data), "pattern": None}
+    ((start, stop, made),) = file.with_metadata(_json(file, sharding=about))
+    return [(start, stop, made[:_FLAGS] + bytes([made[_FLAGS] | 0x10]) + made[_FLAGS + 1 :])]
+
+
 def _as_f16(file: Apr) -> list[Edit] | None:
     """A tensor of F32 that says that it is F16: twice the bytes of its shape."""
     found = [entry for entry in file.by_data if file.data[entry.code_at] == _F32]
@@ -257,7 +264,7 @@ _MUST: tuple[Row[Apr], ...] = (
     ("tensors-overlap", _overlap, "No two tensors share bytes"),
     ("tensor-twice", _twice, "A name stands once in the index"),
     ("flag-encrypted", lambda file: _flag(file, 0x0004), "Encrypted data cannot be read"),
-    ("flag-sharded", lambda file: _flag(file, 0x0010), "One shard of several, whose others nothing names, is no model"),
+    ("flag-sharded", _shard, "One shard of several, whose others are not there, is no model"),
     ("flag-column-major", lambda file: _flag(file, 0x0800), "Column-major data stands in another order"),
 )  # fmt: skip
 _MAY: tuple[Row[Apr], ...] = (

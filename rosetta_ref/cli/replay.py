@@ -1,0 +1,44 @@
+"""`rosetta-ref replay FOLDER --converter ...`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from rosetta_ref.cli.terminal import print_json, say, say_error
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate import entries
+
+HELP = (
+    "convert the input of a folder that shrink or the gate left: FIXED (0), FAILED or FAILED DIFFERENTLY (1), ERROR (2)"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder with an expected.json")
+    parser.add_argument("--keep", type=Path, metavar="PATH", help="where to leave what came of it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    entries.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
+    """Replay: the exit code says how it went; 2 also for what cannot be replayed."""
+    from rosetta_ref.reduce.replay import replay
+
+    try:
+        found = replay(arguments.folder, entries.from_arguments(arguments), keep=arguments.keep)
+    except (RosettaError, OSError) as error:
+        say_error(err, str(error))
+        return 2
+    if arguments.json:
+        fingerprint = found.expected.fingerprint.as_json()
+        print_json(
+            {"word": found.word, "detail": found.detail, "fingerprint": fingerprint, "exit_code": found.exit_code}
+        )
+    else:
+        say(out, f"{found.word}: {found.detail}")
+    return found.exit_code

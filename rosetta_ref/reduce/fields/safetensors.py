@@ -1,0 +1,52 @@
+"""The fields of a SafeTensors file: a length, a JSON text, and the data that it says where to find."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rosetta_ref.formats.safetensors.table import DTYPES, METADATA_KEY
+from rosetta_ref.reduce.fields.field import Claims, LostError
+from rosetta_ref.reduce.fields.stored import Stored
+
+
+def explain(claims: Claims) -> list[Stored]:
+    """Claim all fields; the tensors."""
+    try:
+        header = claims.take(claims.number("Q", "header.length"), "header.json")
+    except LostError as error:
+        claims.lose(error)
+        return []
+    found = list(_stored(parsed(header), claims.position, len(claims.data)))
+    for tensor in found:
+        claims.found += tensor.fields(claims.data)
+    return found
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one where the text is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def numbers(value: Any) -> tuple[int, ...] | None:
+    """A list of numbers that can be sizes and places; None for anything else."""
+    if not isinstance(value, list) or not all(isinstance(one, int) and one >= 0 for one in value):
+        return None
+    return tuple(value)
+
+
+def _stored(header: dict[str, Any], base: int, end: int) -> Iterator[Stored]:
+    for name, entry in header.items():
+        if name == METADATA_KEY or not isinstance(entry, dict):
+            continue
+        shape, offsets = numbers(entry.get("shape")), numbers(entry.get("data_offsets"))
+        if offsets is None or len(offsets) != 2:
+            continue
+        kind = DTYPES.get(str(entry.get("dtype"))) if shape is not None else None
+        start, stop = (min(base + offset, end) for offset in offsets)
+        yield Stored(name, kind, shape or (), start, max(start, stop))

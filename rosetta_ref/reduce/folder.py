@@ -1,0 +1,135 @@
+"""The folder that a reduction leaves: the input, what came of it, what should have, and how to show it to somebody.
+
+It is made beside its place and put there by one rename, so that a folder of that name is whole at any moment.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosetta_ref import evidence
+from rosetta_ref.formats.detect import sniff
+from rosetta_ref.gate import record as gate_record
+from rosetta_ref.gate.result import FALSIFIED, Result
+from rosetta_ref.reduce import annotate, record, report, script
+from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
+from rosetta_ref.reduce.given import files as files_of
+from rosetta_ref.reduce.given import size_of
+from rosetta_ref.reduce.oracle import Oracle, Seen
+from rosetta_ref.reduce.record import Expected
+
+#: Bytes of an input that is written out byte by byte.
+LARGE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Found:
+    """A failure and an input that shows it: what a folder is made of. `origin` says what it was reduced from, in words."""
+
+    fingerprint: Fingerprint
+    seen: Seen
+    origin: str
+    calls: int = 0
+
+
+def write(found: Found, oracle: Oracle, folder: Path, flags: str = "") -> Path:
+    """Make the folder, in the place of one that is there; `flags` are what a replay is told to mean the same converter."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    made.chmod(0o755)
+    try:
+        _fill(found, oracle, made, folder.name, flags)
+        _put(made, folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def _put(made: Path, folder: Path) -> None:
+    """In the place of a folder of that name; where another process puts one at the same time, the later one stays away."""
+    old = made.with_name(f"{made.name}.old")
+    with suppress(FileNotFoundError):
+        folder.rename(old)
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _fill(found: Found, oracle: Oracle, folder: Path, name: str, flags: str) -> None:
+    seen, entry = found.seen, oracle.converter.entry
+    given, files = _copy_input(seen.source, folder)
+    actual = _copy_actual(seen.target, folder)
+    reference = oracle.reference_output(seen.source)
+    expected = Expected(
+        found.fingerprint, sniff(seen.source), oracle.target_format, given,
+        {file: record.sha256((folder / file).read_bytes()) for file in files},
+        oracle.asked, entry.safetensors_as, entry.loses,
+        {"name": entry.name, "command": entry.command, "function": entry.function}, record.right(reference), record.versions(),
+    )  # fmt: skip
+    expected.write(folder)
+    told = report.Told(expected, found, oracle, name, actual, size_of(seen.source), flags)
+    (folder / "report.md").write_text(report.markdown(told), encoding="utf-8")
+    evidence.write(folder / "evidence.json", gate_record.evidence_json([_result(found, oracle, name)], entry))
+    if size_of(seen.source) <= LARGE:
+        contents = {file: (folder / file).read_bytes() for file in files}
+        (folder / "build.py").write_text(script.build_script(contents), encoding="utf-8")
+        (folder / "annotated.txt").write_text(annotate.text(folder, expected, actual), encoding="utf-8")
+
+
+def _copy_input(source: Path, folder: Path) -> tuple[str, list[str]]:
+    """The input, under its name: `input.gguf`, or in `input/` where it is several files. Its path, and all of its files."""
+    files = files_of(source)
+    home = source if source.is_dir() else source.parent
+    inside = Path("input") if source.is_dir() or len(files) > 1 else Path()
+    names = []
+    for file in files:
+        place = inside / (f"input{file.suffix}" if len(files) == 1 and file == source else file.relative_to(home))
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / place)
+        names.append(place.as_posix())
+    if source.is_dir():
+        return "input", names
+    return (names[0] if len(files) == 1 else (inside / source.name).as_posix()), names
+
+
+def _copy_actual(target: Path | None, folder: Path) -> str | None:
+    if target is None:
+        return None
+    if target.is_dir():
+        shutil.copytree(target, folder / "actual")
+        return "actual"
+    shutil.copyfile(target, folder / f"actual{target.suffix}")
+    return f"actual{target.suffix}"
+
+
+def _result(found: Found, oracle: Oracle, name: str) -> Result:
+    """The failure as a case of the gate."""
+    seen, run = found.seen, found.seen.run
+    findings = fitting(found.fingerprint, seen.findings)
+    return Result(
+        f"{found.fingerprint.gate}/{name}", found.fingerprint.gate, FALSIFIED, str(findings[0]) if findings else "",
+        expected=max(seen.compared, 1), compared=seen.compared, findings=findings, sample=name,
+        source_format=sniff(seen.source), target_format=oracle.target_format, seconds=run.seconds, memory=run.memory,
+        exit_code=run.exit_code, stdout=run.stdout, stderr=run.stderr,
+        diagnosis=" + ".join(found.fingerprint.cause) or None, link=report.link_of(found.fingerprint), reproduction=Path(name),
+    )  # fmt: skip
+
+
+def summary(found: Found, folder: Path) -> Mapping[str, Any]:
+    """In a few words, as JSON."""
+    return {
+        "folder": str(folder),
+        "fingerprint": found.fingerprint.as_json(),
+        "bytes": size_of(found.seen.source),
+        "calls": found.calls,
+        "origin": found.origin,
+    }

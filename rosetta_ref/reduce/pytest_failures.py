@@ -1,0 +1,62 @@
+"""A folder that a reduction left, below a folder called `failures`, as a test: it passes when the converter is fixed.
+
+Which converter is meant: the entry of the folder's converter in the rosetta.toml or pyproject.toml above the folder, or the only
+entry that there is; else a bundled converter of that name. A command that stands in a folder alone is never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate import bundled, entries
+from rosetta_ref.gate.converter import Converter
+from rosetta_ref.gate.entries import UnknownConverterError
+from rosetta_ref.reduce.record import Expected, load
+from rosetta_ref.reduce.replay import FIXED, replay
+
+
+class Failure(pytest.File):
+    """The expected.json of a folder."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One test, named after the folder."""
+        yield Replay.from_parent(self, name=self.path.parent.name)
+
+
+class Replay(pytest.Item):
+    """The folder's input, converted once more."""
+
+    def runtest(self) -> None:
+        """Fail with what is still wrong."""
+        __tracebackhide__ = True
+        folder = self.path.parent
+        try:
+            found = replay(folder, converter_of(load(folder), folder))
+        except (RosettaError, OSError) as error:
+            pytest.fail(str(error), pytrace=False)
+        if found.word != FIXED:
+            pytest.fail(
+                f"{found.word}: {found.detail}\n{found.expected.fingerprint}\nread {folder / 'report.md'}",
+                pytrace=False,
+            )
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where it stands."""
+        return self.path, None, f"replay: {self.name}"
+
+
+def converter_of(expected: Expected, folder: Path) -> Converter:
+    """The converter that is to be fixed. Raises UnknownConverterError, and what making it raises."""
+    known = entries.find_entries(folder.absolute())
+    name = str(expected.converter.get("name"))
+    if name in known or (name in bundled.NAMES and not known):
+        return entries.made(entries.entry_of(name, known))
+    if len(known) == 1:
+        return entries.made(next(iter(known.values())))
+    there = f"the entries are {', '.join(known)}" if known else "there is no entry"
+    hint = f"Give it an entry in rosetta.toml or pyproject.toml: [converters.{name}]"
+    raise UnknownConverterError(f"no converter {name!r} to replay with: {there}", hint=hint)

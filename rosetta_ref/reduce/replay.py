@@ -1,0 +1,81 @@
+"""A folder once more: it is fixed, the same failure, another one, or nothing that can be judged."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter
+from rosetta_ref.gate.workspace import Workspace
+from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
+from rosetta_ref.reduce.record import Expected, load
+
+FIXED, FAILED, DIFFERENTLY, ERROR = "FIXED", "FAILED", "FAILED DIFFERENTLY", "ERROR"
+EXIT = {FIXED: 0, FAILED: 1, DIFFERENTLY: 1, ERROR: 2}
+#: Findings about a run that gave nothing to compare.
+_NOTHING = (CRASHED, TIMEOUT, REFUSED, "missing", "empty")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay says, and why."""
+
+    word: str
+    detail: str
+    expected: Expected
+    seen: Seen
+
+    @property
+    def exit_code(self) -> int:
+        """0 fixed, 1 failed, 2 where nothing was compared."""
+        return EXIT[self.word]
+
+
+def replay(folder: Path, converter: Converter, *, keep: Path | None = None) -> Replayed:
+    """Convert a folder's input and hold the result against the failure that it is about; `keep` gets the output.
+
+    Raises FolderError and OSError.
+    """
+    expected = load(folder)
+    with Workspace() as work:
+        # A copy: a converter may write beside its input, and the folder is somebody's test.
+        source = _copy(folder, expected, work.path / "given")
+        asked = Oracle(_told(converter, expected), expected.target_format, work, asked=expected.asked)
+        seen = asked.look(source)
+        word, detail = _said(expected, seen)
+        if keep is not None and seen.target is not None:
+            _keep(seen.target, keep)
+        return Replayed(word, detail, expected, seen)
+
+
+def _told(converter: Converter, expected: Expected) -> Converter:
+    """The converter, asked for SafeTensors in the form that the folder has, if it says nothing of that itself."""
+    converter.entry = replace(converter.entry, safetensors_as=expected.safetensors_as)
+    return converter
+
+
+def _copy(folder: Path, expected: Expected, to: Path) -> Path:
+    for name in expected.files:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, to / name)
+    return to / expected.input
+
+
+def _keep(target: Path, keep: Path) -> None:
+    if target.is_dir():
+        shutil.copytree(target, keep, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(target, keep)
+
+
+def _said(expected: Expected, seen: Seen) -> tuple[str, str]:
+    fingerprint = expected.fingerprint
+    if same_failure(fingerprint, seen, asked=expected.asked):
+        return FAILED, str(next(finding for finding in seen.findings if fingerprint.fits(finding)))
+    if not seen.findings:
+        if seen.compared or seen.target is None:
+            return FIXED, f"{seen.compared:,} elements compared" if seen.compared else "it is refused, as it must be"
+        return ERROR, "there was nothing to compare"
+    first = seen.findings[0]
+    return (ERROR if first.kind in _NOTHING else DIFFERENTLY), str(first)

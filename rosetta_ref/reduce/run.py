@@ -1,0 +1,101 @@
+"""One reduction from end to end: the failure, the search, the folder; the best so far is on disk at any moment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rosetta_ref.gate.converter import Converter
+from rosetta_ref.gate.workspace import Workspace
+from rosetta_ref.reduce import folder as folders
+from rosetta_ref.reduce import given as inputs
+from rosetta_ref.reduce.folder import Found
+from rosetta_ref.reduce.given import size_of
+from rosetta_ref.reduce.oracle import Oracle, Seen
+from rosetta_ref.reduce.search import Budget, Search, SpentError
+from rosetta_ref.reduce.shrink import failure_of, shrink
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked: a file, the target's format, perhaps a type, a gate and a kind of finding; what it may cost, and where to."""
+
+    model: Path
+    target_format: str
+    type: str | None = None
+    gate: str | None = None
+    kind: str | None = None
+    any_failure: bool = False
+    budget: Budget = field(default_factory=Budget)
+    jobs: int | None = None
+    output: Path = field(default_factory=Path)
+    #: What a replay is told to mean the same converter.
+    flags: str = ""
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, flags: list[str]) -> Asked:
+        """Of the command line."""
+        return cls(
+            arguments.model, arguments.to, arguments.type, arguments.gate, None, arguments.any_failure,
+            Budget(arguments.max_calls, arguments.max_seconds), arguments.jobs, arguments.output, shlex.join(flags),
+        )  # fmt: skip
+
+
+@dataclass
+class Made:
+    """What came of it. Sizes in bytes; `notes` say why it ended early, if it did."""
+
+    folder: Path
+    found: Found
+    before: int
+    after: int
+    seconds: float
+    replay: str
+    notes: list[str] = field(default_factory=list)
+
+
+def run(converter: Converter, asked: Asked, told: Callable[[Search], None] = lambda search: None) -> Made:
+    """Reduce, and leave the folder. Raises NothingFailsError, and what the first conversion's reader raises.
+
+    Interrupted, or with its budget spent, it leaves the best so far and says so.
+    """
+    began = time.monotonic()
+    with Workspace() as work:
+        oracle = Oracle(converter, asked.target_format, work, asked.type)
+        fingerprint, seen = failure_of(oracle, asked.model, asked.gate, asked.kind)
+        place = asked.output / fingerprint.name
+        before = size_of(asked.model)
+        origin = f"It was reduced from `{asked.model.name}` ({before:,} bytes)."
+
+        def keep(seen: Seen) -> Found:
+            found = Found(fingerprint, seen, origin, oracle.calls)
+            folders.write(found, oracle, place, asked.flags)
+            return found
+
+        found = keep(seen) if before <= folders.LARGE else Found(fingerprint, seen, origin, oracle.calls)
+        search = Search(
+            oracle, fingerprint, inputs.read(asked.model), seen, asked.budget, asked.any_failure,
+            _jobs(converter, asked.jobs), told, lambda _, seen: (keep(seen), None)[1],
+        )  # fmt: skip
+        notes = []
+        try:
+            shrink(search)
+        except SpentError as error:
+            notes.append(f"it ended early: {error.problem}")
+        except KeyboardInterrupt:
+            notes.append("it was interrupted; this is the best so far")
+        found = keep(search.seen)
+        replay = shlex.join(["rosetta-ref", "replay", str(place)]) + (f" {asked.flags}" if asked.flags else "")
+        return Made(place, found, before, size_of(found.seen.source), time.monotonic() - began, replay, notes)
+
+
+def _jobs(converter: Converter, jobs: int | None) -> int:
+    """Functions have this process for themselves, and so one at a time."""
+    if converter.entry.command is None:
+        return 1
+    return jobs if jobs is not None else os.cpu_count() or 1
