@@ -135,3 +135,18 @@ def test_a_spent_budget_leaves_the_best_so_far(tmp_path: Path, work: Workspace) 
     with pytest.raises(SpentError):
         shrink_malformed(search)
     assert search.nbytes < source.stat().st_size
+
+
+def test_a_file_that_breaks_another_rule_costs_no_call(tmp_path: Path, work: Workspace) -> None:
+    source = several("gguf", tmp_path)
+    whole = source.read_bytes()
+    source.write_bytes(whole[:-150])
+    oracle = Oracle(Of(lambda _: Run(ACCEPTED, 0)), "apr", work)
+    fingerprint, seen = failure_of(oracle, source)
+    search = Malformed.of(oracle, fingerprint, seen)
+    honest = search.best.telling({})
+    calls = oracle.calls
+    assert not search.first([honest, search.best.telling({"header.version": 9})])
+    assert oracle.calls == calls
+    assert search.first([search.best.with_tensors([3, 4]).telling({"file.size": 300})])
+    assert oracle.calls == calls + 1
