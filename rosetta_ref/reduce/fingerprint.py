@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.chains import OF_NUMBERS
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.result import Finding
@@ -20,7 +21,8 @@ class Fingerprint:
     """A failure, as it is recognised again.
 
     gate, kind: the gate that is falsified and the kind of the finding, in the gate's words.
-    subject: for a wrong fact of the metadata which one it is ("rope_theta"), else empty.
+    subject: for a wrong fact of the metadata which one it is ("rope_theta"), for a malformed input the error of our own reader
+        ("TruncatedDataError"), else empty.
     cause: the ids of the diagnosis, one after the other: structure, or bugs of the zoo; none where nobody knows.
     type: the type of the source where the failure hangs on it; None where it may be any.
     """
@@ -42,7 +44,9 @@ class Fingerprint:
         Where the cause is known, any kind of wrong numbers is as good as any other: which one it is hangs on the numbers.
         """
         numbers = bool(self.cause) and {self.kind, finding.kind} <= OF_NUMBERS
-        if (finding.gate, subject_of(finding)) != (self.gate, self.subject) or not (finding.kind == self.kind or numbers):
+        if (finding.gate, subject_of(finding)) != (self.gate, self.subject) or not (
+            finding.kind == self.kind or numbers
+        ):
             return False
         return self.type in (None, finding.source_type)
 
@@ -73,12 +77,12 @@ class Fingerprint:
 
 
 def subject_of(finding: Finding) -> str:
-    """Which fact is wrong: the word that its detail begins with, for findings that are about no tensor.
+    """Which fact is wrong, or which rule an input breaks: the word that its detail begins with, where it is about no tensor.
 
     >>> subject_of(Finding("number-wrong", "F-CONV-META-001", "rope_theta is 10000.0, and was 500000.0"))
     'rope_theta'
     """
-    if finding.tensor is not None or finding.gate != META or finding.kind in _OF_MANY:
+    if finding.tensor is not None or finding.gate not in (META, SAFE) or finding.kind in _OF_MANY:
         return ""
     return finding.detail.partition(": ")[0].split(" ")[0]
 

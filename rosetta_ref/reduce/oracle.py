@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.diagnosis import Diagnosis, diagnose
-from rosetta_ref.formats.detect import sniff
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import apr
+from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate import bundled
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter, Run
@@ -79,25 +81,26 @@ class Oracle:
             return Seen(source, None, run, [Finding(flaw.kind, gate, flaw.detail)])
         if not run.accepted:
             return Seen(source, None, run, self._ended(run, source, gate))
-        try:
-            before_view = look(source)
-        except UnreadableError as error:
-            return Seen(source, place.dst, run, [Finding("accepted", SAFE, f"accepted, though {_rule(error)}")], 1)
-        with before_view:
+        broken = refusal(source)
+        if broken is not None:
+            detail = f"{_rule(broken)}: accepted, though {broken.problem}"
+            return Seen(source, place.dst, run, [Finding("accepted", SAFE, detail)], 1)
+        with look(source) as before_view:
             findings, compared = self._judge(converter, before_view, place.dst, gate, asked)
         return Seen(source, place.dst, run, findings, compared)
 
     def _ended(self, run: Run, source: Path, gate: str) -> list[Finding]:
         """A run that ended without an output: right only where it refuses what our reader refuses, too."""
         said = run.detail or (run.stderr or run.stdout).strip().rpartition("\n")[2] or run.outcome
+        broken = refusal(source)
         if run.outcome in (CRASHED, TIMEOUT):
-            return [Finding(run.outcome, gate, said)]
+            return [
+                Finding(run.outcome, gate, said)
+                if broken is None
+                else Finding(run.outcome, SAFE, f"{_rule(broken)}: {said}")
+            ]
         assert run.outcome == REFUSED, run.outcome
-        try:
-            look(source).close()
-        except UnreadableError:
-            return []
-        return [Finding("refused", gate, said)]
+        return [Finding("refused", gate, said)] if broken is None else []
 
     @staticmethod
     def _judge(
@@ -127,9 +130,24 @@ def _words(source: View, target: View) -> list[Finding]:
         return [Finding("not-judged", META, f"the source's own words cannot be read: {error!r}")]
 
 
-def _rule(error: UnreadableError) -> str:
-    """The rule that is broken, without the path."""
-    return error.problem.rpartition(": ")[2]
+def refusal(source: Path) -> RosettaError | None:
+    """The error by which our own reader refuses a file; None where it takes it. Stricter than the judge is."""
+    try:
+        look(source).close()
+        if sniff(source) == "apr":
+            apr.read(source, shapes="row-major").close()
+        else:
+            open_archive(source).close()
+    except UnreadableError as error:
+        return error.__cause__ if isinstance(error.__cause__, RosettaError) else error
+    except RosettaError as error:
+        return error
+    return None
+
+
+def _rule(error: RosettaError) -> str:
+    """The name of the rule that is broken."""
+    return type(error).__name__
 
 
 # The same failure

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.reduce import given as inputs
@@ -17,10 +18,20 @@ from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 
+#: What an input is in parts: `Given`, or for one that no reader takes an `Envelope`.
+Parts = TypeVar("Parts", bound="OfTensors")
 #: Called with the search whenever a candidate was tried.
-Told = Callable[["Search"], None]
+Told = Callable[[Any], None]
 #: Called with the best input's path whenever there is a better one.
 Kept = Callable[[Path, Seen], None]
+
+
+class OfTensors(Protocol):
+    """What an input in parts has in any case."""
+
+    @property
+    def tensors(self) -> Sized:
+        """As many as there are."""
 
 
 class SpentError(RosettaError):
@@ -36,12 +47,12 @@ class Budget:
 
 
 @dataclass
-class Search:
+class Hunt(Generic[Parts]):
     """Looks for smaller inputs with the same failure. `best` is the smallest so far, `seen` what came of it."""
 
     oracle: Oracle
     fingerprint: Fingerprint
-    best: Given
+    best: Parts
     seen: Seen
     budget: Budget = field(default_factory=Budget)
     any_failure: bool = False
@@ -69,7 +80,7 @@ class Search:
         tensors = len(self.best.tensors)
         return f"{self.nbytes:,} bytes, {tensors:,} tensors, {self.oracle.calls} conversions, {self.seconds:.0f} s"
 
-    def first(self, candidates: Iterable[Given]) -> bool:
+    def first(self, candidates: Iterable[Parts]) -> bool:
         """Take the first candidate that fails in the same way. Raises SpentError when the budget is spent."""
         coming = iter(candidates)
         while batch := list(islice(coming, self.jobs)):
@@ -83,7 +94,7 @@ class Search:
                     return True
         return False
 
-    def _all(self, batch: list[Given]) -> Iterator[tuple[Given, Seen] | None]:
+    def _all(self, batch: list[Parts]) -> Iterator[tuple[Parts, Seen] | None]:
         """The conversions of a batch at once; its reference and its diagnosis one by one, since they have this process alone."""
         written = [self._written(candidate) for candidate in batch]
         sources = [source for source in written if source is not None]
@@ -96,7 +107,7 @@ class Search:
         for source in written:
             seen = next(made) if source is not None else None
             if source is not None and seen is not None and self._is_same(seen):
-                yield inputs.read(source), seen
+                yield self._read(source), seen
             else:
                 yield None
 
@@ -106,19 +117,19 @@ class Search:
         if self.seconds > self.budget.seconds:
             raise SpentError(f"{self.budget.seconds:g} seconds are spent")
 
-    def _written(self, candidate: Given) -> Path | None:
+    def _written(self, candidate: Parts) -> Path | None:
         """The file of a candidate; None for one that was tried before, that no writer writes, or that the reference gets wrong."""
         self._count += 1
         folder = self.oracle.work.path / f"candidate-{self._count:05}"
         try:
-            source = inputs.write(candidate, folder)
+            source = self._write(candidate, folder)
         except RosettaError:  # a proposal that is no file
             shutil.rmtree(folder, ignore_errors=True)
             return None
         key = digest(source)
         fresh = key not in self._known
         self._known.add(key)
-        if fresh and self.oracle.reference_is_right(source):
+        if fresh and self._counts(source):
             return source
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -127,6 +138,26 @@ class Search:
         if self.any_failure:
             return bool(seen.findings)
         return same_failure(self.fingerprint, seen, asked=self.oracle.asked)
+
+    def _counts(self, source: Path) -> bool:
+        """Whether a failure of it would count."""
+        return self.oracle.reference_is_right(source)
+
+    def _write(self, candidate: Parts, folder: Path) -> Path:
+        raise NotImplementedError
+
+    def _read(self, source: Path) -> Parts:
+        raise NotImplementedError
+
+
+class Search(Hunt[Given]):
+    """Among the inputs that the readers take."""
+
+    def _write(self, candidate: Given, folder: Path) -> Path:
+        return inputs.write(candidate, folder)
+
+    def _read(self, source: Path) -> Given:
+        return inputs.read(source)
 
 
 def digest(path: Path) -> str:

@@ -1,0 +1,58 @@
+"""Malformed files as parts: an envelope in which counts, offsets and lengths can lie, each lie an explicit override.
+
+Read `parts` (what an envelope is, and how any bytes become one), then the formats. `parse` never raises, and
+`serialise(parse(data)) == data` for any data. `shrink` makes small files of large ones with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from rosetta_ref.archive import FileMap
+from rosetta_ref.reduce.envelope import apr, gguf, safetensors
+from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key, cut
+
+__all__ = ["FORMATS", "Entry", "Envelope", "Key", "parse", "pieces", "read", "serialise", "write"]
+
+#: The longest header of a fixed length.
+_HEADER = 64
+FORMATS: dict[str, ModuleType] = {"gguf": gguf, "apr": apr, "safetensors": safetensors}
+
+
+def parse(data: Bytes, format: str) -> Envelope:  # noqa: A002
+    """The parts of any bytes. Raises nothing; data stay where they are, as slices."""
+    found: Envelope = FORMATS[format].parse(memoryview(data))
+    return _of_what_is_there(found, bytes(data)) if found.lies.get(SIZE, _HEADER) < _HEADER else found
+
+
+def _of_what_is_there(envelope: Envelope, data: bytes) -> Envelope:
+    """Of a header that is cut: without lies about what is not there any more."""
+    for path in [path for path in envelope.lies if path != SIZE]:
+        fewer = envelope.telling({other: lie for other, lie in envelope.lies.items() if other != path})
+        if serialise(fewer) == data:
+            envelope = fewer
+    return envelope
+
+
+def pieces(envelope: Envelope) -> Iterator[Bytes]:
+    """The bytes of a file, one piece after the other, up to its cut. Raises TooLargeError."""
+    return cut(FORMATS[envelope.format].pieces(envelope), envelope.lies.get(SIZE))
+
+
+def serialise(envelope: Envelope) -> bytes:
+    """All the bytes of a file: the honest values, and the lies."""
+    return b"".join(pieces(envelope))
+
+
+def read(path: Path, format: str) -> Envelope:  # noqa: A002
+    """The parts of a file, which stays mapped as long as anybody has its data. Raises OSError."""
+    return parse(FileMap(path).bytes.data, format)
+
+
+def write(envelope: Envelope, path: Path) -> None:
+    """Write a file. Raises TooLargeError, OSError."""
+    with path.open("wb") as file:
+        for piece in pieces(envelope):
+            file.write(piece)

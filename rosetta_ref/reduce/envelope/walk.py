@@ -1,0 +1,141 @@
+"""From bytes to entries: a walk that finds out what a lying length, count or kind was, where that can be told.
+
+A field that cannot be what it says is tried as everything that an honest writer may have written there; the first that lets all of
+the rest be read is what it was. A count that the file cannot hold is found by reading as many entries as there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rosetta_ref.reduce.envelope.parts import Lie
+
+
+class StuckError(Exception):
+    """A field cannot be what it says. `instead` are numbers that an honest writer may have written there."""
+
+    def __init__(self, at: int, instead: Iterable[int] = ()) -> None:
+        super().__init__(at)
+        self.at = at
+        self.instead = instead
+        self.done: Taken = Taken((), 0, {})
+
+
+@dataclass
+class Taken:
+    """Entries of each section as far as they were read, where they end, and what they lie about."""
+
+    sections: tuple[list[Any], ...]
+    stop: int
+    lies: dict[str, Lie]
+
+
+@dataclass
+class Reader:
+    """Reads fields of an entry; numbers that are guessed are lies where they stand."""
+
+    view: memoryview
+    at: int
+    order: str
+    path: str = ""
+    guesses: Mapping[int, int] = field(default_factory=dict)
+    lies: dict[str, Lie] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        """Bytes to the end."""
+        return len(self.view) - self.at
+
+    def number(
+        self, size: int, what: str, wrong: Callable[[int], bool] = lambda n: False, instead: Iterable[int] = ()
+    ) -> int:
+        """The next unsigned number. Raises StuckError for one that is wrong."""
+        if self.left < size:
+            raise StuckError(self.at)
+        stated = int.from_bytes(self.view[self.at : self.at + size], "big" if self.order == ">" else "little")
+        at, self.at = self.at, self.at + size
+        if at in self.guesses:
+            self.lies[f"{self.path}.{what}"] = stated
+            return self.guesses[at]
+        if wrong(stated):
+            raise StuckError(at, instead)
+        return stated
+
+    def raw(self, size: int) -> memoryview:
+        """The next bytes."""
+        if self.left < size:
+            raise StuckError(self.at)
+        self.at += size
+        return self.view[self.at - size : self.at]
+
+
+Parse = Callable[[Reader], Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Entries of one kind: their path, how one is read, and how many; None where the count lies, so that it is to be found."""
+
+    path: str
+    parse: Parse
+    count: int | None
+
+
+def take(view: memoryview, at: int, sections: Sequence[Section], order: str = "<") -> tuple[Taken, bool]:
+    """The entries, and whether all of them could be read: with one lie in them they can, where that can be told what it was."""
+    try:
+        return _take(view, at, sections, (0,) * len(sections), {}, order), True
+    except StuckError as error:
+        stuck = error
+    done = [len(section) for section in stuck.done.sections]
+    begun = tuple(done) + (0,) * (len(sections) - len(done))
+    for guess in stuck.instead:
+        try:
+            more = _take(view, stuck.done.stop, sections, begun, {stuck.at: guess}, order)
+        except StuckError:
+            continue
+        before = (*stuck.done.sections, *([] for _ in range(len(sections) - len(done))))
+        joined = tuple([*old, *new] for old, new in zip(before, more.sections, strict=True))
+        return Taken(joined, more.stop, stuck.done.lies | more.lies), True
+    held = (*stuck.done.sections, *([] for _ in range(len(sections) - len(done))))
+    return Taken(held, stuck.done.stop, stuck.done.lies), False
+
+
+def _take(
+    view: memoryview, at: int, sections: Sequence[Section], begun: Sequence[int], guesses: Mapping[int, int], order: str
+) -> Taken:
+    """All sections, each without the entries that were read before. Raises StuckError, with what was read."""
+    if not sections:
+        return Taken((), at, {})
+    section, rest = sections[0], sections[1:]
+    found: list[Any] = []
+    stops, told = [at], [dict[str, Lie]()]
+    while section.count is None or begun[0] + len(found) < section.count:
+        reader = Reader(view, stops[-1], order, f"{section.path}[{begun[0] + len(found)}]", guesses)
+        try:
+            entry = section.parse(reader)
+        except StuckError as error:
+            if section.count is None:
+                break
+            error.done = Taken((found,), stops[-1], told[-1])
+            raise
+        if section.count is None and not entry.name:
+            break
+        found.append(entry)
+        stops.append(reader.at)
+        told.append(told[-1] | reader.lies)
+    number = len(found)
+    while True:
+        try:
+            more = _take(view, stops[number], rest, begun[1:], guesses, order)
+        except StuckError as error:
+            error.done = Taken((found[:number], *error.done.sections), error.done.stop, told[number] | error.done.lies)
+            if section.count is not None or not number:
+                raise
+        else:
+            named = all(entry.name for entries in more.sections for entry in entries)
+            if named or section.count is not None or not number:
+                return Taken((found[:number], *more.sections), more.stop, told[number] | more.lies)
+        number -= 1  # what was taken for an entry of this section begins the next one
