@@ -177,7 +177,7 @@ class _Trial:
         finding = chosen([one for one in seen.findings if one.kind != "refused" or self._has_promised()], self.gate)
         if finding is None:
             return False
-        self.fingerprint = named(Fingerprint.of(finding), finding, seen, asked=self.oracle.asked)
+        self.fingerprint = named(finding, seen, asked=self.oracle.asked)
         return True
 
     def _has_promised(self) -> bool:

@@ -60,7 +60,7 @@ class Reproductions:
         for result in failure.results:
             if not self.expected(result):
                 kinds = [finding.kind for finding in result.findings if finding.leg in ("", failure.pair)]
-                for kind in dict.fromkeys(kinds):
+                for kind in dict.fromkeys(kinds or [result.outcome.lower()]):
                     made.setdefault((failure.pair, kind, result.diagnosis), []).append(result)
         return made
 

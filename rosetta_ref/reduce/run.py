@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from rosetta_ref.gate.converter import Converter
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.reduce import folder as folders
 from rosetta_ref.reduce import given as inputs
+from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.folder import Found
 from rosetta_ref.reduce.given import size_of
+from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
 from rosetta_ref.reduce.oracle import Oracle, Seen
-from rosetta_ref.reduce.search import Budget, Search, SpentError
+from rosetta_ref.reduce.search import Budget, Search, SpentError, Told
 from rosetta_ref.reduce.shrink import failure_of, shrink
 
 
@@ -59,7 +62,7 @@ class Made:
     notes: list[str] = field(default_factory=list)
 
 
-def run(converter: Converter, asked: Asked, told: Callable[[Search], None] = lambda search: None) -> Made:
+def run(converter: Converter, asked: Asked, told: Told = lambda search: None) -> Made:
     """Reduce, and leave the folder. Raises NothingFailsError, and what the first conversion's reader raises.
 
     Interrupted, or with its budget spent, it leaves the best so far and says so.
@@ -68,30 +71,56 @@ def run(converter: Converter, asked: Asked, told: Callable[[Search], None] = lam
     with Workspace() as work:
         oracle = Oracle(converter, asked.target_format, work, asked.type)
         fingerprint, seen = failure_of(oracle, asked.model, asked.gate, asked.kind)
-        place = asked.output / fingerprint.name
         before = size_of(asked.model)
-        origin = f"It was reduced from `{asked.model.name}` ({before:,} bytes)."
-
-        def keep(seen: Seen) -> Found:
-            found = Found(fingerprint, seen, origin, oracle.calls)
-            folders.write(found, oracle, place, asked.flags)
-            return found
-
-        found = keep(seen) if before <= folders.LARGE else Found(fingerprint, seen, origin, oracle.calls)
-        search = Search(
-            oracle, fingerprint, inputs.read(asked.model), seen, asked.budget, asked.any_failure,
-            _jobs(converter, asked.jobs), told, lambda _, seen: (keep(seen), None)[1],
-        )  # fmt: skip
+        kept = _Kept(oracle, asked, f"It was reduced from `{asked.model.name}` ({before:,} bytes).")
+        search, reduce = _search(oracle, fingerprint, seen, asked)
+        search.jobs, search.told = _jobs(converter, asked.jobs), told
+        search.kept = lambda *_: kept.better(search)
+        if before <= folders.LARGE:
+            kept.keep(search)
         notes = []
         try:
-            shrink(search)
+            reduce()
         except SpentError as error:
             notes.append(f"it ended early: {error.problem}")
         except KeyboardInterrupt:
             notes.append("it was interrupted; this is the best so far")
-        found = keep(search.seen)
+        found, place = kept.keep(search)
         replay = shlex.join(["rosetta-ref", "replay", str(place)]) + (f" {asked.flags}" if asked.flags else "")
         return Made(place, found, before, size_of(found.seen.source), time.monotonic() - began, replay, notes)
+
+
+def _search(
+    oracle: Oracle, fingerprint: Fingerprint, seen: Seen, asked: Asked
+) -> tuple[Search | Malformed, Callable[[], None]]:
+    """The search, and what runs it: a file that no reader takes is reduced in another way."""
+    if is_malformed(fingerprint):
+        broken = Malformed.of(oracle, fingerprint, seen, asked.budget, any_failure=asked.any_failure)
+        return broken, lambda: shrink_malformed(broken)
+    search = Search(oracle, fingerprint, inputs.read(asked.model), seen, asked.budget, asked.any_failure)
+    return search, lambda: shrink(search)
+
+
+@dataclass
+class _Kept:
+    """The best so far, in its folder. A failure that gets its name while it is reduced gets another folder."""
+
+    oracle: Oracle
+    asked: Asked
+    origin: str
+    place: Path | None = None
+
+    def better(self, search: Search | Malformed) -> None:
+        """There is a smaller one."""
+        self.keep(search)
+
+    def keep(self, search: Search | Malformed) -> tuple[Found, Path]:
+        found = Found(search.fingerprint, search.seen, self.origin, self.oracle.calls)
+        place = self.asked.output / search.fingerprint.name
+        if self.place not in (None, place):
+            shutil.rmtree(self.place)
+        self.place = folders.write(found, self.oracle, place, self.asked.flags)
+        return found, place
 
 
 def _jobs(converter: Converter, jobs: int | None) -> int:

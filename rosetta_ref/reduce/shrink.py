@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rosetta_ref.diagnosis import UNKNOWN
+from rosetta_ref.diagnosis.explain import WHOLE
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.gate.chains import OF_NUMBERS
 from rosetta_ref.gate.judge import CARD, META, NAME
 from rosetta_ref.gate.result import Finding
+from rosetta_ref.gate.view import look
 from rosetta_ref.reduce import metadata, models, payload, tensors
-from rosetta_ref.reduce.fingerprint import Fingerprint
+from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
+from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.oracle import Oracle, Seen, diagnosed
 from rosetta_ref.reduce.search import Search
+from rosetta_ref.zoo import MEMBERS
 
 #: What is looked at first where several things are wrong: the values, then what is harder to see small.
 _LAST = (NAME, CARD, META)
 #: A pass makes the best input of a search smaller, and says whether it did.
 Pass = Callable[[Search], bool]
 _OF_TENSORS: tuple[Pass, ...] = (
-    tensors.smaller, tensors.simpler_type, metadata.fewer_keys, metadata.fewer_companions, payload.simpler,
+    tensors.smaller, tensors.simpler_type, metadata.fewer_keys, metadata.fewer_companions, payload.simpler, tensors.shorter_names,
 )  # fmt: skip
 _OF_MODELS: tuple[Pass, ...] = (models.smaller, metadata.fewer_keys, metadata.fewer_companions, payload.simpler)
+#: Kinds that are about where the numbers stand.
+_OF_SHAPES = frozenset({"shape", "shape-not-reversed", "transposed", "rows-permuted", "label", "size", "type"})
+#: Elements of a tensor of which a cause is looked for.
+_LARGE = 1 << 20
 #: Rounds at most: each one begins with a smaller input, and the third has never found anything.
 _ROUNDS = 4
 
@@ -31,9 +42,12 @@ class NothingFailsError(RosettaError):
 
 
 def chosen(findings: Sequence[Finding], gate: str | None = None, kind: str | None = None) -> Finding | None:
-    """The finding that is followed: of gate and kind, where named; of values before names and words; of the smallest tensor."""
+    """The finding that is followed: of gate and kind, where named; of tensors before names and words; of the smallest tensor.
+
+    What says more than "other numbers" comes first.
+    """
     listed = [one for one in findings if gate in (None, one.gate) and kind in (None, one.kind)]
-    return min(listed, key=lambda finding: (finding.gate in _LAST, finding.count or 1 << 62), default=None)
+    return min(listed, key=lambda one: (one.gate in _LAST, one.kind in OF_NUMBERS, one.count or 1 << 62), default=None)
 
 
 def failure_of(
@@ -49,16 +63,47 @@ def failure_of(
         raise NothingFailsError(f"nothing{of} is wrong with what comes of it", file=source, hint=hint)
     if seen.target is None and not oracle.reference_is_right(source):
         raise NothingFailsError("the reference does not convert it either, so no converter has to", file=source)
-    return named(Fingerprint.of(finding), finding, seen, asked=oracle.asked), seen
+    return named(finding, seen, asked=oracle.asked), seen
 
 
-def named(seen_as: Fingerprint, finding: Finding, seen: Seen, *, asked: str | None = None) -> Fingerprint:
-    """With the cause, where one is known; else with the type, which is then all that tells it from another bug."""
+def named(finding: Finding, seen: Seen, *, asked: str | None = None) -> Fingerprint:
+    """A failure with its cause, where one is known; else with the type, which is then all that tells it from another bug.
+
+    What is too large to be explained has no cause yet.
+    """
+    plain = Fingerprint.of(finding)
     cause: tuple[str, ...] = ()
-    if seen.target is not None:
+    if seen.target is not None and plain.gate != SAFE and _can_be_named(finding, seen):
         cause = next((one.ids for one in diagnosed(seen, finding, asked=asked) if UNKNOWN not in one.ids), ())
-    kind = None if cause or finding.kind in ("refused", "accepted") else finding.source_type
-    return Fingerprint(seen_as.gate, seen_as.kind, seen_as.subject, cause, kind)
+    kind = None if cause or finding.kind == "refused" else finding.source_type
+    return replace(plain, cause=cause, type=kind)
+
+
+def _can_be_named(finding: Finding, seen: Seen) -> bool:
+    """Whether a search for the cause takes seconds, not minutes."""
+    if size_of(seen.source) <= WHOLE:
+        return True
+    if (
+        finding.kind not in OF_NUMBERS | _OF_SHAPES
+    ):  # of a large file single tensors are looked at, of which none is lost
+        return False
+    with look(seen.source) as view:
+        there = view.tensors.get(finding.tensor)
+        return there is None or there.tensor.count <= _LARGE
+
+
+def _name(search: Search) -> None:
+    """Give the failure its cause now that it is small; a bug of the zoo also in the place of what the data alone tell."""
+    finding = next(iter(fitting(search.fingerprint, search.seen.findings)), None)
+    if finding is None or _is_bug(search.fingerprint):
+        return
+    found = named(finding, search.seen, asked=search.oracle.asked)
+    if _is_bug(found) or (found.cause and not search.fingerprint.cause):
+        search.fingerprint = replace(found, kind=search.fingerprint.kind)
+
+
+def _is_bug(fingerprint: Fingerprint) -> bool:
+    return any(name in MEMBERS for name in fingerprint.cause)
 
 
 def shrink(search: Search) -> None:
@@ -70,7 +115,9 @@ def shrink(search: Search) -> None:
     else:
         tensors.fewest(search)
         passes = _OF_TENSORS
+    _name(search)
     for _ in range(_ROUNDS):
         changed = [step(search) for step in passes]
         if not any(changed):
-            return
+            break
+    _name(search)

@@ -228,6 +228,15 @@ def _halved(search: Search, axis: int) -> bool:
     return changed
 
 
+def shorter_names(search: Search) -> bool:
+    """By letters, in the order that the names are in now; where there are several, for one has its short name already."""
+    names = sorted(search.best.tensors)
+    letters = {name: "abcdefghijklmnopqrstuvwxyz"[place] for place, name in enumerate(names[:26])}
+    if not 1 < len(names) <= len(letters) or all(len(name) == 1 for name in names):
+        return False
+    return search.first([search.best.with_tensors(lambda tensor: replace(tensor, name=letters[tensor.name]))])
+
+
 # Types
 
 

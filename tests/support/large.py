@@ -51,7 +51,10 @@ def large(member: Member, small: Path, folder: Path) -> Iterator[tuple[str, Path
     with suppress(RosettaError, ValueError, KeyError):  # of another architecture, or a type that nothing encodes
         yield "SmolLM2", _of_smollm(like, folder / "smollm")
     more = padded(like)
-    yield "generated", inputs.write(_headed(more) if "general.alignment" in more.metadata else more, folder / "generated", "large")
+    yield (
+        "generated",
+        inputs.write(_headed(more) if "general.alignment" in more.metadata else more, folder / "generated", "large"),
+    )
 
 
 def _of_smollm(like: Given, folder: Path) -> Path:
