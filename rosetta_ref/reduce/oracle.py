@@ -30,8 +30,8 @@ from rosetta_ref.zoo import MEMBERS, Member
 #: Rules by which our readers refuse what other readers of the field take (gate/malformed says which do): to take it is no fault.
 MAY_ACCEPT = frozenset(
     {"TensorAlignmentError", "TensorGapError", "DuplicateKeyError", "BoolValueError", "TextUtf8Error", "DeepArrayError",
-     "PaddingValueError", "TrailingDataError", "UnsortedIndexError", "MisalignedError", "HeaderChecksumError", "FooterChecksumError",
-     "DuplicateEntryError"}
+     "PaddingValueError", "TrailingDataError", "UnsortedIndexError", "MisalignedError", "HeaderChecksumError",
+     "FooterChecksumError", "DuplicateEntryError"}
 )  # fmt: skip
 #: Kinds of an output that cannot be read at all.
 UNREADABLE = ("unreadable", "twice")

@@ -87,6 +87,8 @@ def _can_be_named(finding: Finding, seen: Seen) -> bool:
         finding.kind not in OF_NUMBERS | _OF_SHAPES
     ):  # of a large file single tensors are looked at, of which none is lost
         return False
+    if finding.tensor is None:
+        return False
     with look(seen.source) as view:
         there = view.tensors.get(finding.tensor)
         return there is None or there.tensor.count <= _LARGE

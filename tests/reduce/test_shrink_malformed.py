@@ -103,18 +103,18 @@ def test_a_second_failure_is_not_followed(tmp_path: Path, work: Workspace) -> No
     source = several("gguf", tmp_path)
     data = bytearray(source.read_bytes()[:-150])
     start = data.index(b"t4.weight") - 8
-    struct.pack_into("<Q", data, start + 8 + 9 + 4 + 16 + 4, 1)  # its offset is no multiple of the alignment
+    struct.pack_into("<I", data, start + 8 + 9 + 4 + 16, 99)  # a type that there is not
     source.write_bytes(data)
     shown: list[bytes] = []
     search = shrunk(Of(lambda data: (shown.append(data), Run(ACCEPTED, 0))[1]), source, work, "apr")
-    assert search.fingerprint.subject == "TensorAlignmentError"
+    assert search.fingerprint.subject == "UnknownTensorTypeError"
     rules = []
     for number, candidate in enumerate(shown):
         path = tmp_path / f"{number}.gguf"
         path.write_bytes(candidate)
         rules.append(type(refusal(path)).__name__)
-    assert set(rules) == {"TensorAlignmentError"}, "what our reader takes for something else costs no call"
-    assert list(search.best.lies) == ["tensor[0].offset"]
+    assert set(rules) == {"UnknownTensorTypeError"}, "what our reader takes for something else costs no call"
+    assert list(search.best.lies) == ["tensor[0].type"]
 
 
 def test_overlapping_tensors_are_two(tmp_path: Path, work: Workspace) -> None:
