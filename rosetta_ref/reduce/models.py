@@ -29,8 +29,10 @@ def is_model(search: Search) -> bool:
 
 def smaller(search: Search) -> bool:
     """The smallest sizes at once; else layers, words, types, heads, and widths one after the other."""
-    changed = search.first(_boldest(search.best))
-    changed |= _fewer_layers(search)
+    changed = search.first(_boldest(search.best, layers=1))
+    if _fewer_layers(search):
+        changed = True
+        search.first(_boldest(search.best))
     changed |= _unworded(search)
     changed |= search.first(_in_floats(search.best))
     for step in (_fewer_heads, _shorter_heads, _narrower, _fewer_tokens):
@@ -56,15 +58,15 @@ def _least_tokens(given: Given) -> int:
     return max(special_ids(given), default=0) + 1
 
 
-def _boldest(given: Given) -> Iterator[Given]:
-    """Next to nothing, without any words, in floats."""
+def _boldest(given: Given, layers: int | None = None) -> Iterator[Given]:
+    """Next to nothing, without any words, in floats; with as many layers as there are, where none are named."""
     old = sizes_of(given)
     if old is None:
         return
     for bare in (without_words(given), given):
         for heads, groups, head in ((1, 1, 2), (2, 1, 8)):
             new = _with_head(bare, old, heads=heads, groups=groups, head=head)
-            new = replace(new, layers=1, inner=1, tokens=max(_least_tokens(bare), 1))
+            new = replace(new, layers=layers or old.layers, inner=1, tokens=max(_least_tokens(bare), 1))
             for sized in _sized(bare, [replace(new, width=min(new.width, heads * head))]):
                 yield from _in_floats(sized, always=True)
 

@@ -6,7 +6,8 @@ to as many layers and tokens as make 100 MB in its type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -47,14 +48,15 @@ def pair_of(member: Member, source: Path) -> tuple[str, str]:
 
 def large(member: Member, small: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     """Large inputs like a small one, each with a word for where it comes from; the first that shows the bug is to be taken."""
+    if member.id in _BROKEN:
+        yield "SmolLM2", _BROKEN[member.id](folder)
+        return
     like = inputs.read(small)
     with suppress(RosettaError, ValueError, KeyError):  # of another architecture, or a type that nothing encodes
         yield "SmolLM2", _of_smollm(like, folder / "smollm")
     more = padded(like)
-    yield (
-        "generated",
-        inputs.write(_headed(more) if "general.alignment" in more.metadata else more, folder / "generated", "large"),
-    )
+    more = _headed(more) if "general.alignment" in more.metadata else more
+    yield "generated", inputs.write(more, folder / "generated", "large")
 
 
 def _of_smollm(like: Given, folder: Path) -> Path:
@@ -63,7 +65,9 @@ def _of_smollm(like: Given, folder: Path) -> Path:
     stated = like.metadata.get("general.architecture")
     if (isinstance(stated, Value) and stated.data == "qwen2") or "qwen2" in repr(like.companions.get("config.json")):
         raise ValueError("SmolLM2 is a llama model")
-    source = _floats(kind, folder) if kind in _CUT else _blocks(kind, like.format, folder)
+    sizes = sizes_of(like)
+    layers = sizes.layers if sizes is not None else 0
+    source = _floats(kind, layers, folder) if kind in _CUT else _blocks(kind, like.format, folder)
     if like.format != inputs.detect.sniff(source):
         target = folder / ("model.apr" if like.format == "apr" else "model")
         convert(source, target, keep_blocks=False, extra_keys=False)
@@ -71,11 +75,12 @@ def _of_smollm(like: Given, folder: Path) -> Path:
     return inputs.write(_like(inputs.read(source), like), folder / "like", "large")
 
 
-def _floats(kind: str, folder: Path) -> Path:
+def _floats(kind: str, least: int, folder: Path) -> Path:
+    """As many layers and tokens as make 100 MB; more layers and fewer tokens where the bug needs that."""
     given = inputs.read(smollm.variant("BF16"))
     old = sizes_of(given)
     assert old is not None
-    layers, tokens = _CUT[kind]
+    layers, tokens = _CUT[kind] if least <= _CUT[kind][0] else (least, 1024)
     made = resize(given, old, replace(old, layers=layers, tokens=tokens))
     encode = TYPES[kind].encode
     assert encode is not None
@@ -145,6 +150,33 @@ def _in_parts(given: Given, like: Given) -> Given:
         parts[1][first.name] = Tensor.of(first.name, first.type, first.shape, data)
     index = {name: place for place, group in enumerate((names[:half], names[half:])) for name in group}
     return replace(given, parts=tuple(parts), index=index)
+
+
+# Files that are to be refused
+
+
+def _cut(folder: Path) -> Path:
+    """Without its last byte."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "large.gguf"
+    path.write_bytes(smollm.variant("Q4_1").read_bytes()[:-1])
+    return path
+
+
+def _flagged(folder: Path) -> Path:
+    """With the flag of a shard."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "large.apr"
+    convert(smollm.variant("Q4_1"), path, extra_keys=False)
+    data = bytearray(path.read_bytes())
+    data[6] |= 0x10
+    data[40:44] = zlib.crc32(data[44:64], zlib.crc32(data[:40])).to_bytes(4, "little")
+    data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
+_BROKEN: dict[str, Callable[[Path], Path]] = {"truncation-accepted": _cut, "shard-taken-for-whole": _flagged}
 
 
 # Generated
