@@ -46,9 +46,8 @@ def main() -> int:
     print("| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |")
     names = options.members or [member.id for member in MEMBERS.values() if not member.waiting_for]
     worst = [_row(name) for name in names]
-    print(
-        f"\nat most {max(row[0] for row in worst)} conversions, {max(row[1] for row in worst):.1f} s, {max(row[2] for row in worst)} MB"
-    )
+    calls, seconds, peak = (max(row[place] for row in worst) for place in range(3))
+    print(f"\n{len(worst)} bugs; at most {calls} conversions, {seconds:.1f} s, {peak} MB")
     return int(calls > CALLS or seconds > SECONDS or peak > MEGABYTES)
 
 
