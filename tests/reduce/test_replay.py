@@ -1,0 +1,171 @@
+"""A folder once more: what replay says, what it refuses, and the folder as a test of a project."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rosetta_ref.cli import main
+from rosetta_ref.convert import convert
+from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.reduce.record import FolderError, load
+from rosetta_ref.reduce.replay import DIFFERENTLY, ERROR, FAILED, FIXED, replay
+from rosetta_ref.reduce.run import Asked, run
+from rosetta_ref.zoo import MEMBERS
+from rosetta_ref.zoo.adapter import converter
+from tests.support.plugin import PLUGIN
+
+BUG = "k-scales-bit-stream"
+ENTRY = Entry("made up", function="none:none", pairs=PAIRS, whole_models=False)
+
+
+class MadeUp:
+    """A converter that does what it is told."""
+
+    def __init__(self, act: Callable[[Path, Path], Run]) -> None:
+        self.entry, self._act = ENTRY, act
+
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+        """Do it."""
+        return self._act(src, dst)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one bug."""
+    place = tmp_path_factory.mktemp("replay")
+    make = MEMBERS[BUG].shown_by
+    assert make is not None
+    return run(converter(MEMBERS[BUG]), Asked(make(place), "safetensors", output=place / "out")).folder
+
+
+@pytest.fixture
+def own(folder: Path, tmp_path: Path) -> Path:
+    """A copy that may be broken."""
+    return Path(shutil.copytree(folder, tmp_path / folder.name))
+
+
+def as_member(name: str) -> Callable[[Path, Path], Run]:
+    def act(src: Path, dst: Path) -> Run:
+        MEMBERS[name].convert(src, dst)
+        return Run(ACCEPTED, 0)
+
+    return act
+
+
+def touching(src: Path, dst: Path) -> Run:
+    (src.parent / "beside.txt").write_text("left by a converter")
+    convert(src, dst, keep_names=True)
+    return Run(ACCEPTED, 0)
+
+
+@pytest.mark.parametrize(
+    ("act", "word", "code"),
+    [
+        (as_member(BUG), FAILED, 1),
+        (as_member("shape-not-reversed"), DIFFERENTLY, 1),
+        (lambda src, dst: Run(REFUSED, 1, stderr="no"), ERROR, 2),
+        (lambda src, dst: Run(CRASHED, None, detail="signal 11"), ERROR, 2),
+        (lambda src, dst: Run(TIMEOUT, None), ERROR, 2),
+        (lambda src, dst: Run(ACCEPTED, 0), ERROR, 2),
+        (touching, FIXED, 0),
+    ],
+)
+def test_what_it_says(act: Callable[[Path, Path], Run], word: str, code: int, folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = replay(folder, MadeUp(act))
+    assert (found.word, found.exit_code) == (word, code), found.detail
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def _changed(own: Path, **fields: object) -> None:
+    values = json.loads((own / "expected.json").read_text())
+    (own / "expected.json").write_text(json.dumps({**values, **fields}))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda own: (own / "input.gguf").write_bytes(b"GGUF other bytes"),
+        lambda own: (own / "input.gguf").unlink(),
+        lambda own: (own / "expected.json").write_text("no JSON"),
+        lambda own: (own / "expected.json").write_text("[]"),
+        lambda own: _changed(own, format=99),
+        lambda own: _changed(own, files={}),
+        lambda own: _changed(own, files={"../outside.gguf": "0"}),
+        lambda own: _changed(own, input="../outside.gguf"),
+        lambda own: _changed(own, target_format="onnx"),
+        lambda own: _changed(own, fingerprint={"gate": "F-CONV-003"}),
+    ],
+)
+def test_a_spoilt_folder_is_refused_with_its_name(spoil: Callable[[Path], object], own: Path) -> None:
+    (own.parent / "outside.gguf").write_bytes(b"GGUF")
+    spoil(own)
+    with pytest.raises(FolderError, match=r"expected\.json"):
+        load(own)
+    assert main(["replay", str(own), "--converter", "reference"]) == 2
+
+
+def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(folder), "--converter", "reference"]) == 0
+    assert capsys.readouterr().out.startswith("FIXED: 256 elements")
+    assert main(["replay", str(folder / "nowhere"), "--converter", "reference"]) == 2
+    assert main(["explain", str(folder)]) == 0
+    assert "scales" in capsys.readouterr().out
+
+
+def test_nothing_wrong_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make = MEMBERS[BUG].shown_by
+    assert make is not None
+    source = make(tmp_path)
+    for gate in ([], ["--gate", "F-CONV-META-001"]):
+        assert (
+            main(
+                [
+                    "shrink",
+                    str(source),
+                    "--to",
+                    "apr",
+                    "--converter",
+                    "reference",
+                    "--output",
+                    str(tmp_path / "o"),
+                    *gate,
+                ]
+            )
+            == 1
+        )
+    assert "nothing" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_below_failures_it_is_a_test(own: Path, tmp_path: Path) -> None:
+    """Red while the project's converter is broken, green when it is not, clear where nobody says which converter is meant."""
+    project = tmp_path / "project"
+    shutil.copytree(own, project / "tests" / "failures" / own.name)
+    (project / "bad.py").write_text(
+        f"from rosetta_ref.zoo import MEMBERS\n\n\ndef convert(src, dst):\n    MEMBERS[{BUG!r}].convert(src, dst)\n"
+    )
+    (project / "good.py").write_text("from rosetta_ref.gate.adapters.reference import convert\n")
+
+    def ended() -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
+            cwd=project, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    code, said = ended()
+    assert (code, "no converter" in said) == (1, True), said
+    (project / "rosetta.toml").write_text('[converters.mine]\nfunction = "bad.py:convert"\n')
+    code, said = ended()
+    assert (code, "FAILED: tensor 'a'" in said) == (1, True), said
+    (project / "rosetta.toml").write_text('[converters.mine]\nfunction = "good.py:convert"\n')
+    code, said = ended()
+    assert (code, "1 passed" in said) == (0, True), said

@@ -1,0 +1,140 @@
+"""Two bugs in one converter: the fingerprint keeps the one that was followed; budgets; nothing is converted twice."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.convert import convert
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats import gguf
+from rosetta_ref.gate.converter import ACCEPTED, PAIRS, REFUSED, Entry, Run
+from rosetta_ref.quant import TYPES
+from rosetta_ref.reduce import given as inputs
+from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.run import Asked, run
+from rosetta_ref.reduce.search import Budget
+from rosetta_ref.strategies.patterns import block_bytes
+from rosetta_ref.zoo import MEMBERS, files
+from rosetta_ref.zoo.member import unchecked
+
+
+class Both:
+    """The reference with several parts replaced. Remembers the inputs that it was given."""
+
+    def __init__(self, *names: str) -> None:
+        self.entry = Entry("both", function="none:none", pairs=PAIRS, whole_models=False)
+        self._names = names
+        self.seen: list[bytes] = []
+
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+        """Convert, wrong in each way."""
+        self.seen.append(src.read_bytes())
+        with ExitStack() as stack:
+            stack.enter_context(unchecked())
+            for name in self._names:
+                stack.enter_context(MEMBERS[name].broken())
+            model = b"token_embd" in self.seen[-1]
+            try:
+                convert(src, dst, keep_blocks=False, keep_names=not model)
+            except RosettaError as error:
+                return Run(REFUSED, 1, stderr=str(error))
+        return Run(ACCEPTED, 0)
+
+
+def blocks(name: str, kind: str, rows: int = 2) -> Tensor:
+    """A few blocks in which every bit is used."""
+    elements = 512
+    data = block_bytes(TYPES[kind], rows * elements // TYPES[kind].elements, "index", 1)
+    return Tensor.of(name, TYPES[kind], (rows, elements), data)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Tensors of three types."""
+    tensors = [blocks("x.weight", "Q4_K"), blocks("y.weight", "Q5_0", rows=4), blocks("z.weight", "Q8_0")]
+    metadata = {"general.name": Value.scalar(Kind.STRING, "two bugs")}
+    path = tmp_path / "source" / "two.gguf"
+    path.parent.mkdir()
+    gguf.write(Archive("gguf", metadata, {tensor.name: tensor for tensor in tensors}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("k-scales-bit-stream", "q5_0-interleaved"), "Q4_K"),
+        (("q5_0-interleaved", "f16-scale-as-bf16"), "Q5_0"),
+    ],
+)
+def test_the_first_bug_is_kept(names: tuple[str, str], kind: str, source: Path, tmp_path: Path) -> None:
+    made = run(Both(*names), Asked(source, "safetensors", output=tmp_path / "out"))
+    (tensor,) = inputs.read(made.folder / "input.gguf").tensors.values()
+    assert set(made.found.fingerprint.cause) & set(names)
+    if made.found.fingerprint.cause == (names[0],):
+        assert tensor.type.name == kind
+    assert tensor.count == tensor.type.elements
+
+
+def test_the_gate_chooses(tmp_path: Path) -> None:
+    """Wrong numbers in config.json and wrong rows of k."""
+    both = ("inverse-permutation-is-forward", "rope-theta-forgotten")
+    path = files.model_in("gguf", heads=(2, 1), head_dim=6, width=12, numbers={"rope.freq_base": 500000.0})(
+        tmp_path / "s"
+    )
+    for gate, name in (("F-CONV-003", both[0]), ("F-CONV-META-001", both[1])):
+        made = run(Both(*both), Asked(path, "safetensors", gate=gate, output=tmp_path / "out"))
+        assert made.found.fingerprint.gate == gate
+        assert made.found.fingerprint.cause == (name,), made.found.fingerprint
+
+
+def test_nothing_is_converted_twice_and_the_source_is_left_alone(source: Path, tmp_path: Path) -> None:
+    (source.parent / "other.gguf").write_bytes(b"no model")
+    before = {path: path.read_bytes() for path in source.parent.iterdir()}
+    both = Both("k-scales-bit-stream")
+    made = run(both, Asked(source, "safetensors", output=tmp_path / "out"))
+    assert len(set(both.seen)) == len(both.seen) == made.found.calls
+    assert {path: path.read_bytes() for path in source.parent.iterdir()} == before
+    assert not list(made.folder.rglob("other*"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [made.folder.name]
+
+
+@pytest.mark.parametrize("budget", [Budget(calls=3), Budget(seconds=0.0)])
+def test_a_spent_budget_is_said_and_leaves_the_best(budget: Budget, source: Path, tmp_path: Path) -> None:
+    both = Both("k-scales-bit-stream")
+    made = run(both, Asked(source, "safetensors", budget=budget, output=tmp_path / "out"))
+    assert len(both.seen) <= 3
+    assert "ended early" in made.notes[0]
+    assert inputs.read(made.folder / "input.gguf").tensors
+
+
+def test_an_interrupt_keeps_the_best(source: Path, tmp_path: Path) -> None:
+    def told(search: object) -> None:
+        if len(both.seen) > 2:
+            raise KeyboardInterrupt
+
+    both = Both("k-scales-bit-stream")
+    made = run(both, Asked(source, "safetensors", output=tmp_path / "out"), told)
+    assert "interrupted" in made.notes[0]
+    assert made.after < made.before
+
+
+def test_any_failure_takes_another_one(source: Path, tmp_path: Path) -> None:
+    """Where anything counts, the simplest type that fails is left; else the type of the first failure stays."""
+    names = ("k-scales-bit-stream", "q4_1-skips-two-bytes")
+    kept = run(Both(*names), Asked(source, "safetensors", output=tmp_path / "kept"))
+    loose = run(Both(*names), Asked(source, "safetensors", any_failure=True, output=tmp_path / "loose"))
+    assert kept.after == 256
+    assert loose.after <= kept.after
+
+
+def test_read_and_write_are_inverse(source: Path, tmp_path: Path) -> None:
+    given: Given = inputs.read(source)
+    again = inputs.read(inputs.write(given, tmp_path / "again"))
+    assert {name: tensor.data.tobytes() for name, tensor in given.tensors.items()} == {
+        name: tensor.data.tobytes() for name, tensor in again.tensors.items()
+    }
+    assert dict(given.metadata) == dict(again.metadata)
