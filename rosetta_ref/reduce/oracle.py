@@ -6,6 +6,7 @@ bug. The other way round, a file that must be refused is one that our own reader
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,13 @@ class Seen:
     run: Run
     findings: Sequence[Finding]
     compared: int = 0
+    #: Where the converter wrote.
+    folder: Path | None = None
+
+    def forget(self) -> None:
+        """Remove what the converter wrote."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass
@@ -68,7 +76,9 @@ class Oracle:
 
     def reference_is_right(self, source: Path) -> bool:
         """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
-        return not self._look(self._reference, source, self.asked).findings
+        seen = self._look(self._reference, source, self.asked)
+        seen.forget()
+        return not seen.findings
 
     def reference_output(self, source: Path) -> Path | None:
         """What the reference makes of it; None where it refuses."""
@@ -84,17 +94,17 @@ class Oracle:
             flaw = place.flaw(before, may_be_equal=asked is not None)
         gate = gate_of(sniff(source), self.target_format)
         if flaw is not None:
-            return Seen(source, None, run, [Finding(flaw.kind, gate, flaw.detail)])
+            return Seen(source, None, run, [Finding(flaw.kind, gate, flaw.detail)], folder=place.folder)
         if not run.accepted:
-            return Seen(source, None, run, self._ended(run, source, gate))
+            return Seen(source, None, run, self._ended(run, source, gate), folder=place.folder)
         broken = refusal(source)
         if broken is not None:
             detail = f"{_rule(broken)}: accepted, though {broken.problem}"
             findings = [] if _rule(broken) in MAY_ACCEPT else [Finding("accepted", SAFE, detail)]
-            return Seen(source, place.dst, run, findings, len(findings))
+            return Seen(source, place.dst, run, findings, len(findings), place.folder)
         with look(source) as before_view:
             findings, compared = self._judge(converter, before_view, place.dst, gate, asked)
-        return Seen(source, place.dst, run, findings, compared)
+        return Seen(source, place.dst, run, findings, compared, place.folder)
 
     def _ended(self, run: Run, source: Path, gate: str) -> list[Finding]:
         """A run that ended without an output: right only where it refuses what our reader refuses, too."""

@@ -19,9 +19,10 @@ from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.folder import Found
 from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
-from rosetta_ref.reduce.oracle import Oracle, Seen
+from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
+from rosetta_ref.reduce.record import load
 from rosetta_ref.reduce.search import Budget, Search, SpentError, Told
-from rosetta_ref.reduce.shrink import failure_of, shrink
+from rosetta_ref.reduce.shrink import NothingFailsError, failure_of, shrink
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,20 @@ def run(converter: Converter, asked: Asked, told: Told = lambda search: None) ->
         except KeyboardInterrupt:
             notes.append("it was interrupted; this is the best so far")
         found, place = kept.keep(search)
+        if search.seen is seen:
+            _require_again(oracle, found, place)
         replay = shlex.join(["rosetta-ref", "replay", str(place)]) + (f" {asked.flags}" if asked.flags else "")
         return Made(place, found, before, size_of(found.seen.source), time.monotonic() - began, replay, notes)
+
+
+def _require_again(oracle: Oracle, found: Found, place: Path) -> None:
+    """Nothing smaller was found: then the input itself must fail in its folder, too. Raises NothingFailsError and leaves none."""
+    seen = oracle.look(place / load(place).input)
+    if not same_failure(found.fingerprint, seen, asked=oracle.asked):
+        shutil.rmtree(place)
+        raise NothingFailsError(
+            "it fails, but not under another name: there is nothing to replay", file=found.seen.source
+        )
 
 
 def _search(

@@ -87,6 +87,7 @@ class Hunt(Generic[Parts]):
             for made in self._all(batch):
                 self.tried += 1
                 if made is not None:
+                    self._forget_best()
                     self.best, self.seen = made
                     self.kept(self.seen.source, self.seen)
                 self.told(self)
@@ -109,7 +110,21 @@ class Hunt(Generic[Parts]):
             if source is not None and seen is not None and self._is_same(seen):
                 yield self._read(source), seen
             else:
+                self._forget(seen)
                 yield None
+
+    def _forget(self, seen: Seen | None) -> None:
+        """Remove the files of a candidate: those of a large model would fill a disk."""
+        if seen is not None:
+            seen.forget()
+            for file in inputs.files(seen.source):
+                file.unlink(missing_ok=True)
+
+    def _forget_best(self) -> None:
+        """What was the best is none any more; but the file that all began with is somebody's."""
+        self.seen.forget()
+        if seen_in(self.seen.source, self.oracle.work.path):
+            self._forget(self.seen)
 
     def _afford(self, calls: int) -> None:
         if self.oracle.calls + calls > self.budget.calls:
@@ -158,6 +173,11 @@ class Search(Hunt[Given]):
 
     def _read(self, source: Path) -> Given:
         return inputs.read(source)
+
+
+def seen_in(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def digest(path: Path) -> str:
