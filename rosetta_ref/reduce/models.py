@@ -74,13 +74,13 @@ def _boldest(given: Given, layers: int | None = None) -> Iterator[Given]:
 def _fewer_layers(search: Search) -> bool:
     """One layer, or the fewest, if fewer are never worse than more."""
     sizes = sizes_of(search.best)
-    good, changed = 0, False
+    good, changed = search.too_few_layers, False
     while sizes is not None and sizes.layers - good > 1:
         middle = 1 if good == 0 and not changed and sizes.layers > 2 else (good + sizes.layers) // 2
         if search.first(_sized(search.best, [replace(sizes, layers=middle)])):
             changed, sizes = True, sizes_of(search.best)
         else:
-            good = middle
+            good = search.too_few_layers = middle
     return changed
 
 

@@ -165,8 +165,12 @@ class Hunt(Generic[Parts]):
         raise NotImplementedError
 
 
+@dataclass
 class Search(Hunt[Given]):
     """Among the inputs that the readers take."""
+
+    #: Layers that are not enough to show it: what was found out once is not asked again of every smaller model.
+    too_few_layers: int = 0
 
     def _write(self, candidate: Given, folder: Path) -> Path:
         return inputs.write(candidate, folder)
