@@ -56,7 +56,7 @@ def says_no_more_than_an_error(source: Path, target: Path) -> bool:
         # A large file that is read again and again, and the same code as a small one's: by night.
         pytest.param("llama3-rope-bias", "tokenizer.json", marks=pytest.mark.slow),
         ("llama3-rope-bias", "tokenizer_config.json"),
-        ("llama3-rope-bias", "generation_config.json"),
+        pytest.param("llama3-rope-bias", "generation_config.json", marks=pytest.mark.slow),  # read by the same code
         ("llama-spm", "tokenizer_config.json"),
         ("llama-spm", "tokenizer.model"),
         ("qwen2-tied-sharded", "model.safetensors.index.json"),
