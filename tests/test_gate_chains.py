@@ -238,3 +238,22 @@ def test_what_a_directory_has_no_place_for_accuses_nobody_but_who_promises_it() 
     assert [result.outcome for result in run(held, only=cases)] == [CORROBORATED] * 2
     held.entry = replace(held.entry, lossless=True)
     assert [result.outcome for result in run(held, only=cases)] == [FALSIFIED] * 2
+
+
+def test_another_type_the_second_time_is_no_repetition(samples: list[Sample]) -> None:
+    """The numbers are the same: F32 that holds what F16 held."""
+    calls: list[Path] = []
+
+    def every_other(_: Path, dst: Path) -> None:
+        calls.append(dst)
+        if len(calls) % 2 == 0 and dst.suffix == ".gguf":
+            rewritten(dst, lambda one: replace_type(one, "F64") if one.name == "output_norm.weight" else one)
+
+    found = run(MadeUp(ENTRY, every_other), samples=samples[:1], only=["F-CONV-IDEM-001/A-G/llama-f32-tied"])
+    assert [result.outcome for result in found] == [FALSIFIED]
+    assert {finding.kind for finding in found[0].findings} == {"type"}
+
+
+def replace_type(tensor: Tensor, name: str) -> Tensor:
+    """The same numbers in a wider type."""
+    return Tensor.of(tensor.name, TYPES[name], tensor.shape, tensor.values().astype(np.float64))

@@ -12,7 +12,7 @@ import numpy as np
 from rosetta_ref.gate import cases as asked
 from rosetta_ref.gate import failed
 from rosetta_ref.gate.cases import Case, letters
-from rosetta_ref.gate.chains import Chain, Leg, excuse
+from rosetta_ref.gate.chains import Chain, Leg, excuse, retyped
 from rosetta_ref.gate.judge import CARD, NAME, Judged
 from rosetta_ref.gate.judgements import Judgements
 from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
@@ -139,7 +139,9 @@ class Answers:
         if second is None or done.target is None:
             return
         with look(done.target) as source, look(second) as target:
-            self._note_ends(result, case, self.judgements.of(source, target, gate=case.gate))
+            judged = self.judgements.of(source, target, gate=case.gate)
+            judged.findings += retyped(judged, case.gate)
+            self._note_ends(result, case, judged)
             words = compare_keys(source, target)
             result.findings += [replace(finding, gate=case.gate) for finding in words.findings]
 

@@ -96,7 +96,7 @@ class Chain:
         with look(start) as source, look(end) as target:
             judged = self.judgements.of(source, target, gate=gate)
             if self.lossless and source.format == target.format:
-                judged.findings += _retyped(judged, gate)
+                judged.findings += retyped(judged, gate)
         excuse(judged, self.rounded())
         if self._through_a_directory and not self.lossless:  # `words` looks at what was computed anew, to some ulps
             excuse(judged, dict.fromkeys(mapping.FROM_CONFIGURATION, "from the configuration"))
@@ -130,8 +130,8 @@ def excuse(judged: Judged, rounded: dict[str, str]) -> None:
     judged.findings = [finding for finding in judged.findings if finding not in excused]
 
 
-def _retyped(judged: Judged, gate: str) -> Iterator[Finding]:
-    """Bit for bit is more than the same numbers."""
+def retyped(judged: Judged, gate: str) -> Iterator[Finding]:
+    """Tensors that came back as another type: bit for bit is more than the same numbers."""
     for name, (before, after) in judged.types.items():
         if before != after and not judged.of(name):
             yield Finding("type", gate, f"it came back as {after}", name, before, after)

@@ -93,7 +93,7 @@ def _what(told: Told) -> list[str]:
     asked = f", asked for {expected.asked}" if expected.asked else ""
     lines = [
         f"`{expected.converter.get('name')}` converts `{expected.input}` ({told.size:,} bytes) from {_way(expected)}{asked}, ",
-        f"ends with {'exit code ' + str(run.exit_code) if run.exit_code is not None else run.outcome}"
+        f"{_ENDED.get(run.outcome, run.outcome)}{f' with exit code {run.exit_code}' if run.exit_code is not None else ''}"
         f"{f' ({run.detail})' if run.detail else ''}, and {_outcome(told)}",
         "",
         _contents(told),
@@ -202,12 +202,31 @@ def _why(fingerprint: Fingerprint) -> list[str]:
         link = f" <{member.link}>" if member.link else ""
         lines.append(f"- **{name}**: {member.does}. The output is, in all that is wrong, what {origin} gives.{link}")
         lines += [f"  - It does not show on: {member.blind}."] if member.blind else []
+        lines += [f"  - It may as well be {other}: {why}." for other, why in _same_as(name).items()]
     if not fingerprint.cause:
         lines.append("No bug that is known here gives exactly this output.")
-    rule = "a malformed file is refused" if fingerprint.gate == SAFE else _RULES.get(fingerprint.gate, "")
+    rule = "a malformed file is refused" if fingerprint.gate == SAFE else _right(fingerprint)
     return [*lines, "", *([f"What is right: {rule}.", ""] if rule else [])]
 
 
+def _same_as(name: str) -> dict[str, str]:
+    """Members that are declared to give the very same on some input, and why."""
+    others = {member.id: member.alike[name] for member in MEMBERS.values() if name in member.alike}
+    return {**MEMBERS[name].alike, **others}
+
+
+def _right(fingerprint: Fingerprint) -> str:
+    return _RULES_OF_KINDS.get(fingerprint.kind) or _RULES.get(fingerprint.gate, "")
+
+
+_ENDED = {"accepted": "says that all is well", "refused": "refuses it", "crashed": "crashes", "timeout": "does not end"}
+_RULES_OF_KINDS = {
+    "rows-permuted": "in GGUF files of llama the rows of a head of q and k stand in pairs (x0 y0 x1 y1 ...), in Hugging Face's in "
+    "halves (x0 x1 ... y0 y1 ...): each head is turned by itself, q by n_head heads and k by n_kv; other architectures are not turned",
+    "shape-not-reversed": "GGUF's ne is the row-major shape the other way round, and no byte moves",
+    "transposed": "only the order in which dimensions are written changes between formats, never that of the data",
+    "label": "the type that is written is the type that the bytes are of",
+}
 _RULES = {
     META: "every number, token and special id that the target has a place for arrives with its value",
     "F-CONV-CARD-001": "no tensor is lost, none invented, none written twice",

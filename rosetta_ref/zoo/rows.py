@@ -122,7 +122,7 @@ def _waits() -> Any:
 MEMBERS = (
     Member(
         "k-permuted-with-wrong-head-count", "heads", "llama.cpp #3364",
-        "n_head //= n_kv",
+        "the rows of k are turned by n_head // n_kv heads, and not by n_kv",
         "(n_head, n_kv) = (8, 2), (6, 3), (4, 1)", "n_head = n_kv^2: (4, 2), (9, 3), (16, 4), (64, 8)",
         ("S-G", "G-S", "S-A", "A-S"), ("safetensors",),
         replacing((huggingface, "_reordered", _k_by_a_quotient)),
