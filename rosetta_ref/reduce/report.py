@@ -221,8 +221,9 @@ def _right(fingerprint: Fingerprint) -> str:
 
 _ENDED = {"accepted": "says that all is well", "refused": "refuses it", "crashed": "crashes", "timeout": "does not end"}
 _RULES_OF_KINDS = {
-    "rows-permuted": "in GGUF files of llama the rows of a head of q and k stand in pairs (x0 y0 x1 y1 ...), in Hugging Face's in "
-    "halves (x0 x1 ... y0 y1 ...): each head is turned by itself, q by n_head heads and k by n_kv; other architectures are not turned",
+    "rows-permuted": "in GGUF files of llama the rows of a head of q and k stand in pairs (x0 y0 x1 y1 ...), in Hugging Face's "
+    "in halves (x0 x1 ... y0 y1 ...): each head is turned by itself, q by n_head heads and k by n_kv; other architectures are "
+    "not turned",
     "shape-not-reversed": "GGUF's ne is the row-major shape the other way round, and no byte moves",
     "transposed": "only the order in which dimensions are written changes between formats, never that of the data",
     "label": "the type that is written is the type that the bytes are of",
