@@ -132,8 +132,11 @@ def test_every_mix_is_known() -> None:
     assert len(llama.FILE_TYPES) == 35
 
 
-#: With a matrix the rules are the same but for a few mixes; every run has two sketches of them, the night all.
-EACH_SKETCH = [(name, False) for name in SKETCHES] + [
+#: With a matrix the rules are the same but for a few mixes; every run has two sketches of them, and one of 80 layers, the night all.
+LARGE = [name for name in SKETCHES if name.startswith("80 layers")]
+EACH_SKETCH = [
+    pytest.param(name, False, marks=pytest.mark.slow) if name in LARGE[1:] else (name, False) for name in SKETCHES
+] + [
     (name, True) if name in ("two layers", "rows of 576") else pytest.param(name, True, marks=pytest.mark.slow)
     for name in SKETCHES
 ]
