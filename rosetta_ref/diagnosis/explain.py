@@ -20,6 +20,7 @@ from rosetta_ref.zoo import MEMBERS, Member
 #: Bytes of a source that members convert as it is; of a larger one they convert one tensor at a time.
 WHOLE = 4 << 20
 Fact = tuple[str, str]
+_FOREIGN = "foreign-name"
 
 
 @dataclass
@@ -154,7 +155,7 @@ def _by_members(
         readable = [replay for replay in made if replay.view is not None]
         _exactly(failure, readable, names, facts)
         for name in names:
-            if name not in failure.tensors and failure.both_have(name):
+            if name not in failure.tensors and failure.both_have(name) and failure.kinds[name] != {_FOREIGN}:
                 causes = _by_structure(failure, name)
                 if len(causes) != 1:  # of several, one may be the bug of a member
                     causes = min(_by_both(failure, readable, name), causes, key=lambda found: len(found) or 9)
@@ -195,8 +196,20 @@ def _exactly(failure: _Failure, made: list[Replay], names: list[str], facts: fro
 
 
 def _explained(failure: _Failure, replay: Replay, names: list[str], facts: frozenset[Fact]) -> set[object]:
-    found: set[object] = {name for name in names if name in replay.changed and replay.same(failure.target, name)}
+    found: set[object] = {
+        name for name in names
+        if name in replay.changed and replay.same(failure.target, name) and _same_name(failure, replay, name)
+    }  # fmt: skip
     return found | (replay.facts if replay.facts <= facts else set())
+
+
+def _same_name(failure: _Failure, replay: Replay, name: str) -> bool:
+    """Whether a tensor under a foreign name has that name there, too; the same numbers alone explain no name."""
+    here = replay.view.tensors.get(name) if replay.view is not None else None
+    there = failure.target.tensors.get(name)
+    if _FOREIGN not in failure.kinds[name] or here is None or there is None:
+        return True
+    return here.tensor.name == there.tensor.name
 
 
 def _rank(replay: Replay, explained: set[object], names: list[str], facts: frozenset[Fact]) -> tuple[int, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,17 @@ def test_results_get_the_name_and_the_link(face, tmp_path: Path) -> None:
         (None, None),
         ("tokenizer-dropped", MEMBERS["tokenizer-dropped"].link),
     ]
+
+
+def test_a_foreign_name_is_explained_by_no_numbers(face, tmp_path: Path) -> None:
+    """The right numbers under GGUF's name: members that give the same numbers under the right one are not it."""
+    source = face("llama-f32-tied", "gguf")
+    output = tmp_path / "out"
+    convert(source, output, keep_blocks=False, extra_keys=False)
+    with safetensors.read(output) as archive:
+        tensors = {one.name: one for one in archive.tensors.values()}
+        moved = tensors.pop("model.layers.0.mlp.up_proj.weight")
+        tensors["blk.0.ffn_up.weight"] = replace(moved, name="blk.0.ffn_up.weight")
+        safetensors.write(Archive("safetensors", dict(archive.metadata), tensors), tmp_path / "new.safetensors")
+    (tmp_path / "new.safetensors").replace(output / "model.safetensors")
+    assert causes(diagnose(source, output)) == {"blk.0.ffn_up.weight": ("unknown",)}
