@@ -129,12 +129,19 @@ def _of_two_parts(best: Given, one: Tensor) -> Iterator[Given]:
 
 
 def _neighbours(best: Given, one: Tensor) -> Iterator[tuple[str, ...]]:
-    """The tensor and the one before it, behind it, and the first, by where the data lie; one whose name stands the other way."""
+    """The tensor and the one before it, behind it, and the first, by where the data lie; one whose name stands the other way.
+
+    Of those that are named the other way round, one of as many axes, and one of others, which a wrong shape may take.
+    """
     names = list(best.tensors)
     place = names.index(one.name)
     pairs = [names[max(place - 1, 0) : place + 1], names[place : place + 2], [names[0], one.name]]
-    turned = [name for name in names[:place] if name > one.name] or [name for name in names[place:] if name < one.name]
-    pairs += [[name, one.name] for name in turned[:1]]
+    axes = len(one.shape)
+    for same in (True, False):
+        alike = [name for name in names if (len(best.tensors[name].shape) == axes) is same and name != one.name]
+        turned = [[name, one.name] for name in alike if names.index(name) < place and name > one.name]
+        turned += [[one.name, name] for name in alike if names.index(name) > place and name < one.name]
+        pairs += turned[:1]
     yield from dict.fromkeys(tuple(pair) for pair in pairs if len(set(pair)) == 2)
 
 
