@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import socketserver
 import subprocess
-import sys
-import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,7 +22,7 @@ from rosetta_ref.gate.function import Function
 from rosetta_ref.gate.result import OUTCOMES
 from rosetta_ref.gate.run import samples_for
 from rosetta_ref.gate.safety import SAFE
-from tests.support.plugin import PLUGIN
+from tests.support.served import programs
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "gate.md").read_text("utf-8")
@@ -83,53 +79,18 @@ def test_links_lead_somewhere() -> None:
     assert [link for link in re.findall(r"\]\(([^)#]+)\)", DOCUMENT) if not (ROOT / "docs" / link).exists()] == []
 
 
-class Answering(socketserver.StreamRequestHandler):
-    """The program `apr` in this process: the reference behind a socket, so that a call takes no second to start."""
-
-    def handle(self) -> None:
-        src, dst = (Path(os.fsdecode(self.rfile.readline().rstrip(b"\n"))) for _ in range(2))
-        run = REFERENCE.convert(src, dst)
-        said = "".join((run.stdout, run.stderr)).strip().replace("\n", "; ") or "-"
-        self.wfile.write(f"{0 if run.accepted else 5}\n{said}\n".encode())
-
-
 REFERENCE = Function(Entry("reference", function=f"{ROOT}/rosetta_ref/gate/adapters/reference.py:convert"))
-APR = """#!/usr/bin/env bash
-[ "$1 $2" = "rosetta convert" ] || exit 64
-exec 3<>/dev/tcp/127.0.0.1/PORT
-printf '%s\\n%s\\n' "$3" "$4" >&3
-read -r code <&3
-read -r said <&3
-echo "$said" >&2
-exit "$code"
-"""
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[dict[str, str]]:
+def place(tmp_path: Path) -> Iterator[Mapping[str, str]]:
     """A folder with what the guide asks for, and the environment in which its commands are run there."""
     if shutil.which("bash") is None:
         pytest.skip("no bash")
     (tmp_path / "rosetta.toml").write_text(blocks("toml")[0])
     shutil.copy(DEMO, tmp_path / "SmolLM2-135M.Q4_K_M.gguf")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    with socketserver.TCPServer(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        scripts = {"apr": APR.replace("PORT", str(server.server_address[1]))}
-        for name, module in (("rosetta-ref", "rosetta_ref.cli"), ("pytest", " ".join(["pytest", *PLUGIN]))):
-            scripts[name] = f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n'
-        for name, text in scripts.items():
-            (programs / name).write_text(text)
-            (programs / name).chmod(0o755)
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-        yield {
-            **clean,
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "PWD": str(tmp_path),
-        }
-        server.shutdown()
+    with programs(tmp_path, "apr rosetta convert", REFERENCE) as environment:
+        yield environment
 
 
 def commands() -> list[str]:
@@ -143,7 +104,7 @@ def narrowed(command: str, case: str) -> str:
     return f"{command} --case '{case}'" if command.startswith("rosetta-ref gate") else command
 
 
-def run_all(place: dict[str, str], case: str) -> None:
+def run_all(place: Mapping[str, str], case: str) -> None:
     for command in commands():
         done = subprocess.run(
             ["bash", "-c", narrowed(command, case)],
@@ -162,11 +123,11 @@ def run_all(place: dict[str, str], case: str) -> None:
     assert (folder / "expectations.yaml").exists()
 
 
-def test_commands_run(place: dict[str, str]) -> None:
+def test_commands_run(place: Mapping[str, str]) -> None:
     assert [shlex.split(command)[:2] for command in commands()].count(["rosetta-ref", "gate"]) == 3
     run_all(place, "F-CONV-META-001/?-A/*t*")
 
 
 @pytest.mark.slow
-def test_commands_run_with_all_cases(place: dict[str, str]) -> None:
+def test_commands_run_with_all_cases(place: Mapping[str, str]) -> None:
     run_all(place, "*")
