@@ -17,7 +17,7 @@ from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.draft import literal
 from rosetta_ref.gate.expectations import Expectation
 from rosetta_ref.gate.fields import Flags
-from rosetta_ref.gate.result import CORROBORATED, Result
+from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.score import Case, Score, score
 from rosetta_ref.gate.verdict import Verdict
@@ -147,8 +147,9 @@ def first_bad(results: Iterable[Result]) -> list[Result]:
 
 
 def points(results: Sequence[Result]) -> Score | None:
-    """The score; None where there is nothing to score."""
-    return score(Case.of(result) for result in results) if results else None
+    """The score; None where nothing was tested."""
+    tested = any(result.outcome != SKIPPED for result in results)
+    return score(Case.of(result) for result in results) if tested else None
 
 
 def facts() -> dict[str, str]:

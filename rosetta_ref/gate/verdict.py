@@ -134,7 +134,7 @@ def contradictions(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         yield from contradiction(result)
     if results and all(result.outcome == SKIPPED for result in results):
-        yield f"every case was skipped ({len(results)})"
+        yield f"every case was skipped ({len(results)}), the first one because: {results[0].reason or 'nobody said why'}"
 
 
 def contradiction(result: Result) -> Iterator[str]:
