@@ -171,6 +171,8 @@ class Search(Hunt[Given]):
 
     #: Layers that are not enough to show it: what was found out once is not asked again of every smaller model.
     too_few_layers: int = 0
+    #: The bytes with which a window of a tensor was tried, by its size and that of the tensor.
+    windows: dict[tuple[int, ...], set[int]] = field(default_factory=dict)
 
     def _write(self, candidate: Given, folder: Path) -> Path:
         return inputs.write(candidate, folder)

@@ -22,7 +22,9 @@ _WINDOWS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3))
 _ENCODED = ((1, 32), (2, 32), (1, 256), (2, 256))
 #: Names that are short; some converters round only what is called a weight.
 _NAMES = ("a", "a.weight")
-#: Elements of a tensor that is tried as it is.
+#: Payloads with which a window is tried: that of the model, and a simpler one.
+_TIMES = 2
+#: Elements of a tensor that is tried as it is, and bytes of one that is remembered.
 _LARGE = 1 << 20
 
 
@@ -202,7 +204,7 @@ def _windows(search: Search, one: Tensor) -> Iterator[Given]:
     for rows, blocks in (*_WINDOWS, *_encoded(one)):
         if (rows, blocks) == (count, across) or rows > count or blocks > across:
             continue
-        if rows * blocks >= count * across:
+        if rows * blocks >= count * across or _was_tried(search, one, rows, blocks):
             continue
         cut = _cut(one, rows, blocks, search)
         yield search.best.with_tensors(_in_place(one.name, cut))
@@ -211,6 +213,17 @@ def _windows(search: Search, one: Tensor) -> Iterator[Given]:
         yield search.best.with_tensors(
             lambda tensor: tensor if tensor.name == one.name else window(tensor, range(1), range(1))
         )
+
+
+def _was_tried(search: Search, one: Tensor, rows: int, blocks: int) -> bool:
+    """Whether it was cut to that in vain often enough: with the bytes as they were, and with others."""
+    if one.nbytes > _LARGE:
+        return False
+    tried = search.windows.setdefault((*grid(one), rows, blocks), set())
+    if len(tried) < _TIMES:
+        tried.add(hash(one.data.tobytes()))
+        return False
+    return True
 
 
 def _all_cut(search: Search) -> Iterator[Given]:
@@ -229,7 +242,9 @@ def _halved(search: Search, axis: int) -> bool:
         sizes = [*grid(one)]
         sizes[axis] = middle
         cut = _cut(one, sizes[0], sizes[1], search)
-        if search.first([search.best.with_tensors(_in_place(one.name, cut))]):
+        if _was_tried(search, one, *sizes):
+            good = middle
+        elif search.first([search.best.with_tensors(_in_place(one.name, cut))]):
             changed = True
             one = focus(search)
         else:
