@@ -9,11 +9,15 @@ from typing import Any
 
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.chains import OF_NUMBERS
+from rosetta_ref.gate.converter import CRASHED, REFUSED
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.result import Finding
+from rosetta_ref.reduce.complaint import unchanging
 
 #: Kinds whose detail begins with how many there are.
 _OF_MANY = ("key-twice",)
+#: Kinds whose detail is the converter's own words.
+_SAID = (REFUSED, CRASHED)
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Fingerprint:
 
     gate, kind: the gate that is falsified and the kind of the finding, in the gate's words.
     subject: for a wrong fact of the metadata which one it is ("rope_theta"), for a malformed input the error of our own reader
-        ("TruncatedDataError"), else empty.
+        ("TruncatedDataError"), for a refusal or a crash the converter's words (`complaint`); else empty.
     cause: the ids of the diagnosis, one after the other: structure, or bugs of the zoo; none where nobody knows.
     type: the type of the source where the failure hangs on it; None where it may be any.
     """
@@ -81,7 +85,11 @@ def subject_of(finding: Finding) -> str:
 
     >>> subject_of(Finding("number-wrong", "F-CONV-META-001", "rope_theta is 10000.0, and was 500000.0"))
     'rope_theta'
+    >>> subject_of(Finding("refused", "F-CONV-003", "Q8_0 is not supported (exit code 1)"))
+    'Q8_0 is not supported (exit code 1)'
     """
+    if finding.kind in _SAID and finding.gate != SAFE:
+        return unchanging(finding.detail)
     if finding.tensor is not None or finding.gate not in (META, SAFE) or finding.kind in _OF_MANY:
         return ""
     return finding.detail.partition(": ")[0].split(" ")[0]

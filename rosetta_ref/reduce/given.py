@@ -82,6 +82,11 @@ class Given:
         """With other files beside the weights."""
         return replace(self, companions=companions)
 
+    def with_json(self, name: str, value: Mapping[str, Any]) -> Given:
+        """With another JSON object in a file beside the weights."""
+        text = (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+        return self.with_companions({**self.companions, name: text})
+
     def in_one(self) -> Given:
         """As one file."""
         return replace(self, parts=(self.tensors,), index={})

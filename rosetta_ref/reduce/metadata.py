@@ -53,13 +53,7 @@ def _with_files(given: Given, kept: list[str]) -> Given:
 
 def _with_json(search: Search, name: str, kept: list[str]) -> Given:
     found = _object(search.best.companions[name]) or {}
-    return with_json(search.best, name, {key: found[key] for key in kept})
-
-
-def with_json(given: Given, name: str, value: dict[str, Any]) -> Given:
-    """With another JSON object in a file beside the weights."""
-    text = (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-    return given.with_companions({**given.companions, name: text})
+    return search.best.with_json(name, {key: found[key] for key in kept})
 
 
 def _object(data: bytes) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, look
 from rosetta_ref.gate.words import compare_keys, judge_encoding, judge_words
 from rosetta_ref.gate.workspace import Snapshot, Workspace
+from rosetta_ref.reduce.complaint import complaint
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
 from rosetta_ref.zoo import MEMBERS, Member
 
@@ -108,7 +109,7 @@ class Oracle:
 
     def _ended(self, run: Run, source: Path, gate: str) -> list[Finding]:
         """A run that ended without an output: right only where it refuses what our reader refuses, too."""
-        said = run.detail or (run.stderr or run.stdout).strip().rpartition("\n")[2] or run.outcome
+        said = complaint(run) if run.outcome != TIMEOUT else run.detail or TIMEOUT
         broken = refusal(source)
         if run.outcome in (CRASHED, TIMEOUT):
             return [

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate.converter import REFUSED
 from rosetta_ref.reduce import given as inputs
+from rosetta_ref.reduce.claims import is_claimed
 from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
@@ -173,6 +175,12 @@ class Search(Hunt[Given]):
     too_few_layers: int = 0
     #: The bytes with which a window of a tensor was tried, by its size and that of the tensor.
     windows: dict[tuple[int, ...], set[int]] = field(default_factory=dict)
+
+    def _written(self, candidate: Given) -> Path | None:
+        """None as well for what the entry does not claim to take, where a refusal is the failure: that may be refused."""
+        if self.fingerprint.kind == REFUSED and not is_claimed(candidate, self.oracle.converter.entry):
+            return None
+        return super()._written(candidate)
 
     def _write(self, candidate: Given, folder: Path) -> Path:
         return inputs.write(candidate, folder)

@@ -15,7 +15,6 @@ from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.gate import mapping
 from rosetta_ref.reduce.cut import resized
 from rosetta_ref.reduce.given import Given
-from rosetta_ref.reduce.metadata import with_json
 from rosetta_ref.reduce.words import with_vocabulary
 
 #: The shape of a role in letters: V tokens, E width, F inner, Q and K rows of q and k, D a head.
@@ -141,7 +140,7 @@ def _stated(given: Given, changed: Mapping[str, int]) -> Given:
         return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
     words = {rows[key].hugging_face: value for key, value in keys.items() if key in rows}
     config = {key: words.get(key, value) for key, value in config_of(given).items()}
-    return with_json(given, "config.json", config) if config else given
+    return given.with_json("config.json", config) if config else given
 
 
 def with_free_heads(given: Given) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.reduce.given import Given
-from rosetta_ref.reduce.metadata import with_json
 
 _MERGES = ("tokenizer.ggml.merges", "tokenizer.merges")
 _TOKENS = ("tokenizer.ggml.tokens", "tokenizer.vocabulary")
@@ -43,7 +42,7 @@ def with_vocabulary(given: Given, count: int) -> Given:
         tokens = _listed(given.metadata[key])
         made = given.with_metadata({name: _cut(name, value, tokens, count) for name, value in given.metadata.items()})
     if "tokenizer.json" in made.companions:
-        made = with_json(made, "tokenizer.json", _tokenizer(json.loads(made.companions["tokenizer.json"]), count))
+        made = made.with_json("tokenizer.json", _tokenizer(json.loads(made.companions["tokenizer.json"]), count))
     return made
 
 

@@ -11,9 +11,10 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf
-from rosetta_ref.gate.converter import ACCEPTED, PAIRS, REFUSED, Entry, Run
+from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Entry, Run
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce import given as inputs
+from rosetta_ref.reduce.claims import is_claimed
 from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.run import Asked, run
 from rosetta_ref.reduce.search import Budget
@@ -138,3 +139,55 @@ def test_read_and_write_are_inverse(source: Path, tmp_path: Path) -> None:
         name: tensor.data.tobytes() for name, tensor in again.tensors.items()
     }
     assert dict(given.metadata) == dict(again.metadata)
+
+
+# What a converter says where it gives nothing
+
+
+class Picky:
+    """Refuses, or falls over, types, and whatever has no architecture; says why."""
+
+    def __init__(self, *types: str, outcome: str = REFUSED, **claims: object) -> None:
+        self.entry = Entry("picky", function="none:none", pairs=PAIRS, **claims)  # type: ignore[arg-type]
+        self._types, self._outcome = types, outcome
+
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+        """Look at all tensors, then at the metadata."""
+        given = inputs.read(src)
+        for tensor in given.tensors.values():
+            if tensor.type.name in self._types:
+                said = f"{src}: tensor '{tensor.name}': {tensor.type.name} is not supported"
+                return Run(self._outcome, 1, stderr=f"reading\n{said}\nnote: ask somebody", detail="exit code 1")
+        if "general.name" not in given.metadata:
+            return Run(self._outcome, 1, stderr=f"error: no 'general.name' in {src}", detail="exit code 1")
+        convert(src, dst, keep_names=True)
+        return Run(ACCEPTED, 0)
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, CRASHED])
+def test_the_reason_is_kept(outcome: str, tmp_path: Path) -> None:
+    path = tmp_path / "source.gguf"
+    tensors = [
+        Tensor.of(f"{kind.lower()}.weight", TYPES[kind], (2, 256), block_bytes(TYPES[kind], 16, "index", 1))
+        for kind in ("Q4_0", "Q8_0")
+    ]
+    metadata = {
+        "general.author": Value.scalar(Kind.STRING, "a"),
+        "general.name": Value.scalar(Kind.STRING, "n"),
+    }
+    gguf.write(Archive("gguf", metadata, {tensor.name: tensor for tensor in tensors}), path)
+    made = run(Picky("Q8_0", outcome=outcome), Asked(path, "safetensors", output=tmp_path / "out"))
+    small = inputs.read(made.folder / "input.gguf")
+    assert [(tensor.name, tensor.type.name) for tensor in small.tensors.values()] == [("a", "Q8_0")]
+    assert "Q8_0 is not supported" in made.found.fingerprint.subject
+    assert "q8_0.weight" not in made.found.fingerprint.subject
+
+
+def test_what_is_not_claimed_may_be_refused(tmp_path: Path) -> None:
+    source = files.model_in("gguf")(tmp_path)
+    claims = {"architectures": ("llama",), "types": ("F32",), "whole_models": True}
+    found = run(Picky("F32", **claims), Asked(source, "safetensors", output=tmp_path / "out"))
+    assert is_claimed(inputs.read(found.folder / "input.gguf"), Picky(**claims).entry)
+    assert found.after < found.before
+    bare = run(Picky("F32", types=("F32",)), Asked(source, "safetensors", output=tmp_path / "bare"))
+    assert len(inputs.read(bare.folder / "input.gguf").tensors) == 1
