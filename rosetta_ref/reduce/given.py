@@ -9,12 +9,14 @@ from __future__ import annotations
 import glob
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import Archive, Tensor, Value
+from rosetta_ref.convert.source import COMPANIONS
 from rosetta_ref.formats import apr, detect, gguf, safetensors
 from rosetta_ref.formats.gguf.cursor import Cursor
 from rosetta_ref.formats.gguf.layout import SPLIT_COUNT, SPLIT_KINDS, SPLIT_NUMBER, SPLIT_TENSORS
@@ -24,7 +26,12 @@ from rosetta_ref.gate.big_endian import big_endian
 
 #: A companion larger than this is none of a model's words.
 _LARGEST = 64 << 20
-_WORDS = (".json", ".jinja", ".model", ".txt")
+#: Files beside the weights that loaders and converters read. Whatever else lies there is somebody's, and stays there.
+_BESIDE = frozenset(
+    {*COMPANIONS, "params.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model.v3"}
+)  # fmt: skip
+#: What the reference leaves beside the weights, to get back what they have no place for.
+_KEPT = "rosetta"
 _PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 
 
@@ -106,6 +113,16 @@ def read(path: Path) -> Given:
     return Given("gguf", parts, archive.metadata, index=index, big_endian=_is_big_endian(path))
 
 
+def copied(source: Path, folder: Path) -> Path:
+    """A copy of all its files in a folder, under the same names; the path to give to a converter."""
+    source = source.absolute()
+    for file in files(source):
+        place = folder / file.relative_to(source.parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return folder / source.name
+
+
 def _is_big_endian(path: Path) -> bool:
     with path.open("rb") as file:
         return read_header(Cursor(memoryview(file.read(64)), path, lenient=True)).order == ">"
@@ -114,7 +131,9 @@ def _is_big_endian(path: Path) -> bool:
 def files(path: Path) -> list[Path]:
     """All files of an input: shards, parts, and what stands beside SafeTensors weights."""
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
+        weights = [*path.glob("*.safetensors"), *path.glob("*.safetensors.index.json")]
+        kept = (file for file in (path / _KEPT).rglob("*") if file.is_file())
+        return sorted([*weights, *_companions(path), *kept])
     if path.suffix == ".safetensors":
         return [path, *_companions(path.parent)]
     if path.name.endswith(".index.json"):
@@ -133,8 +152,7 @@ def size_of(path: Path) -> int:
 def _companions(folder: Path) -> list[Path]:
     return [
         file for file in sorted(folder.iterdir())
-        if file.is_file() and file.suffix in _WORDS and not file.name.endswith(".index.json")
-        and file.stat().st_size <= _LARGEST
+        if file.name in _BESIDE and file.is_file() and file.stat().st_size <= _LARGEST
     ]  # fmt: skip
 
 

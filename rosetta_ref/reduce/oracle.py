@@ -27,6 +27,7 @@ from rosetta_ref.gate.words import compare_keys, judge_encoding, judge_words
 from rosetta_ref.gate.workspace import Snapshot, Workspace
 from rosetta_ref.reduce.complaint import complaint
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
+from rosetta_ref.reduce.given import copied, size_of
 from rosetta_ref.zoo import MEMBERS, Member
 
 #: Rules by which our readers refuse what other readers of the field take (gate/malformed says which do): to take it is no fault.
@@ -35,6 +36,8 @@ MAY_ACCEPT = frozenset(
      "PaddingValueError", "TrailingDataError", "UnsortedIndexError", "MisalignedError", "HeaderChecksumError",
      "FooterChecksumError", "DuplicateEntryError"}
 )  # fmt: skip
+#: Bytes of an input that is copied for a converter; a larger one is given as it is, and what it does to it is told.
+_COPIED = 8 << 30
 #: Kinds of an output that cannot be read at all.
 UNREADABLE = ("unreadable", "twice")
 
@@ -70,29 +73,36 @@ class Oracle:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, source: Path) -> Seen:
-        """Convert an input and judge what came of it."""
+        """Convert a copy of an input, since some converters write into theirs, and judge what came of it."""
         with self._lock:
             self.calls += 1
-        return self._look(self.converter, source, self.asked)
+            folder = self.work.path / f"given-{self.calls:05}"
+        if size_of(source) > _COPIED:
+            return self._look(self.converter, source, source)
+        try:
+            return self._look(self.converter, source, copied(source, folder))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def reference_is_right(self, source: Path) -> bool:
         """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
-        seen = self._look(self._reference, source, self.asked)
+        seen = self._look(self._reference, source, source)
         seen.forget()
         return not seen.findings
 
     def reference_output(self, source: Path) -> Path | None:
         """What the reference makes of it; None where it refuses."""
-        return self._look(self._reference, source, self.asked).target
+        return self._look(self._reference, source, source).target
 
-    def _look(self, converter: Converter, source: Path, asked: str | None) -> Seen:
-        before = Snapshot(source)
+    def _look(self, converter: Converter, source: Path, handed: Path) -> Seen:
+        """`handed` is what the converter is given: the source, or a copy."""
+        before = Snapshot(handed)
         with self._lock:
             place = self.work.place(self.target_format, safetensors_as=self.converter.entry.safetensors_as)
-        run = converter.convert(source, place.dst, type=asked)
+        run = converter.convert(handed, place.dst, type=self.asked)
         flaw = before.flaw()
         if run.accepted and flaw is None:
-            flaw = place.flaw(before, may_be_equal=asked is not None)
+            flaw = place.flaw(before, may_be_equal=self.asked is not None)
         gate = gate_of(sniff(source), self.target_format)
         if flaw is not None:
             return Seen(source, None, run, [Finding(flaw.kind, gate, flaw.detail)], folder=place.folder)
@@ -104,7 +114,7 @@ class Oracle:
             findings = [] if _rule(broken) in MAY_ACCEPT else [Finding("accepted", SAFE, detail)]
             return Seen(source, place.dst, run, findings, len(findings), place.folder)
         with look(source) as before_view:
-            findings, compared = self._judge(converter, before_view, place.dst, gate, asked)
+            findings, compared = self._judge(converter, before_view, place.dst, gate, self.asked)
         return Seen(source, place.dst, run, findings, compared, place.folder)
 
     def _ended(self, run: Run, source: Path, gate: str) -> list[Finding]:

@@ -11,11 +11,13 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf
+from rosetta_ref.gate import bundled, entries
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Entry, Run
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce import given as inputs
 from rosetta_ref.reduce.claims import is_claimed
 from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.replay import FAILED, FIXED, replay
 from rosetta_ref.reduce.run import Asked, run
 from rosetta_ref.reduce.search import Budget
 from rosetta_ref.strategies.patterns import block_bytes
@@ -33,7 +35,7 @@ class Both:
 
     def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
         """Convert, wrong in each way."""
-        self.seen.append(src.read_bytes())
+        self.seen.append(src.read_bytes() if src.is_file() else b"token_embd")
         with ExitStack() as stack:
             stack.enter_context(unchecked())
             for name in self._names:
@@ -191,3 +193,42 @@ def test_what_is_not_claimed_may_be_refused(tmp_path: Path) -> None:
     assert found.after < found.before
     bare = run(Picky("F32", types=("F32",)), Asked(source, "safetensors", output=tmp_path / "bare"))
     assert len(inputs.read(bare.folder / "input.gguf").tensors) == 1
+
+
+# Somebody's files
+
+
+class Spoiling:
+    """Cuts its input in two, and gives back the half."""
+
+    def __init__(self) -> None:
+        self.entry = Entry("spoiling", function="none:none", pairs=PAIRS, whole_models=False)
+
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+        """Write where it should read."""
+        convert(src, dst, keep_names=True)
+        src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
+        return Run(ACCEPTED, 0)
+
+
+def test_an_input_that_is_written_into_is_a_copy(source: Path, tmp_path: Path) -> None:
+    before = source.read_bytes()
+    made = run(Spoiling(), Asked(source, "safetensors", output=tmp_path / "out"))
+    assert source.read_bytes() == before
+    assert made.found.fingerprint.kind == "touched"
+    assert len(inputs.read(made.folder / "input.gguf").tensors) == 1
+    assert replay(made.folder, Spoiling()).word == FAILED
+    assert replay(made.folder, entries.made(bundled.entry("reference"))).word == FIXED
+
+
+def test_nobody_elses_files_come_along(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    convert(files.model_in("gguf")(tmp_path), folder, keep_blocks=False, extra_keys=False)
+    for name in ("passwords.txt", "credentials.json", "notes.model"):
+        (folder / name).write_text("secret")
+    for path in (folder, next(folder.glob("*.safetensors"))):
+        found = run(
+            Both("norm-plus-one-everywhere"), Asked(path, "gguf", budget=Budget(1), output=tmp_path / "out" / path.name)
+        )
+        assert "config.json" in {file.name for file in found.folder.rglob("*")}
+        assert not any(b"secret" in file.read_bytes() for file in found.folder.rglob("*") if file.is_file())
