@@ -5,11 +5,13 @@ It is made beside its place and put there by one rename, so that a folder of tha
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from rosetta_ref.reduce.record import Expected
 
 #: Bytes of an input that is written out byte by byte.
 LARGE = 1 << 16
+#: What stands in a folder beside the input and what came of it; a project may run it as a test.
+_NAMES = (record.NAME, "report.md", "annotated.txt", "build.py", "evidence.json", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,22 @@ def write(found: Found, oracle: Oracle, folder: Path, flags: str = "") -> Path:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+def place_for(name: str, output: Path, model: Path) -> Path:
+    """Where a folder of that name may stand: nowhere in the place of anything that no reduction has left, or around the model."""
+    for number in count(1):
+        folder = output / (name if number == 1 else f"{name}-{number}")
+        if not os.path.lexists(folder) or (_is_ours(folder) and not model.resolve().is_relative_to(folder.resolve())):
+            return folder
+    raise AssertionError("there is always another number")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it holds what a reduction leaves, and nothing else."""
+    if folder.is_symlink() or not (folder / record.NAME).is_file():
+        return False
+    return all(path.name in _NAMES or path.name.partition(".")[0] in ("input", "actual") for path in folder.iterdir())
 
 
 def _put(made: Path, folder: Path) -> None:

@@ -130,7 +130,7 @@ class Hunt(Generic[Parts]):
 
     def _afford(self, calls: int) -> None:
         if self.oracle.calls + calls > self.budget.calls:
-            raise SpentError(f"{self.budget.calls} calls of the converter are spent")
+            raise SpentError(f"{self.oracle.calls} calls of the converter are spent")
         if self.seconds > self.budget.seconds:
             raise SpentError(f"{self.budget.seconds:g} seconds are spent")
 

@@ -20,6 +20,7 @@ from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.replay import FAILED, FIXED, replay
 from rosetta_ref.reduce.run import Asked, run
 from rosetta_ref.reduce.search import Budget
+from rosetta_ref.reduce.shrink import NothingFailsError
 from rosetta_ref.strategies.patterns import block_bytes
 from rosetta_ref.zoo import MEMBERS, files
 from rosetta_ref.zoo.member import unchecked
@@ -99,7 +100,9 @@ def test_nothing_is_converted_twice_and_the_source_is_left_alone(source: Path, t
     before = {path: path.read_bytes() for path in source.parent.iterdir()}
     both = Both("k-scales-bit-stream")
     made = run(both, Asked(source, "safetensors", output=tmp_path / "out"))
-    assert len(set(both.seen)) == len(both.seen) == made.found.calls
+    *tried, again, once_more = both.seen
+    assert len(set(tried)) == len(tried) == made.found.calls
+    assert again == once_more == (made.folder / "input.gguf").read_bytes()
     assert {path: path.read_bytes() for path in source.parent.iterdir()} == before
     assert not list(made.folder.rglob("other*"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [made.folder.name]
@@ -232,3 +235,58 @@ def test_nobody_elses_files_come_along(tmp_path: Path) -> None:
         )
         assert "config.json" in {file.name for file in found.folder.rglob("*")}
         assert not any(b"secret" in file.read_bytes() for file in found.folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("name", ["F-CONV-003-values-k-scales-bit-stream", "F-CONV-003-values-k-scales-bit-stream-2"])
+def test_a_folder_with_anything_else_in_it_is_left_alone(name: str, tmp_path: Path) -> None:
+    make = MEMBERS["k-scales-bit-stream"].shown_by
+    assert make is not None
+    source = make(tmp_path)
+    asked = Asked(source, "safetensors", output=tmp_path / "out")
+    (tmp_path / "out" / name).mkdir(parents=True)
+    (tmp_path / "out" / name / "thesis.txt").write_text("years of work")
+    first = run(Both("k-scales-bit-stream"), asked).folder
+    assert first.name != name
+    assert run(Both("k-scales-bit-stream"), asked).folder == first, "its own is put in the place of the last one"
+    assert (tmp_path / "out" / name / "thesis.txt").read_text() == "years of work"
+    again = run(Both("k-scales-bit-stream"), Asked(first / "input.gguf", "safetensors", output=tmp_path / "out")).folder
+    assert again != first, "the model that was asked about is in there"
+    assert (first / "input.gguf").read_bytes() == (again / "input.gguf").read_bytes()
+
+
+class Sometimes(Both):
+    """Is wrong in all calls but some."""
+
+    def __init__(self, name: str, right: range) -> None:
+        super().__init__(name)
+        self._right = right
+
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+        """As the last digit of the call says."""
+        names, self._names = self._names, () if len(self.seen) in self._right else self._names
+        try:
+            return super().convert(src, dst)
+        finally:
+            self._names = names
+
+
+def test_what_fails_only_sometimes_is_said(source: Path, tmp_path: Path) -> None:
+    steady = Both("k-scales-bit-stream")
+    run(steady, Asked(source, "safetensors", output=tmp_path / "steady"))
+    last = len(steady.seen) - 1
+    made = run(
+        Sometimes("k-scales-bit-stream", range(last, last + 1)),
+        Asked(source, "safetensors", output=tmp_path / "out"),
+    )
+    assert made.notes == ["it fails only sometimes: 2 of 3 conversions of the smallest input did"]
+    assert "It fails only sometimes" in (made.folder / "report.md").read_text()
+
+
+def test_what_the_reference_gets_wrong_too_leaves_no_folder(tmp_path: Path) -> None:
+    metadata = {"general.architecture": Value.scalar(Kind.STRING, "llama")}
+    one = Tensor.of("who.knows", TYPES["Q4_K"], (1, 256), block_bytes(TYPES["Q4_K"], 1, "index", 1))
+    gguf.write(Archive("gguf", metadata, {one.name: one}), tmp_path / "source.gguf")
+    asked = Asked(tmp_path / "source.gguf", "safetensors", budget=Budget(1), output=tmp_path / "out")
+    with pytest.raises(NothingFailsError, match="reference"):
+        run(Both("k-scales-bit-stream"), asked)
+    assert not list(tmp_path.glob("out/*"))
