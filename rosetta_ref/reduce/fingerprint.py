@@ -21,6 +21,27 @@ _SAID = (REFUSED, CRASHED)
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Which of several failures is followed: of a gate, of a kind, about one fact or rule, of a type; None for any."""
+
+    gate: str | None = None
+    kind: str | None = None
+    subject: str | None = None
+    type: str | None = None
+
+    def fits(self, finding: Finding) -> bool:
+        """Whether a finding is one of these."""
+        asked = (self.gate, self.kind, self.type)
+        there = (finding.gate, finding.kind, finding.source_type)
+        if any(one not in (None, other) for one, other in zip(asked, there, strict=True)):
+            return False
+        return self.subject in (None, subject_of(finding))
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.gate, self.kind, self.subject, self.type)))
+
+
+@dataclass(frozen=True)
 class Fingerprint:
     """A failure, as it is recognised again.
 

@@ -22,7 +22,7 @@ from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce import given as inputs
-from rosetta_ref.reduce.fingerprint import Fingerprint
+from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted
 from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 from rosetta_ref.reduce.search import digest
@@ -174,7 +174,9 @@ class _Trial:
     def _is_wanted(self, seen: Seen) -> bool:
         if self.fingerprint is not None:
             return same_failure(self.fingerprint, seen, asked=self.oracle.asked)
-        finding = chosen([one for one in seen.findings if one.kind != "refused" or self._has_promised()], self.gate)
+        finding = chosen(
+            [one for one in seen.findings if one.kind != "refused" or self._has_promised()], Wanted(self.gate)
+        )
         if finding is None:
             return False
         self.fingerprint = named(finding, seen, asked=self.oracle.asked)

@@ -1,6 +1,6 @@
 """The failures of a run of the gate, each kind of them reduced and left in a folder while its files are still there.
 
-What looks alike (pair, kind, diagnosis) is one failure, and its smallest input is taken. It costs some seconds and a few calls of
+What looks alike (`Look`) is one failure, and its smallest input is taken. It costs some seconds and a few calls of
 the converter; failures that are expected, and what is left when the seconds are over, get no folder.
 """
 
@@ -11,22 +11,63 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from rosetta_ref.diagnosis import Namer
 from rosetta_ref.errors import RosettaError, unforeseen
-from rosetta_ref.gate.converter import LETTERS, Converter
+from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.gate.converter import CRASHED, LETTERS, REFUSED, TIMEOUT, Converter
 from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.result import Result
+from rosetta_ref.gate.result import Finding, Result
 from rosetta_ref.gate.run import Failure
+from rosetta_ref.reduce.complaint import unchanging
+from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted, subject_of
 from rosetta_ref.reduce.given import size_of
+from rosetta_ref.reduce.oracle import refusal
 from rosetta_ref.reduce.run import Asked, Made, run
 from rosetta_ref.reduce.search import Budget
+from rosetta_ref.zoo import MEMBERS
 
 #: For all folders of a run together, and for one of them.
 SECONDS, CALLS = 30.0, 64
 #: Folders of a run at most.
 MOST = 8
-Look = tuple[str, str, str | None]
+
+
+class Look(NamedTuple):
+    """What failures of a run have in common that get one folder.
+
+    subject: of the metadata which fact, of malformed files the rule that is broken, of a refusal or a crash what is said.
+    cause: the diagnosis. type: where there is none, since it is then all that tells one bug from another.
+    """
+
+    pair: str
+    kind: str
+    subject: str
+    cause: str | None
+    type: str | None
+
+    @classmethod
+    def of(cls, failure: Failure, result: Result, kind: str, finding: Finding | None) -> Look:
+        """Of one finding of a result, or of one that has none."""
+        if result.gate == SAFE:
+            broken = refusal(failure.source)
+            return cls(failure.pair, kind, type(broken).__name__ if broken is not None else "", None, None)
+        if finding is None:
+            return cls(failure.pair, kind, unchanging(result.reason), None, None)
+        found = None if result.diagnosis else finding.source_type
+        return cls(failure.pair, kind, subject_of(finding), result.diagnosis, found)
+
+    @property
+    def wanted(self) -> Wanted:
+        """The failure to be followed in the file of one of them. Of a crash the words are not those of the finding."""
+        subject = self.subject if self.kind not in (CRASHED, REFUSED, TIMEOUT) else None
+        return Wanted(None, self.kind, subject, self.type)
+
+    def fits(self, found: Fingerprint) -> bool:
+        """Whether what was reduced is one of them: another bug may be wrong in the same file."""
+        alike = {one for name in found.cause if name in MEMBERS for one in MEMBERS[name].alike}
+        return self.cause is None or self.cause == " + ".join(found.cause) or self.cause in alike
 
 
 @dataclass
@@ -59,15 +100,16 @@ class Reproductions:
         made: dict[Look, list[Result]] = {}
         for result in failure.results:
             if not self.expected(result):
-                kinds = [finding.kind for finding in result.findings if finding.leg in ("", failure.pair)]
-                for kind in dict.fromkeys(kinds or [result.outcome.lower()]):
-                    made.setdefault((failure.pair, kind, result.diagnosis), []).append(result)
+                findings = [finding for finding in result.findings if finding.leg in ("", failure.pair)]
+                looks = [Look.of(failure, result, finding.kind, finding) for finding in findings]
+                for look in dict.fromkeys(looks or [Look.of(failure, result, result.outcome.lower(), None)]):
+                    made.setdefault(look, []).append(result)
         return made
 
     def _reduce(self, failure: Failure, look: Look, results: Sequence[Result]) -> None:
         began = time.monotonic()
         asked = Asked(
-            failure.source, LETTERS[failure.pair[-1]], failure.asked, kind=look[1], budget=Budget(CALLS, self.left),
+            failure.source, LETTERS[failure.pair[-1]], failure.asked, look.wanted, budget=Budget(CALLS, self.left),
             output=self.place, flags=self.flags,
         )  # fmt: skip
         try:
@@ -77,8 +119,9 @@ class Reproductions:
         except Exception as error:  # noqa: BLE001 - a foreign file may be wrong in any way, and the gate has judged it
             self.errors.append(f"{results[0].case}: no reproduction: {unforeseen(error)}")
         else:
-            self._known[look] = made.folder
             self.made.append(made)
+            if look.fits(made.found.fingerprint):
+                self._known[look] = made.folder
         self.left -= time.monotonic() - began
 
 

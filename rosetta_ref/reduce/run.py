@@ -15,14 +15,14 @@ from rosetta_ref.gate.converter import TIMEOUT, Converter
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.reduce import folder as folders
 from rosetta_ref.reduce import given as inputs
-from rosetta_ref.reduce.fingerprint import Fingerprint
+from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted
 from rosetta_ref.reduce.folder import Found
 from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 from rosetta_ref.reduce.record import load
 from rosetta_ref.reduce.search import Budget, Search, SpentError, Told
-from rosetta_ref.reduce.shrink import NothingFailsError, failure_of, shrink
+from rosetta_ref.reduce.shrink import ANY, NothingFailsError, failure_of, shrink
 
 #: How often the smallest input is converted once more: some failures come and go.
 _TIMES = 2
@@ -30,13 +30,12 @@ _TIMES = 2
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked: a file, the target's format, perhaps a type, a gate and a kind of finding; what it may cost, and where to."""
+    """What is asked: a file, the target's format, perhaps a type, and one of several failures; what it may cost, and where to."""
 
     model: Path
     target_format: str
     type: str | None = None
-    gate: str | None = None
-    kind: str | None = None
+    wanted: Wanted = ANY
     any_failure: bool = False
     budget: Budget = field(default_factory=Budget)
     jobs: int | None = None
@@ -48,7 +47,7 @@ class Asked:
     def of(cls, arguments: argparse.Namespace, flags: list[str]) -> Asked:
         """Of the command line."""
         return cls(
-            arguments.model, arguments.to, arguments.type, arguments.gate, None, arguments.any_failure,
+            arguments.model, arguments.to, arguments.type, Wanted(arguments.gate), arguments.any_failure,
             Budget(arguments.max_calls, arguments.max_seconds), arguments.jobs, arguments.output, shlex.join(flags),
         )  # fmt: skip
 
@@ -74,7 +73,7 @@ def run(converter: Converter, asked: Asked, told: Told = lambda search: None) ->
     began = time.monotonic()
     with Workspace() as work:
         oracle = Oracle(converter, asked.target_format, work, asked.type)
-        fingerprint, seen = failure_of(oracle, asked.model, asked.gate, asked.kind)
+        fingerprint, seen = failure_of(oracle, asked.model, asked.wanted)
         before = size_of(asked.model)
         kept = _Kept(oracle, asked, f"It was reduced from `{asked.model.name}` ({before:,} bytes).")
         search, reduce = _search(oracle, fingerprint, seen, asked)

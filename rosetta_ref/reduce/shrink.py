@@ -15,7 +15,7 @@ from rosetta_ref.gate.judge import CARD, META, NAME
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import look
 from rosetta_ref.reduce import metadata, models, payload, tensors
-from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
+from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted, fitting
 from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.oracle import Oracle, Seen, diagnosed
 from rosetta_ref.reduce.search import Search
@@ -23,6 +23,8 @@ from rosetta_ref.zoo import MEMBERS
 
 #: What is looked at first where several things are wrong: the values, then what is harder to see small.
 _LAST = (NAME, CARD, META)
+#: No failure in particular.
+ANY = Wanted()
 #: A pass makes the best input of a search smaller, and says whether it did.
 Pass = Callable[[Search], bool]
 _OF_TENSORS: tuple[Pass, ...] = (
@@ -41,23 +43,21 @@ class NothingFailsError(RosettaError):
     """What is shrunk comes out wrong."""
 
 
-def chosen(findings: Sequence[Finding], gate: str | None = None, kind: str | None = None) -> Finding | None:
-    """The finding that is followed: of gate and kind, where named; of tensors before names and words; of the smallest tensor.
+def chosen(findings: Sequence[Finding], wanted: Wanted = ANY) -> Finding | None:
+    """The finding that is followed: a wanted one; of tensors before names and words; of the smallest tensor.
 
     What says more than "other numbers" comes first.
     """
-    listed = [one for one in findings if gate in (None, one.gate) and kind in (None, one.kind)]
+    listed = [one for one in findings if wanted.fits(one)]
     return min(listed, key=lambda one: (one.gate in _LAST, one.kind in OF_NUMBERS, one.count or 1 << 62), default=None)
 
 
-def failure_of(
-    oracle: Oracle, source: Path, gate: str | None = None, kind: str | None = None
-) -> tuple[Fingerprint, Seen]:
+def failure_of(oracle: Oracle, source: Path, wanted: Wanted = ANY) -> tuple[Fingerprint, Seen]:
     """What is wrong with a file's conversion, by one call. Raises NothingFailsError where nothing is."""
     seen = oracle.look(source)
-    finding = chosen(seen.findings, gate, kind)
+    finding = chosen(seen.findings, wanted)
     if finding is None:
-        of = f" of {gate or kind}" if gate or kind else ""
+        of = f" of {wanted}" if wanted != ANY else ""
         others = sorted({found.gate for found in seen.findings})
         hint = f"There are failures of {', '.join(others)}." if others else None
         raise NothingFailsError(f"nothing{of} is wrong with what comes of it", file=source, hint=hint)

@@ -46,7 +46,7 @@ def gate(function: str, folder: Path, *flags: str) -> list[dict[str, Any]]:
         ),
         ("writes_nothing", ("--case=F-CONV-001/k/q4_k/*",), "missing", 128),
         ("writes_what_nobody_reads", ("--case=F-CONV-001/k/q4_k/*",), "unreadable", 128),
-        ("takes_what_is_cut", ("--case=F-CONV-SAFE-001/gguf/*",), "accepted", 128),
+        ("takes_what_is_cut", ("--case=F-CONV-SAFE-001/gguf/*",), "accepted", 160),
     ],
 )  # fmt: skip
 def test_each_kind_is_shown_again(
@@ -68,6 +68,26 @@ def test_each_kind_is_shown_again(
         assert capsys.readouterr().out.startswith("FAILED: ")
         assert main(["replay", str(folder), "--converter", "reference"]) == 0
         assert capsys.readouterr().out.startswith("FIXED: ")
+
+
+def test_each_failure_has_its_own(tmp_path: Path) -> None:
+    cases = gate("wrong_in_two_types", tmp_path, "--case=F-CONV-003/legacy/q5_0/*", "--case=F-CONV-003/legacy/q4_1/*")
+    for kind in ("q5_0", "q4_1"):
+        failed = [case for case in cases if f"/{kind}/" in case["case"] and case["outcome"] == "Falsified"]
+        assert len(failed) >= 3
+        for case in failed:
+            assert load(Path(case["reproduction"])).fingerprint.type == kind.upper(), case["case"]
+
+
+def test_each_rule_has_its_own(tmp_path: Path) -> None:
+    cases = gate("writes_what_nobody_reads", tmp_path, "--case=F-CONV-SAFE-001/gguf/*")
+    rules: dict[str, set[str]] = {}
+    for case in cases:
+        if case.get("reproduction"):
+            expected = load(Path(case["reproduction"]))
+            rules.setdefault(expected.fingerprint.subject, set()).add(case["case"])
+    assert 3 <= len(rules) <= 8
+    assert sum(map(len, rules.values())) < len(cases), "the others have none"
 
 
 def test_what_is_expected_leaves_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Entry,
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce import given as inputs
 from rosetta_ref.reduce.claims import is_claimed
+from rosetta_ref.reduce.fingerprint import Wanted
 from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.replay import FAILED, FIXED, replay
 from rosetta_ref.reduce.run import Asked, run
@@ -90,7 +91,7 @@ def test_the_gate_chooses(tmp_path: Path) -> None:
         tmp_path / "s"
     )
     for gate, name in (("F-CONV-003", both[0]), ("F-CONV-META-001", both[1])):
-        made = run(Both(*both), Asked(path, "safetensors", gate=gate, output=tmp_path / "out"))
+        made = run(Both(*both), Asked(path, "safetensors", wanted=Wanted(gate), output=tmp_path / "out"))
         assert made.found.fingerprint.gate == gate
         assert made.found.fingerprint.cause == (name,), made.found.fingerprint
 

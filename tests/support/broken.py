@@ -5,13 +5,30 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import convert
+from rosetta_ref.formats import gguf, safetensors
+from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo import MEMBERS
 
 
 def wrong_values(src: Path, dst: Path) -> None:
     """Another reading of the scales of Q4_K."""
     MEMBERS["k-scales-bit-stream"].convert(src, dst)
+
+
+def wrong_in_two_types(src: Path, dst: Path) -> None:
+    """Two bugs that nobody knows: in the last element of a row of Q5_0, and in the first one of Q4_1. To SafeTensors."""
+    made = {}
+    for name, tensor in gguf.read(src).tensors.items():
+        values = tensor.values().reshape(tensor.shape).copy()
+        if tensor.type.name == "Q5_0":
+            values[..., -1] = 3 * values[..., -1] + 1
+        if tensor.type.name == "Q4_1":
+            values[..., 0] -= 0.375
+        made[name] = Tensor.of(name, TYPES["F32"], tensor.shape, values.reshape(-1))
+    Path(dst).mkdir()
+    safetensors.write(Archive("safetensors", {}, made), Path(dst) / "model.safetensors")
 
 
 def takes_what_is_cut(src: Path, dst: Path) -> None:
