@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 
@@ -66,12 +69,26 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Asked to end, remove what is temporary and kill the converters that run: by default Python would leave both."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Errors are one message on standard error, never a traceback."""
     parsed = parser().parse_args(arguments)
     out, err = consoles(quiet=getattr(parsed, "quiet", False))
     try:
-        code = int(COMMANDS[parsed.command].run(parsed, out, err))
+        with _ended_in_order():
+            code = int(COMMANDS[parsed.command].run(parsed, out, err))
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read has enough. Python would complain again on its way out, unless there is nowhere to complain to.

@@ -24,6 +24,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.clock import GAP, Clock
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
 from rosetta_ref.gate.resident import Watch
+from rosetta_ref.gate.running import ENDING, GROUPS, kill
 from rosetta_ref.gate.said import Said
 from rosetta_ref.gate.template import CommandError, filled, placeholders, template
 
@@ -92,6 +93,8 @@ def run(
     The time limit is in seconds, the memory limit in resident bytes of all its processes, mapped files not counted.
     """
     began = time.perf_counter()
+    if ENDING.is_set():
+        return Run(CRASHED, detail="not begun: everything is being ended")
     try:
         process = subprocess.Popen(
             command,
@@ -117,6 +120,7 @@ class _Watched:
     def __init__(self, process: subprocess.Popen[bytes], time_limit: float, memory_limit: float) -> None:
         self._process = process
         self._time_limit, self._memory_limit = time_limit, memory_limit
+        GROUPS.add(process.pid)
         self._watch = Watch(process.pid)
         self._said = {process.stdout: Said(), process.stderr: Said()}
         self._limit: tuple[str, str] | None = None
@@ -188,8 +192,8 @@ class _Watched:
         """Kill the whole group, while its leader is not yet reaped and the number is still its own; and whoever left the group."""
         if self._limit is not None:
             self._watch.everybody()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill(self._process.pid)
+        GROUPS.discard(self._process.pid)
         for pid in self._watch.members - {self._process.pid} if self._limit is not None else ():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,6 +14,7 @@ from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters, plan
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.result import CRASHED, FALSIFIED, TIMEOUT, Result
+from rosetta_ref.gate.running import at_once
 from rosetta_ref.gate.safety import Safety
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Faces, Session
@@ -144,7 +144,7 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
         return made
 
     results: dict[str, Result] = {}
-    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+    with at_once(max(jobs, 1)) as pool:
         for made in pool.map(one, groups.values()):
             results |= made
     return [results[case.id] for case in engine.cases]

@@ -81,27 +81,31 @@ def run(converter: Converter, asked: Asked, told: Told = lambda search: None) ->
         search.kept = lambda *_: kept.better(search)
         if before <= folders.LARGE and oracle.reference_is_right(asked.model):
             kept.keep(search)
-        notes = []
+        notes, times = [], _TIMES
         try:
             reduce()
         except SpentError as error:
             notes.append(f"it ended early: {error.problem}")
         except KeyboardInterrupt:
             notes.append("it was interrupted; this is the best so far")
-        found, place = _left(kept, search, seen, notes)
+            times = 0
+        found, place = _left(kept, search, seen, times, notes)
         replay = shlex.join(["rosetta-ref", "replay", str(place)]) + (f" {asked.flags}" if asked.flags else "")
         return Made(place, found, before, size_of(found.seen.source), time.monotonic() - began, replay, notes)
 
 
-def _left(kept: _Kept, search: Search | Malformed, seen: Seen, notes: list[str]) -> tuple[Found, Path]:
-    """The folder in the end, if its input fails there as well, and the reference does better. `notes` gets what is to be said."""
+def _left(kept: _Kept, search: Search | Malformed, seen: Seen, times: int, notes: list[str]) -> tuple[Found, Path]:
+    """The folder in the end, if its input fails there as well, so many times, and the reference does better.
+
+    `notes` gets what is to be said.
+    """
     is_first = search.seen is seen
     if is_first and not kept.oracle.reference_is_right(seen.source):
         raise NothingFailsError("the reference gets it wrong as well, and nothing smaller fails", file=seen.source)
     found, place = kept.keep(search)
     if search.fingerprint.kind == TIMEOUT and not is_first:
         return found, place  # once more takes minutes
-    times = min(_TIMES, kept.asked.budget.calls - kept.oracle.calls)
+    times = min(times, kept.asked.budget.calls - kept.oracle.calls)
     failed = _failures(kept.oracle, found, place, times)
     if is_first and not failed and times:
         kept.forget()

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.converter import REFUSED
+from rosetta_ref.gate.running import at_once
 from rosetta_ref.reduce import given as inputs
 from rosetta_ref.reduce.claims import is_claimed
 from rosetta_ref.reduce.fingerprint import Fingerprint
@@ -103,7 +103,7 @@ class Hunt(Generic[Parts]):
         sources = [source for source in written if source is not None]
         self._afford(len(sources))
         if len(sources) > 1:
-            with ThreadPoolExecutor(len(sources)) as pool:
+            with at_once(len(sources)) as pool:
                 made = iter(list(pool.map(self.oracle.look, sources)))
         else:
             made = map(self.oracle.look, sources)
