@@ -55,7 +55,7 @@ def _row(name: str) -> tuple[int, float, int]:
     with tempfile.TemporaryDirectory(prefix="rosetta-large-") as folder:
         made = _child(name, "--made", folder, folder)
         found = _child(name, "--reduced", made["path"], folder)
-    why = least(name).why
+    why = least(name, made["word"]).why
     print(f"| {name} | {made['word']} | {made['bytes']:,} | {found['bytes']:,} | {why or 'one tensor of one block'} | "
           f"{found['calls']} | {found['seconds']:.1f} | {found['peak']} |", flush=True)  # fmt: skip
     return found["calls"], found["seconds"], found["peak"]

@@ -20,6 +20,8 @@ from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.given import Given
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 
+#: Bytes of an input that is quickly explained.
+_SMALL = 1 << 20
 #: What an input is in parts: `Given`, or for one that no reader takes an `Envelope`.
 Parts = TypeVar("Parts", bound="OfTensors")
 #: Called with the search whenever a candidate was tried.
@@ -175,6 +177,17 @@ class Search(Hunt[Given]):
     too_few_layers: int = 0
     #: The bytes with which a window of a tensor was tried, by its size and that of the tensor.
     windows: dict[tuple[int, ...], set[int]] = field(default_factory=dict)
+
+    #: Called once, as soon as the best input is small: what it is called is found out before it loses what tells.
+    small: Callable[[], None] | None = None
+
+    def first(self, candidates: Iterable[Given]) -> bool:
+        """As of any hunt; calls `small` when it is."""
+        changed = super().first(candidates)
+        if changed and self.small is not None and self.nbytes <= _SMALL:
+            told, self.small = self.small, None
+            told()
+        return changed
 
     def _written(self, candidate: Given) -> Path | None:
         """None as well for what the entry does not claim to take, where a refusal is the failure: that may be refused."""

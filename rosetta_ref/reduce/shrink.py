@@ -110,13 +110,14 @@ def _is_bug(fingerprint: Fingerprint) -> bool:
 
 def shrink(search: Search) -> None:
     """Run the passes until none finds anything more. Raises SpentError when the budget is spent: `search.best` is good then."""
+    search.small = lambda: _name(search)
     if tensors.alone(search) or len(search.best.tensors) == 1:
         passes = _OF_TENSORS
     elif models.is_model(search):
         passes = _OF_MODELS
     else:
         tensors.fewest(search)
-        passes = _OF_TENSORS
+        passes = (*_OF_TENSORS, tensors.fewest)
     _name(search)
     for _ in range(_ROUNDS):
         changed = [step(search) for step in passes]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
+from rosetta_ref.architectures.aprender import GGUF_METADATA
 from rosetta_ref.archive import Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import mapping
@@ -110,9 +111,13 @@ def _named(tensor: Tensor, names: tuple[str, ...]) -> Tensor:
 
 
 def bare(given: Given) -> Given:
-    """Without metadata and companions, but those that say where the data lie."""
+    """Without metadata and companions, but what says where the data lie, in GGUF or in what APR carries of it."""
     kept = {key: value for key, value in given.metadata.items() if key == "general.alignment"}
-    return given.with_metadata(kept if given.format == "gguf" else {}).with_companions({})
+    if given.format == "apr":
+        carried = given.metadata.get(GGUF_METADATA)
+        listed = [one for one in carried if isinstance(one, dict)] if isinstance(carried, list) else []
+        kept = {GGUF_METADATA: [one for one in listed if one.get("key") == "general.alignment"]} if listed else {}
+    return given.with_metadata(kept if given.format != "safetensors" else {}).with_companions({})
 
 
 def _in_place(name: str, new: Tensor) -> Callable[[Tensor], Tensor]:

@@ -26,15 +26,15 @@ pytestmark = pytest.mark.real
 CALLS = 64
 
 
-def shown(member: Member, folder: Path) -> Path:
+def shown(member: Member, folder: Path) -> tuple[str, Path]:
     """The first large input that shows the bug: a refusal, or nothing wrong, shows none."""
     small = smallest(member, folder / "small")
-    for _, path in large(member, small, folder):
+    for word, path in large(member, small, folder):
         with Workspace(folder) as work:
             seen = Oracle(converter(member), pair_of(member, small)[1], work).look(path)
         if seen.findings and seen.target is not None:
             assert inputs.size_of(path) > 40_000_000
-            return path
+            return word, path
     raise AssertionError("no large input shows it")
 
 
@@ -46,7 +46,7 @@ def named(fingerprint: Fingerprint, member: Member) -> bool:
 @pytest.mark.parametrize("name", [member.id for member in MEMBERS.values() if not member.waiting_for])
 def test_the_least_that_shows_it(name: str, tmp_path: Path) -> None:
     member = MEMBERS[name]
-    path = shown(member, tmp_path)
+    word, path = shown(member, tmp_path)
     target = pair_of(member, path)[1]
     with Workspace(tmp_path) as work:
         oracle = Oracle(converter(member), target, work)
@@ -60,14 +60,14 @@ def test_the_least_that_shows_it(name: str, tmp_path: Path) -> None:
         else:
             search = Search(oracle, fingerprint, inputs.read(path), seen)
             shrink(search)
-            assert least(name).holds(Minimal.of(search)), Minimal.of(search)
+            assert least(name, word).holds(Minimal.of(search)), Minimal.of(search)
             assert named(search.fingerprint, member), search.fingerprint
         assert oracle.calls <= CALLS
 
 
 def test_from_end_to_end(tmp_path: Path) -> None:
     member = MEMBERS["k-scales-bit-stream"]
-    path = shown(member, tmp_path)
+    _, path = shown(member, tmp_path)
     found = run(converter(member), Asked(path, "safetensors", output=tmp_path / "out"))
     assert found.after == 256
     assert replay(found.folder, converter(member)).word == FAILED

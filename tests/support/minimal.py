@@ -49,7 +49,6 @@ MORE = {
     "aprq4-rounds-towards-zero": Minimal(rows=2, blocks=1, why=_ENCODED),
     "first-block-only": Minimal(blocks=2, why="the second block"),
     "bf16-pairs-turned": Minimal(blocks=2, why="a pair"),
-    "alignment-key-kept-not-applied": Minimal(2, why="the second tensor"),
     "apr-offsets-unpadded": Minimal(2, why="the second tensor"),
     "index-sorted-data-not": Minimal(2, why="two names in another order than their data"),
     "header-padding-not-counted": Minimal(blocks=4, why="a header that is no multiple of 8 bytes"),
@@ -83,6 +82,13 @@ MORE = {
 }
 
 
-def least(member: str) -> Minimal:
-    """What a member needs."""
-    return MORE.get(member, Minimal())
+#: No key of SmolLM2 states the size of a head: the width of a model is that of its heads.
+OF_SMOLLM = {
+    "inverse-permutation-is-forward": _model(rows=6, blocks=6, why="a head of 6, which is the width"),
+    "layers-sorted-as-text": Minimal(101, blocks=2, layers=11, why="11 layers, a width of one head of 2"),
+}
+
+
+def least(member: str, origin: str = "") -> Minimal:
+    """What a member needs, of an input made of `origin`."""
+    return (OF_SMOLLM if origin == "SmolLM2" else {}).get(member) or MORE.get(member, Minimal())
