@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     from rosetta_ref.reduce.replay import replay
 
     try:
-        found = replay(arguments.folder, entries.from_arguments(arguments), keep=arguments.keep)
+        converter = entries.from_arguments(arguments)
+        found = replay(arguments.folder, converter, keep=arguments.keep, safetensors_as=arguments.safetensors_as)
     except (RosettaError, OSError) as error:
         say_error(err, str(error))
         return 2

@@ -93,7 +93,8 @@ def _fill(found: Found, oracle: Oracle, folder: Path, name: str, flags: str) -> 
         found.fingerprint, sniff(seen.source), oracle.target_format, given,
         {file: record.sha256((folder / file).read_bytes()) for file in files},
         oracle.asked, entry.safetensors_as, entry.loses,
-        {"name": entry.name, "command": entry.command, "function": entry.function}, record.right(reference), record.versions(),
+        {"name": entry.name, "command": entry.command, "function": entry.function}, record.right(reference),
+        record.wrong(fitting(found.fingerprint, seen.findings)[0]), record.versions(),
     )  # fmt: skip
     expected.write(folder)
     told = report.Told(expected, found, oracle, name, actual, size_of(seen.source), flags)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from rosetta_ref import evidence
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.converter import FORMATS
+from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, look
 from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.version import __version__
@@ -26,7 +28,7 @@ FORMAT = 1
 _MOST = 512
 #: Fields that are in JSON as they are here.
 _PLAIN = (
-    "source_format", "target_format", "input", "files", "asked", "safetensors_as", "converter", "expected", "versions",
+    "source_format", "target_format", "input", "files", "asked", "safetensors_as", "converter", "expected", "wrong", "versions",
 )  # fmt: skip
 
 
@@ -39,7 +41,7 @@ class Expected:
     """What a folder says. Paths are relative to it.
 
     converter: the name, command and function of the one that failed, as they were called. expected: the tensors and facts of a
-    right output; empty where the input must be refused.
+    right output; empty where the input must be refused. wrong: how many elements are, and the first of them: "count", "first".
     """
 
     fingerprint: Fingerprint
@@ -52,6 +54,7 @@ class Expected:
     loses: tuple[str, ...] = ()
     converter: Mapping[str, Any] = field(default_factory=dict)
     expected: Mapping[str, Any] = field(default_factory=dict)
+    wrong: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -65,31 +68,95 @@ class Expected:
 def load(folder: Path) -> Expected:
     """What a folder says. Raises FolderError, which names the rule, and OSError."""
     path = folder / NAME
+    if not path.is_file():
+        raise FolderError(f"there is no {NAME} in it", file=folder)
     try:
         values = json.loads(path.read_bytes())
-        if values["format"] != FORMAT:
-            raise FolderError(f"it is of format {values['format']}, and {FORMAT} is read here", file=path)
+        if not isinstance(values, dict) or values["format"] != FORMAT or values["format"] is True:
+            raise FolderError(f"it is not of format {FORMAT}, which is read here", file=path)
+        for name, is_right in _RIGHT.items():
+            if not is_right(values[name]):
+                raise FolderError(f"{name} is not what it has to be: {str(values[name])[:80]!r}", file=path)
         fields = {name: values[name] for name in _PLAIN}
         fields |= {"fingerprint": Fingerprint.of_json(values["fingerprint"]), "loses": tuple(values["loses"])}
         made = Expected(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise FolderError(f"it cannot be understood: {type(error).__name__}: {error}", file=path) from None
-    if {made.source_format, made.target_format} - {*FORMATS} or not made.files:
-        raise FolderError("it names no known formats, or no files", file=path)
+    _check_files(folder, made)
+    return made
+
+
+def _check_files(folder: Path, made: Expected) -> None:
+    """The input is there, in the folder, unchanged."""
+    path = folder / NAME
     for name, digest in made.files.items():
         there = folder / name
         if not there.resolve().is_relative_to(folder.resolve()) or not there.is_file():
             raise FolderError(f"the input {name!r} is not there", file=path)
         if sha256(there.read_bytes()) != digest:
             raise FolderError(f"the input {name!r} has other bytes than when it was written", file=path)
-    if not (folder / made.input).exists() or Path(made.input).is_absolute() or ".." in Path(made.input).parts:
-        raise FolderError(f"the input {made.input!r} is not there", file=path)
-    return made
+    if made.input not in {*made.files, *(name.partition("/")[0] for name in made.files if "/" in name)}:
+        raise FolderError(f"the input {made.input!r} is none of its files", file=path)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_known(value: Any) -> bool:
+    return value in FORMATS if _is_text(value) else False
+
+
+def _is_tensor(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(map(_is_text, (value.get("name"), value.get("type"), value.get("bytes"))))
+        and _HEX.fullmatch(value["bytes"]) is not None
+        and isinstance(value.get("shape"), list)
+        and all(type(size) is int and size >= 0 for size in value["shape"])
+        and _is_texts(value.get("values"))
+    )
+
+
+def _is_fingerprint(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(map(_is_text, (value.get("gate"), value.get("kind"), value.get("subject"))))
+        and _is_texts(value.get("cause"))
+        and (value.get("type") is None or _is_text(value["type"]))
+    )
+
+
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
+#: What each field has to be.
+_RIGHT: Mapping[str, Callable[[Any], bool]] = {
+    "fingerprint": _is_fingerprint,
+    "source_format": _is_known,
+    "target_format": _is_known,
+    "input": _is_text,
+    "files": lambda value: isinstance(value, dict) and bool(value) and all(map(_is_text, value.values())),
+    "asked": lambda value: value is None or _is_text(value),
+    "safetensors_as": lambda value: value in ("file", "directory"),
+    "loses": _is_texts,
+    "converter": lambda value: isinstance(value, dict),
+    "expected": lambda value: isinstance(value, dict) and all(map(_is_tensor, value.values())),
+    "wrong": lambda value: isinstance(value, dict),
+    "versions": lambda value: isinstance(value, dict),
+}
 
 
 def sha256(data: bytes) -> str:
     """In hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def wrong(finding: Finding) -> dict[str, Any]:
+    """What of a finding tells one failure of a kind from another: how many elements are wrong, and the first of them."""
+    return {"count": finding.count, "first": dict(finding.first or {})}
 
 
 def versions() -> dict[str, str]:

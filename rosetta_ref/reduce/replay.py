@@ -6,10 +6,14 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rosetta_ref import evidence
+from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.gate.chains import OF_NUMBERS
 from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter
+from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
-from rosetta_ref.reduce.record import Expected, load
+from rosetta_ref.reduce.record import Expected, load, wrong
 
 FIXED, FAILED, DIFFERENTLY, ERROR = "FIXED", "FAILED", "FAILED DIFFERENTLY", "ERROR"
 EXIT = {FIXED: 0, FAILED: 1, DIFFERENTLY: 1, ERROR: 2}
@@ -32,8 +36,12 @@ class Replayed:
         return EXIT[self.word]
 
 
-def replay(folder: Path, converter: Converter, *, keep: Path | None = None) -> Replayed:
+def replay(
+    folder: Path, converter: Converter, *, keep: Path | None = None, safetensors_as: str | None = None
+) -> Replayed:
     """Convert a folder's input and hold the result against the failure that it is about; `keep` gets the output.
+
+    `safetensors_as` asks for another form of SafeTensors than the folder says.
 
     Raises FolderError and OSError.
     """
@@ -41,7 +49,7 @@ def replay(folder: Path, converter: Converter, *, keep: Path | None = None) -> R
     with Workspace() as work:
         # A copy: a converter may write beside its input, and the folder is somebody's test.
         source = _copy(folder, expected, work.path / "given")
-        asked = Oracle(_told(converter, expected), expected.target_format, work, asked=expected.asked)
+        asked = Oracle(_told(converter, expected, safetensors_as), expected.target_format, work, asked=expected.asked)
         seen = asked.look(source)
         word, detail = _said(expected, seen)
         if keep is not None and seen.target is not None:
@@ -49,9 +57,11 @@ def replay(folder: Path, converter: Converter, *, keep: Path | None = None) -> R
         return Replayed(word, detail, expected, seen)
 
 
-def _told(converter: Converter, expected: Expected) -> Converter:
-    """The converter, asked for SafeTensors in the form that the folder has, if it says nothing of that itself."""
-    converter.entry = replace(converter.entry, safetensors_as=expected.safetensors_as)
+def _told(converter: Converter, expected: Expected, safetensors_as: str | None) -> Converter:
+    """The converter, asked for SafeTensors in the form that the folder has, and judged by what was not promised then."""
+    entry = converter.entry
+    loses = tuple(dict.fromkeys((*entry.loses, *expected.loses)))
+    converter.entry = replace(entry, safetensors_as=safetensors_as or expected.safetensors_as, loses=loses)
     return converter
 
 
@@ -69,13 +79,27 @@ def _keep(target: Path, keep: Path) -> None:
         shutil.copyfile(target, keep)
 
 
+def _same_numbers(expected: Expected, finding: Finding) -> bool:
+    """Whether the same elements are wrong in the same way, as far as the first one tells: of a failure that has no name."""
+    before, now = expected.wrong, evidence.plain(wrong(finding))
+    first = before.get("first") or {}
+    return before.get("count") == now["count"] and all(
+        first.get(name) == now["first"].get(name) for name in ("index", "actual")
+    )
+
+
 def _said(expected: Expected, seen: Seen) -> tuple[str, str]:
     fingerprint = expected.fingerprint
     if same_failure(fingerprint, seen, asked=expected.asked):
-        return FAILED, str(next(finding for finding in seen.findings if fingerprint.fits(finding)))
+        finding = next(finding for finding in seen.findings if fingerprint.fits(finding))
+        if fingerprint.cause or finding.kind not in OF_NUMBERS or _same_numbers(expected, finding):
+            return FAILED, str(finding)
+        return DIFFERENTLY, f"{finding} as before, but other ones"
     if not seen.findings:
-        if seen.compared or seen.target is None:
-            return FIXED, f"{seen.compared:,} elements compared" if seen.compared else "it is refused, as it must be"
+        if seen.compared:
+            return FIXED, f"{seen.compared:,} elements compared"
+        if seen.target is None and fingerprint.gate == SAFE:
+            return FIXED, "it is refused, as it must be"
         return ERROR, "there was nothing to compare"
     first = seen.findings[0]
     return (ERROR if first.kind in _NOTHING else DIFFERENTLY), str(first)
