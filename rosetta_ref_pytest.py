@@ -7,6 +7,7 @@ cannot be in the way of anybody else's `--converter`.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,19 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """`failures/NAME/expected.json` is a test."""
-    if file_path.name != "expected.json" or file_path.parents[1].name != "failures":
+    """`failures/NAME/expected.json` is a test, if a reduction has left it."""
+    if file_path.name != "expected.json" or file_path.parent.parent.name != "failures" or not is_ours(file_path):
         return None
     from rosetta_ref.reduce.pytest_failures import Failure
 
     return Failure.from_parent(parent, path=file_path)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether that is the record of a failure: by its fingerprint, or where it cannot be read by what stands beside it."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return (path.parent / "evidence.json").exists() and any(path.parent.glob("input*"))
+    fingerprint = found.get("fingerprint") if isinstance(found, dict) else None
+    return isinstance(fingerprint, dict) and str(fingerprint.get("gate", "")).startswith("F-CONV-")

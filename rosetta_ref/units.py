@@ -1,7 +1,9 @@
-"""Sizes as people write them."""
+"""Sizes, counts and seconds as people write them."""
 
 from __future__ import annotations
 
+import argparse
+import math
 import re
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -17,3 +19,25 @@ def byte_size(text: str) -> int:
     if match is None or match[2] not in _UNITS or (size := int(float(match[1]) * _UNITS[match[2]])) < 1:
         raise ValueError(f"not a size: {text!r} (such as 5GB or 500MiB)")
     return size
+
+
+def at_least_one(text: str) -> int:
+    """A count of things that there must be. Raises ArgumentTypeError."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on is wanted, not {text!r}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time that passes. Raises ArgumentTypeError."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of seconds is wanted, not {text!r}")
+    return number

@@ -14,6 +14,7 @@ from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate import entries, request
 from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.result import Result
+from rosetta_ref.units import at_least_one
 
 HELP = (
     "judge a converter: every pair, chain and malformed file, with evidence and a score; exit 1 for anything unexpected"
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     entries.add_arguments(parser)
     request.add_flags(parser)
-    parser.add_argument("--jobs", type=int, metavar="N", help="conversions at once (default: one for each core)")
+    parser.add_argument(
+        "--jobs", type=at_least_one, metavar="N", help="conversions at once (default: one for each core)"
+    )
     parser.add_argument("--write-expectations", type=Path, metavar="FILE", help="draft expected failures from this run")
     parser.add_argument("--json", action="store_true", help="print result.json")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

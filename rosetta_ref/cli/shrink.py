@@ -12,6 +12,7 @@ from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import entries
 from rosetta_ref.gate.converter import FORMATS, Converter
+from rosetta_ref.units import at_least_one, seconds
 
 if TYPE_CHECKING:
     from rosetta_ref.gate.workspace import Workspace
@@ -27,16 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a file or directory whose conversion is wrong; without one, inputs are drawn until one is (--from)",
     )  # fmt: skip
     parser.add_argument("--from", dest="source_format", choices=FORMATS, help="the format of the inputs that are drawn")
-    parser.add_argument("--examples", type=int, default=200, metavar="N", help="inputs that are drawn (default 200)")
+    parser.add_argument(
+        "--examples", type=at_least_one, default=200, metavar="N", help="inputs that are drawn (default 200)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format that it is converted to")
-    parser.add_argument("--type", metavar="TYPE", help="the type that a quantiser is asked for")
-    parser.add_argument("--gate", metavar="ID", help="the failure of this gate, where there are several (F-CONV-003)")
-    parser.add_argument("--any-failure", action="store_true", help="take any failure for the same one")
-    parser.add_argument("--max-calls", type=int, default=400, metavar="N", help="calls of the converter (default 400)")
-    parser.add_argument("--max-seconds", type=float, default=600, metavar="S", help="seconds (default 600)")
+    parser.add_argument("--type", type=_type, metavar="TYPE", help="the type that a quantiser is asked for")
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="conversions at once (default: one for each core, for commands)"
+        "--gate", type=_gate, metavar="ID", help="the failure of this gate, where there are several (F-CONV-003)"
+    )
+    parser.add_argument("--any-failure", action="store_true", help="take any failure for the same one")
+    parser.add_argument(
+        "--max-calls", type=at_least_one, default=400, metavar="N", help="calls of the converter (default 400)"
+    )
+    parser.add_argument("--max-seconds", type=seconds, default=600, metavar="S", help="seconds (default 600)")
+    parser.add_argument(
+        "--jobs", type=at_least_one, metavar="N", help="conversions at once (default: one for each core, for commands)"
     )
     parser.add_argument(
         "--output", type=Path, default=Path(), metavar="FOLDER", help="where the folder is put (default: here)"
@@ -44,6 +51,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     entries.add_arguments(parser)
+
+
+def _type(text: str) -> str:
+    """The type that a quantiser is asked for."""
+    from rosetta_ref.gate.fields import type_name
+
+    try:
+        return type_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _gate(text: str) -> str:
+    """A gate that a single conversion can fail at."""
+    from rosetta_ref.gate.cases import SAFE
+    from rosetta_ref.gate.judge import CARD, META, NAME, PAIR_GATES, QUANT
+
+    known = (*PAIR_GATES.values(), CARD, NAME, META, QUANT, SAFE)
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}")
+    return text
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """The model is there, and a folder can be made."""
+    if arguments.model is not None and not arguments.model.exists():
+        raise RosettaError("there is no such file or directory", file=arguments.model)
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise RosettaError("it is a file, and folders are to be put into it", file=arguments.output)
 
 
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
@@ -57,8 +93,9 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     from rosetta_ref.reduce.shrink import NothingFailsError
 
     try:
-        if (arguments.model is None) == (arguments.source_format is None) or arguments.examples < 1:
-            raise RosettaError("either a MODEL is given, or inputs are drawn, one at least: --from FORMAT --examples N")
+        if (arguments.model is None) == (arguments.source_format is None):
+            raise RosettaError("either a MODEL is given, or inputs are drawn: --from FORMAT")
+        _check_paths(arguments)
         converter = entries.from_arguments(arguments)
         with Workspace() as work, err.status("converting the whole of it") as status:
             if arguments.model is None:
@@ -100,7 +137,8 @@ def _report(made: Made, arguments: argparse.Namespace, out: Console) -> None:
     from rosetta_ref.reduce.folder import summary
 
     if arguments.json:
-        print_json(summary(made.found, made.folder, made.after))
+        more = {"before": made.before, "seconds": made.seconds, "notes": made.notes, "replay": made.replay}
+        print_json({**summary(made.found, made.folder, made.after), **more})
         return
     say(out, f"{made.found.fingerprint}")
     say(out, f"{made.before:,} bytes became {made.after:,} in {made.found.calls} conversions and {made.seconds:.1f} s")

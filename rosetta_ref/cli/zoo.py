@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
+from rosetta_ref.units import at_least_one
 
 if TYPE_CHECKING:
     from rosetta_ref.zoo.tally import Standing
@@ -22,11 +23,13 @@ _SHOWN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("members", nargs="*", metavar="MEMBER", help="only these (default: all)")
-    parser.add_argument("--seeds", type=int, default=10, metavar="N", help="that many seeds of the inputs (default 10)")
+    parser.add_argument(
+        "--seeds", type=at_least_one, default=10, metavar="N", help="that many seeds of the inputs (default 10)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the first of them (default 0)")
     parser.add_argument("--every-gate", action="store_true",
                         help="go on behind the first kill, and name every gate that sees a member")  # fmt: skip
-    parser.add_argument("--jobs", type=int, metavar="N", help="seeds at once (default: one for each core)")
+    parser.add_argument("--jobs", type=at_least_one, metavar="N", help="seeds at once (default: one for each core)")
     parser.add_argument("--json", action="store_true", help="print the matrix as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 

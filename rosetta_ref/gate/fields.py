@@ -85,7 +85,8 @@ def _pair(value: Any) -> str:
     return str(value)
 
 
-def _type(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """A type by its name in any case. Raises ValueError."""
     if not isinstance(value, str) or (name := _TYPE_NAMES.get(value.lower())) is None:
         raise ValueError(f"unknown type {value!r}; types are {', '.join(TYPES)}")
     return name
@@ -123,8 +124,8 @@ FIELDS: dict[str, Field] = {
     "function": Field(_function, "the Python function", "MODULE:FUNCTION"),
     "pairs": Field(_listed(_pair), "pairs that it takes, such as G-A,A-G", "PAIRS", _words),
     "architectures": Field(_listed(_text), "architectures that it takes", "NAMES", _words),
-    "types": Field(_listed(_type), "types that it takes", "TYPES", _words),
-    "quantises": Field(_listed(_type), "types that it encodes to when asked", "TYPES", _words),
+    "types": Field(_listed(type_name), "types that it takes", "TYPES", _words),
+    "quantises": Field(_listed(type_name), "types that it encodes to when asked", "TYPES", _words),
     "safetensors_as": Field(_kind_of_safetensors, "how SafeTensors models are given and asked for: file or directory", "KIND"),
     "time_limit": Field(_seconds, "seconds that one conversion may take", "SECONDS", float),
     "memory_limit": Field(_bytes, "resident memory that it may take", "SIZE"),

@@ -6,6 +6,8 @@ entry that there is; else a bundled converter of that name. A command that stand
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,16 +35,20 @@ class Replay(pytest.Item):
     def runtest(self) -> None:
         """Fail with what is still wrong."""
         __tracebackhide__ = True
+        said = self._said()
+        if said is not None:
+            pytest.fail(said, pytrace=False)
+
+    def _said(self) -> str | None:
+        """What is wrong; None where nothing is."""
         folder = self.path.parent
         try:
             found = replay(folder, converter_of(load(folder), folder))
         except (RosettaError, OSError) as error:
-            pytest.fail(str(error), pytrace=False)
-        if found.word != FIXED:
-            pytest.fail(
-                f"{found.word}: {found.detail}\n{found.expected.fingerprint}\nread {folder / 'report.md'}",
-                pytrace=False,
-            )
+            return str(error)
+        if found.word == FIXED:
+            return None
+        return f"{found.word}: {found.detail}\n{found.expected.fingerprint}\nread {folder / 'report.md'}"
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where it stands."""
@@ -58,5 +64,6 @@ def converter_of(expected: Expected, folder: Path) -> Converter:
     if len(known) == 1:
         return entries.made(next(iter(known.values())))
     there = f"the entries are {', '.join(known)}" if known else "there is no entry"
-    hint = f"Give it an entry in rosetta.toml or pyproject.toml: [converters.{name}]"
+    key = name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)
+    hint = f"Give it an entry in rosetta.toml, [converters.{key}], or in pyproject.toml, [tool.rosetta-ref.converters.{key}]"
     raise UnknownConverterError(f"no converter {name!r} to replay with: {there}", hint=hint)

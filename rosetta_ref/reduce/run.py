@@ -90,7 +90,8 @@ def run(converter: Converter, asked: Asked, told: Told = lambda search: None) ->
             notes.append("it was interrupted; this is the best so far")
             times = 0
         found, place = _left(kept, search, seen, times, notes)
-        replay = shlex.join(["rosetta-ref", "replay", str(place)]) + (f" {asked.flags}" if asked.flags else "")
+        named = f"./{place}" if str(place).startswith("-") else str(place)
+        replay = shlex.join(["rosetta-ref", "replay", named]) + (f" {asked.flags}" if asked.flags else "")
         return Made(place, found, before, size_of(found.seen.source), time.monotonic() - began, replay, notes)
 
 

@@ -40,7 +40,7 @@ _ROUNDS = 4
 
 
 class NothingFailsError(RosettaError):
-    """What is shrunk comes out wrong."""
+    """Only what comes out wrong can be made smaller."""
 
 
 def chosen(findings: Sequence[Finding], wanted: Wanted = ANY) -> Finding | None:
@@ -62,7 +62,7 @@ def failure_of(oracle: Oracle, source: Path, wanted: Wanted = ANY) -> tuple[Fing
         hint = f"There are failures of {', '.join(others)}." if others else None
         raise NothingFailsError(f"nothing{of} is wrong with what comes of it", file=source, hint=hint)
     if seen.target is None and not oracle.reference_is_right(source):
-        raise NothingFailsError("the reference does not convert it either, so no converter has to", file=source)
+        raise NothingFailsError("the reference does not convert it, so that no converter has to", file=source)
     return named(finding, seen, asked=oracle.asked), seen
 
 

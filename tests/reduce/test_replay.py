@@ -22,6 +22,7 @@ from rosetta_ref.reduce.replay import DIFFERENTLY, ERROR, FAILED, FIXED, replay
 from rosetta_ref.reduce.run import Asked, run
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter
+from rosetta_ref_pytest import is_ours
 from tests.support.plugin import PLUGIN
 
 BUG = "k-scales-bit-stream"
@@ -238,3 +239,72 @@ def test_another_form_of_safetensors_may_be_asked_for(folder: Path, tmp_path: Pa
     asked = ["replay", str(folder), "--converter", "reference", "--keep", str(tmp_path / "kept")]
     assert main([*asked, "--safetensors-as", "file"]) == 0
     assert (tmp_path / "kept").is_file()
+
+
+@pytest.mark.parametrize("text", ['{"answer": 42}', "[]", "{", '{"fingerprint": {"gate": "ours"}}', '"F-CONV-003"'])
+def test_files_of_that_name_that_are_not_ours_are_left_alone(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "failures" / "case" / "expected.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert not is_ours(path)
+
+
+def test_a_folder_of_ours_that_cannot_be_read_is_still_a_test(own: Path) -> None:
+    assert is_ours(own / "expected.json")
+    (own / "expected.json").write_bytes((own / "expected.json").read_bytes()[:-9])
+    assert is_ours(own / "expected.json")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--jobs", "0"], "from 1 on"),
+        (["--jobs", "-1"], "from 1 on"),
+        (["--max-calls", "0"], "from 1 on"),
+        (["--examples", "x"], "from 1 on"),
+        (["--max-seconds", "nan"], "number of seconds"),
+        (["--max-seconds", "0"], "number of seconds"),
+        (["--type", "BANANA"], "unknown type"),
+        (["--gate", "F-CONV-007"], "none of F-CONV-001"),
+    ],
+)
+def test_mistakes_in_the_command_are_said(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["shrink", "model.gguf", "--to", "apr", "--converter", "reference", *flags])
+    assert said in capsys.readouterr().err
+
+
+def test_paths_that_are_none_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    asked = ["shrink", str(tmp_path / "nowhere.gguf"), "--to", "apr", "--converter", "reference"]
+    assert main(asked) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert main([*asked[:1], str(tmp_path / "file"), *asked[2:], "--output", str(tmp_path / "file")]) == 2
+    assert "it is a file" in capsys.readouterr().err
+    assert main(["replay", str(tmp_path / "file"), "--converter", "reference"]) == 2
+    assert "there is no expected.json" in capsys.readouterr().err
+
+
+def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make = MEMBERS[BUG].shown_by
+    assert make is not None
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        f"from rosetta_ref.zoo import MEMBERS\n\n\ndef convert(src, dst):\n    MEMBERS[{BUG!r}].convert(src, dst)\n"
+    )
+    source = make(tmp_path)
+    asked = [
+        "shrink",
+        str(source),
+        "--to",
+        "safetensors",
+        "--converter",
+        f"{bad}:convert",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert main([*asked, "--json", "--max-calls", "5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["before"] == source.stat().st_size > found["bytes"]
+    assert found["notes"][0].startswith("it ended early")
+    assert found["replay"].startswith(f"rosetta-ref replay {found['folder']} --converter=")
