@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -18,6 +19,8 @@ from rosetta_ref.reduce.fields.stored import bytes_wanted, values_of
 
 #: Rows of a table of values.
 MOST_ROWS = 64
+#: Rows after the first that are not worth a row of their own, where they say the same.
+_FEW = 2
 #: Tensors that get such a table.
 MOST_TABLES = 4
 
@@ -159,7 +162,17 @@ def _table(right: Right, given: _Place | None, place: _Place | None) -> Table:
         rows.append(Row(_element(index, right.shape), given_text, expected_text, actual_text, differs=index in wrong))
     more = len(wrong - set(chosen))
     said = f"{len(differing)} of {compared} elements differ" + (f", {more} more than are shown" if more else "")
-    return Table(_title(right, given, place), tuple(rows), said)
+    return Table(_title(right, given, place), tuple(_in_runs(rows)), said)
+
+
+def _in_runs(rows: Sequence[Row]) -> Iterator[Row]:
+    """Elements that are alike in one row, from three on."""
+    for _, run in groupby(rows, key=lambda row: (row.input, row.expected, row.actual, row.differs)):
+        first, *others = run
+        if len(others) < _FEW:
+            yield from (first, *others)
+        else:
+            yield replace(first, element=f"{first.element} to {others[-1].element}")
 
 
 def _title(right: Right, given: _Place | None, place: _Place | None) -> str:

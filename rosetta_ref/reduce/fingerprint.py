@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,8 +15,12 @@ from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.reduce.complaint import unchanging
 
+#: Letters of the name of a folder.
+_LONGEST = 120
 #: Kinds whose detail begins with how many there are.
 _OF_MANY = ("key-twice",)
+#: The rule that our reader names first: the one that is broken, before those that only pass it on.
+_BROKEN = re.compile(r"\[(\w+Error): ")
 #: Kinds whose detail is the converter's own words.
 _SAID = (REFUSED, CRASHED)
 
@@ -47,7 +52,8 @@ class Fingerprint:
 
     gate, kind: the gate that is falsified and the kind of the finding, in the gate's words.
     subject: for a wrong fact of the metadata which one it is ("rope_theta"), for a malformed input the error of our own reader
-        ("TruncatedDataError"), for a refusal or a crash the converter's words (`complaint`); else empty.
+        ("TruncatedDataError"), for a refusal or a crash the converter's words (`complaint`), for an output that cannot
+        be read the rule that it breaks; else empty.
     cause: the ids of the diagnosis, one after the other: structure, or bugs of the zoo; none where nobody knows.
     type: the type of the source where the failure hangs on it; None where it may be any.
     """
@@ -83,10 +89,13 @@ class Fingerprint:
         'F-CONV-003-values-q4_k-k-scales-bit-stream'
         """
         words = (self.gate, self.kind, self.subject, (self.type or "").lower(), *self.cause)
-        return re.sub(r"[^\w.-]+", "-", "-".join(filter(None, words)))[:120]
+        name = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, words))).strip("-")
+        if len(name) <= _LONGEST:
+            return name
+        return f"{name[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
     def __str__(self) -> str:
-        subject = f" of {self.subject}" if self.subject else ""
+        subject = "" if not self.subject else f": {self.subject}" if self.kind in _SAID else f" of {self.subject}"
         kind = f" ({self.type})" if self.type else ""
         cause = f": {' + '.join(self.cause)}" if self.cause else ""
         return f"{self.gate} {self.kind}{subject}{kind}{cause}"
@@ -111,6 +120,8 @@ def subject_of(finding: Finding) -> str:
     """
     if finding.kind in _SAID and finding.gate != SAFE:
         return unchanging(finding.detail)
+    if finding.kind == "unreadable" and (rule := _BROKEN.search(finding.detail)) is not None:
+        return rule[1]
     if finding.tensor is not None or finding.gate not in (META, SAFE) or finding.kind in _OF_MANY:
         return ""
     return finding.detail.partition(": ")[0].split(" ")[0]

@@ -25,9 +25,8 @@ from rosetta_ref.reduce.given import files as files_of
 from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.oracle import Oracle, Seen
 from rosetta_ref.reduce.record import Expected
+from rosetta_ref.reduce.report import LARGE
 
-#: Bytes of an input that is written out byte by byte.
-LARGE = 1 << 16
 #: What stands in a folder beside the input and what came of it; a project may run it as a test.
 _NAMES = (record.NAME, "report.md", "annotated.txt", "build.py", "evidence.json", "__pycache__")
 
@@ -48,7 +47,7 @@ def write(found: Found, oracle: Oracle, folder: Path, flags: str = "") -> Path:
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     made.chmod(0o755)
     try:
-        _fill(found, oracle, made, folder.name, flags)
+        _fill(found, oracle, made, folder, flags)
         _put(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
@@ -84,7 +83,8 @@ def _put(made: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fill(found: Found, oracle: Oracle, folder: Path, name: str, flags: str) -> None:
+def _fill(found: Found, oracle: Oracle, folder: Path, place: Path, flags: str) -> None:
+    """Write the files of the folder that is to be `place`."""
     seen, entry = found.seen, oracle.converter.entry
     given, files = _copy_input(seen.source, folder)
     actual = _copy_actual(seen.target, folder)
@@ -97,9 +97,9 @@ def _fill(found: Found, oracle: Oracle, folder: Path, name: str, flags: str) -> 
         record.wrong(fitting(found.fingerprint, seen.findings)[0]), record.versions(),
     )  # fmt: skip
     expected.write(folder)
-    told = report.Told(expected, found, oracle, name, actual, size_of(seen.source), flags)
+    told = report.Told(expected, found, oracle, place, actual, size_of(seen.source), flags)
     (folder / "report.md").write_text(report.markdown(told), encoding="utf-8")
-    evidence.write(folder / "evidence.json", gate_record.evidence_json([_result(found, oracle, name)], entry))
+    evidence.write(folder / "evidence.json", gate_record.evidence_json([_result(found, oracle, place.name)], entry))
     if size_of(seen.source) <= LARGE:
         contents = {file: (folder / file).read_bytes() for file in files}
         (folder / "build.py").write_text(script.build_script(contents), encoding="utf-8")

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.gate.converter import ACCEPTED
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import UnreadableError, View, look
+from rosetta_ref.gate.view import UnreadableError, look
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
-from rosetta_ref.reduce.oracle import Oracle
+from rosetta_ref.reduce.oracle import UNREADABLE, Oracle
+from rosetta_ref.reduce.prose import block, code, last_words, plain_words
 from rosetta_ref.reduce.record import Expected
+from rosetta_ref.reduce.where import where
 from rosetta_ref.zoo import MEMBERS
 
 if TYPE_CHECKING:
     from rosetta_ref.reduce.folder import Found
 
 _FORMATS = {"gguf": "GGUF", "apr": "APR", "safetensors": "SafeTensors"}
-#: Rows of the table of values.
-_ROWS = 8
+#: Bytes of an input that has a build.py and an annotated.txt.
+LARGE = 1 << 16
 #: Kinds of findings in a reader's words; others are said as they are.
 _SAID = {
     "values": "values are wrong", "nan": "NaN or Inf appears", "nan-lost": "NaN or Inf is lost",
@@ -34,7 +36,10 @@ _SAID = {
     "out-of-range": "large values become Inf", "error-too-large": "the encoding loses more than it has to",
     "lossy-unasked": "weights are encoded anew, which nobody asked for", "unreadable": "the output cannot be read",
     "accepted": "a broken file is accepted", "refused": "a valid file is refused", "crashed": "it crashes",
-    "timeout": "it does not end",
+    "timeout": "it does not end", "missing": "there is no output", "empty": "the output is empty",
+    "stale": "the output is an old one",
+    "copied": "the output is the input once more", "linked": "the output is the input itself", "touched": "the input is changed",
+    "twice": "a tensor stands twice in the output",
     "number-wrong": "a number of the configuration is wrong", "number-lost": "a number of the configuration is lost",
     "words-lost": "a part of the tokenizer is lost", "words-wrong": "a part of the tokenizer is wrong",
     "tokenizer-lost": "the tokenizer is lost", "key-twice": "a number stands under two keys",
@@ -43,12 +48,12 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Told:
-    """What a report is made of."""
+    """What a report is made of. `place` is the folder, as it is called from where shrink runs."""
 
     expected: Expected
     found: Found
     oracle: Oracle
-    name: str
+    place: Path
     actual: str | None
     size: int
     flags: str = ""
@@ -59,17 +64,20 @@ class Told:
         seen = self.found.seen.findings
         return fitting(self.expected.fingerprint, seen) or list(seen)
 
+    def words(self, text: str) -> str:
+        """Text with the names that files have in the folder."""
+        seen = self.found.seen
+        names = {str(seen.source): self.expected.input}
+        if seen.target is not None and self.actual is not None:
+            names[str(seen.target)] = self.actual
+        return plain_words(text, names, self.oracle.work.path)
+
 
 def markdown(told: Told) -> str:
     """The report."""
     parts = [
-        [f"# {title(told)}", ""],
-        _what(told),
-        _where(told),
-        _why(told.expected.fingerprint),
-        _shown(told),
-        _versions(told),
-    ]
+        [f"# {title(told)}", ""], _what(told), _said(told), _where(told), _why(told), _shown(told), _versions(told),
+    ]  # fmt: skip
     return "\n".join(line for part in parts for line in part).rstrip() + "\n"
 
 
@@ -77,7 +85,7 @@ def title(told: Told) -> str:
     """One line: the formats, and what happens."""
     expected = told.expected
     said = _SAID.get(expected.fingerprint.kind, expected.fingerprint.kind)
-    subject = f" ({expected.fingerprint.subject})" if expected.fingerprint.subject else ""
+    subject = f" ({code(expected.fingerprint.subject)})" if expected.fingerprint.subject else ""
     kind = told.findings[0].source_type if told.findings and told.findings[0].tensor else None
     what = f"{kind}: " if kind else ""
     return f"{_way(expected)}: {what}{said}{subject}"
@@ -88,34 +96,30 @@ def _way(expected: Expected) -> str:
 
 
 def _what(told: Told) -> list[str]:
-    """The conversion and its input, in two sentences."""
+    """The conversion and its input, and what is wrong."""
     expected, run = told.expected, told.found.seen.run
     asked = f", asked for {expected.asked}" if expected.asked else ""
-    lines = [
-        f"`{expected.converter.get('name')}` converts `{expected.input}` ({told.size:,} bytes) from {_way(expected)}{asked}, ",
-        f"{_ENDED.get(run.outcome, run.outcome)}{f' with exit code {run.exit_code}' if run.exit_code is not None else ''}"
-        f"{f' ({run.detail})' if run.detail else ''}, and {_outcome(told)}",
-        "",
-        _contents(told),
-        "",
-    ]
-    return [lines[0] + lines[1], *lines[2:]]
+    how = run.detail or (f"exit code {run.exit_code}" if run.exit_code is not None else "")
+    ended = _ENDED.get(run.outcome, run.outcome) + (f" ({code(how)})" if how and run.outcome != ACCEPTED else "")
+    lines = [f"- {code(told.words(str(finding)))}" for finding in told.findings[:4]]
+    more = len(told.findings) - len(lines)
+    lines += [f"- and {more} more like these"] if more > 0 else []
+    return [
+        f"{code(str(expected.converter.get('name')))} converts {code(expected.input)} ({told.size:,} bytes) from {_way(expected)}"
+        f"{asked}, {ended}, {_outcome(told)}",
+        "", *lines, "",
+        f"The input is the smallest that was found: {_inventory(told)}. {told.found.origin}", "",
+    ]  # fmt: skip
 
 
 def _outcome(told: Told) -> str:
+    """What there is after it."""
+    accepted = told.found.seen.run.outcome == ACCEPTED
     if told.expected.fingerprint.gate == SAFE:
-        return "takes a file that must be refused."
+        return "and so takes a file that must be refused:" if accepted else "where it has to refuse a file:"
     if told.actual is None:
-        return "leaves no output."
-    return f"writes `{told.actual}`, in which this is wrong:"
-
-
-def _contents(told: Told) -> str:
-    lines = [f"- {finding}" for finding in told.findings[:4]]
-    more = len(told.findings) - 4
-    lines += [f"- and {more} more like these"] if more > 0 else []
-    lines += ["", f"The input is the smallest that was found: {_inventory(told)}. {told.found.origin}"]
-    return "\n".join(lines)
+        return "and leaves no output that counts:" if accepted else "and leaves no output:"
+    return f"and writes {code(told.actual)}, in which this is wrong:"
 
 
 def _inventory(told: Told) -> str:
@@ -124,89 +128,58 @@ def _inventory(told: Told) -> str:
             tensors = [seen.tensor for seen in view.tensors.values()]
             words = len(view.archive.metadata)
     except UnreadableError as error:
-        return f"a file that no reader should take ({error.problem})"
-    listed = ", ".join(f"`{one.name}` {one.type.name} {list(one.shape)}" for one in tensors[:3])
+        return f"a file that no reader should take ({code(told.words(error.problem))})"
+    listed = ", ".join(f"{code(one.name)} {one.type.name} {list(one.shape)}" for one in tensors[:3])
     more = f" and {len(tensors) - 3} more tensors" if len(tensors) > 3 else ""
     keys = f", {words} metadata keys" if words else ", no metadata"
     return f"{listed}{more}{keys}"
 
 
-# Where
+def _said(told: Told) -> list[str]:
+    """The last words of a converter that says that something is wrong."""
+    run = told.found.seen.run
+    text = last_words(run.stderr) or last_words(run.stdout)
+    if run.outcome == ACCEPTED or not text:
+        return []
+    return ["## What it says", "", *block(told.words(text)), ""]
 
 
 def _where(told: Told) -> list[str]:
     """The first difference, and a few elements beside each other."""
-    found = told.found.seen
-    finding = next((one for one in told.findings if one.tensor is not None), None)
-    if finding is None or found.target is None:
+    target, finding = told.found.seen.target, next((one for one in told.findings if one.tensor is not None), None)
+    if finding is None or target is None or told.actual is None:
         return []
-    lines = ["## Where", ""]
-    if finding.first is not None:
-        lines += [_first(finding.tensor or "", finding.first, told), ""]
-    rows = list(_rows(told, finding.tensor or ""))
-    if rows:
-        lines += ["| element | expected | actual |", "| --- | --- | --- |", *rows, ""]
-    if (told.size <= 1 << 16) and told.actual:
+    lines = where(finding, target, told.actual, told.expected.expected.get(finding.tensor or ""))
+    if told.size <= LARGE:
         lines += ["`annotated.txt` has every byte of both files under its field's name.", ""]
-    return lines
-
-
-def _first(tensor: str, first: Mapping[str, Any], told: Told) -> str:
-    values = f" ({first['expected_value']})" if "expected_value" in first else ""
-    found = f" ({first['actual_value']})" if "actual_value" in first else ""
-    return (
-        f"The first difference is element {first.get('index')} of `{tensor}`, at byte {first.get('offset'):#x} of "
-        f"`{told.actual}`: {first.get('expected')}{values} was expected, {first.get('actual')}{found} is there."
-    )
-
-
-def _rows(told: Told, name: str) -> Iterator[str]:
-    """The first elements that differ from those of a right output."""
-    wanted = told.expected.expected.get(name)
-    target = told.found.seen.target
-    assert target is not None
-    try:
-        with look(target) as view:
-            values = _values(view, name)
-    except UnreadableError:
-        return
-    if wanted is None or values is None or not wanted["values"]:
-        return
-    shown = 0
-    for place, (expected, actual) in enumerate(zip(wanted["values"], values, strict=False)):
-        if expected != actual and shown < _ROWS:
-            shown += 1
-            yield f"| {place} | {expected} | {actual} |"
-
-
-def _values(view: View, name: str) -> Sequence[str] | None:
-    seen = view.tensors.get(name)
-    if seen is None or seen.tensor.name in view.ill_fitting or seen.tensor.type.decode is None:
-        return None
-    tensor: Tensor = seen.tensor
-    return [f"{value:g}" for value in tensor.values().reshape(-1)[:512]]
+    return ["## Where", "", *lines] if lines else []
 
 
 # Why, and how
 
 
-def _why(fingerprint: Fingerprint) -> list[str]:
-    """The bugs that do exactly this, with links; or that nobody knows."""
-    lines = ["## Why", ""]
-    for name in fingerprint.cause:
-        member = MEMBERS.get(name)
-        if member is None:
-            lines.append(f"- {name.replace('-', ' ')}: every element of the output is explained by that.")
-            continue
-        origin = "a bug that this project thought of" if member.ours else f"the bug of {member.origin}"
-        link = f" <{member.link}>" if member.link else ""
-        lines.append(f"- **{name}**: {member.does}. The output is, in all that is wrong, what {origin} gives.{link}")
-        lines += [f"  - It does not show on: {member.blind}."] if member.blind else []
-        lines += [f"  - It may as well be {other}: {why}." for other, why in _same_as(name).items()]
-    if not fingerprint.cause:
-        lines.append("No bug that is known here gives exactly this output.")
-    rule = "a malformed file is refused" if fingerprint.gate == SAFE else _right(fingerprint)
-    return [*lines, "", *([f"What is right: {rule}.", ""] if rule else [])]
+def _why(told: Told) -> list[str]:
+    """The bugs that do exactly this, with links, or that nobody knows; and what is right."""
+    fingerprint = told.expected.fingerprint
+    lines = [line for name in fingerprint.cause for line in _cause(name)]
+    has_output = told.actual is not None and fingerprint.kind not in UNREADABLE and fingerprint.gate != SAFE
+    if not lines and has_output:
+        lines = ["No bug that is known here gives exactly this output."]
+    rule = _right(fingerprint)
+    right = [f"What is right: {rule}.", ""] if rule else []
+    return ["## Why", "", *lines, "", *right] if lines else right
+
+
+def _cause(name: str) -> list[str]:
+    """A bug, or a structure of the data."""
+    member = MEMBERS.get(name)
+    if member is None:
+        return [f"- {name.replace('-', ' ')}: every element of the output is explained by that."]
+    origin = "a bug that this project thought of" if member.ours else f"the bug of {member.origin}"
+    link = f" <{member.link}>" if member.link else ""
+    lines = [f"- **{name}**: {member.does}. The output is, in all that is wrong, what {origin} gives.{link}"]
+    lines += [f"  - It does not show on: {member.blind}."] if member.blind else []
+    return [*lines, *(f"  - It may as well be {other}: {why}." for other, why in _same_as(name).items())]
 
 
 def _same_as(name: str) -> dict[str, str]:
@@ -216,6 +189,8 @@ def _same_as(name: str) -> dict[str, str]:
 
 
 def _right(fingerprint: Fingerprint) -> str:
+    if fingerprint.gate == SAFE:
+        return "a malformed file is refused, with a message and an exit code that say so, and nothing is left of it"
     return _RULES_OF_KINDS.get(fingerprint.kind) or _RULES.get(fingerprint.gate, "")
 
 
@@ -226,6 +201,17 @@ _RULES_OF_KINDS = {
     "not turned",
     "shape-not-reversed": "GGUF's ne is the row-major shape the other way round, and no byte moves",
     "transposed": "only the order in which dimensions are written changes between formats, never that of the data",
+    "refused": "this input is valid, the reference converts it, and nothing says that it may be refused",
+    "crashed": "this input is valid, and the reference converts it; what cannot be converted is refused with a message",
+    "timeout": "this input is valid, and the reference converts it at once",
+    "missing": "a run that says that all is well leaves the file that it was asked for",
+    "empty": "a run that says that all is well leaves a file with all of its tensors",
+    "stale": "an output is written by the run that says so",
+    "copied": "an output is of the format that was asked for, not the input once more",
+    "linked": "an output is a file of its own",
+    "touched": "an input is read, and never written",
+    "unreadable": "what is written is a whole file of the target format, which any reader of it takes",
+    "twice": "each tensor is written once",
     "label": "the type that is written is the type that the bytes are of",
 }
 _RULES = {
@@ -246,13 +232,16 @@ def link_of(fingerprint: Fingerprint) -> str | None:
 
 
 def _shown(told: Told) -> list[str]:
-    flags = f" {told.flags}" if told.flags else f" --converter {shlex.quote(str(_spelled(told.expected)))}"
+    flags = told.flags or f"--converter {shlex.quote(str(_spelled(told.expected)))}"
+    place = told.place.name if told.place.is_absolute() else str(told.place)
+    command = f"rosetta-ref replay {shlex.quote(f'./{place}' if place.startswith('-') else place)} {flags}"
+    built = ["`python build.py` writes the input again, with nothing but `struct`.", ""] if told.size <= LARGE else []
     return [
-        "## How to show it", "",
-        "```sh", "python build.py          # writes the input again, with nothing but struct",
-        f"rosetta-ref replay .{flags}", "```", "",
-        "`replay` says FIXED (0), FAILED (1), FAILED DIFFERENTLY (1) or ERROR (2). As a permanent test: copy this folder into "
-        "`tests/regression/failures/` of a project that has rosetta-ref among its test requirements.", "",
+        "## How to show it", "", *block(command, "sh"), "",
+        "from the folder in which it was found, or from any other with the paths in the command changed, says FIXED (exit 0), "
+        "FAILED (1), FAILED DIFFERENTLY (1) or ERROR (2).", "", *built,
+        "As a permanent test: copy this folder into `tests/regression/failures/` of a project that has rosetta-ref among its test "
+        "requirements.", "",
     ]  # fmt: skip
 
 
@@ -263,4 +252,6 @@ def _spelled(expected: Expected) -> str:
 
 def _versions(told: Told) -> list[str]:
     listed = ", ".join(f"{name} {version}" for name, version in told.expected.versions.items())
-    return [f"Found with {listed}; {told.found.calls} conversions. Fingerprint: {told.expected.fingerprint}."]
+    return [
+        f"Found with {listed}; {told.found.calls} conversions. Fingerprint: {code(str(told.expected.fingerprint))}."
+    ]

@@ -20,7 +20,9 @@ from rosetta_ref.reduce.folder import Found
 from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
+from rosetta_ref.reduce.prose import code
 from rosetta_ref.reduce.record import load
+from rosetta_ref.reduce.report import LARGE
 from rosetta_ref.reduce.search import Budget, Search, SpentError, Told
 from rosetta_ref.reduce.shrink import ANY, NothingFailsError, failure_of, shrink
 
@@ -75,11 +77,11 @@ def run(converter: Converter, asked: Asked, told: Told = lambda search: None) ->
         oracle = Oracle(converter, asked.target_format, work, asked.type)
         fingerprint, seen = failure_of(oracle, asked.model, asked.wanted)
         before = size_of(asked.model)
-        kept = _Kept(oracle, asked, f"It was reduced from `{asked.model.name}` ({before:,} bytes).")
+        kept = _Kept(oracle, asked, f"It was reduced from {code(asked.model.name)} ({before:,} bytes).")
         search, reduce = _search(oracle, fingerprint, seen, asked)
         search.jobs, search.told = _jobs(converter, asked.jobs), told
         search.kept = lambda *_: kept.better(search)
-        if before <= folders.LARGE and oracle.reference_is_right(asked.model):
+        if before <= LARGE and oracle.reference_is_right(asked.model):
             kept.keep(search)
         notes, times = [], _TIMES
         try:

@@ -1,0 +1,50 @@
+"""Text of foreign files and programs in Markdown: as code that nothing breaks out of, without paths that nobody else has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from rosetta_ref.errors import safe
+
+_RULE = re.compile(r" ?\[(?:UnreadableError): [^\]]*\]")
+
+
+def code(text: str) -> str:
+    r"""A span of code in one line.
+
+    >>> print(code("a`b\n# no heading"))
+    ``a`b\n# no heading``
+    """
+    line = safe(text).replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    fence = "`" * (_longest(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") or not line.strip() else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def block(text: str, language: str = "") -> list[str]:
+    """The lines of a block of code."""
+    fence = "`" * max(_longest(text) + 1, 3)
+    return [f"{fence}{language}", *safe(text).splitlines(), fence]
+
+
+def last_words(text: str, lines: int = 12, most: int = 2000) -> str:
+    """The end of what a program said: so many lines and characters at most."""
+    every = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
+    kept = "\n".join(every[-lines:])
+    return kept if len(kept) <= most else "..." + kept[3 - most :]
+
+
+def plain_words(detail: str, names: Mapping[str, str], work: Path) -> str:
+    """Words with paths as the `names` that their files have in the folder, in `work` without it; and once what was said twice."""
+    for path, name in sorted(names.items(), key=lambda pair: -len(pair[0])):
+        detail = detail.replace(path, name)
+    detail = re.sub(rf"{re.escape(str(work))}/[\w-]+/", "", detail)
+    for name in set(names.values()):
+        detail = detail.replace(f"{name}: it cannot be read: ", "")
+    return _RULE.sub("", detail)
+
+
+def _longest(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

@@ -1,0 +1,165 @@
+"""report.md as its reader has it: what is wrong, once, in words; nothing of a foreign file breaks out of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.formats import gguf
+from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.quant import TYPES
+from rosetta_ref.reduce.prose import block, code, last_words
+from rosetta_ref.reduce.run import Asked, run
+from rosetta_ref.reduce.search import Budget
+from rosetta_ref.strategies.patterns import block_bytes
+from rosetta_ref.zoo import MEMBERS, files
+from rosetta_ref.zoo.adapter import converter
+
+BUG = "k-scales-bit-stream"
+EVIL = "x`\n\n## pwned | <script>\x1b[31m"
+
+
+class MadeUp:
+    """A converter that does what it is told."""
+
+    def __init__(self, act: Callable[[Path, Path], Run]) -> None:
+        self.entry = Entry("made `up`", function="none:none", pairs=PAIRS, whole_models=False)
+        self._act = act
+
+    def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+        """Do it."""
+        return self._act(src, dst)
+
+
+def member(name: str) -> Callable[[Path, Path], Run]:
+    return converter(MEMBERS[name]).convert
+
+
+def model(path: Path, kind: str = "Q4_K", name: str = "a.weight", rows: int = 1) -> Path:
+    count = rows * 256 // TYPES[kind].elements if TYPES[kind].elements else rows * 256
+    one = Tensor.of(name, TYPES[kind], (rows, 256), block_bytes(TYPES[kind], count, "index", 1))
+    gguf.write(Archive("gguf", {}, {name: one}), path, lenient=True)
+    return path
+
+
+def reported(act: Callable[[Path, Path], Run], source: Path, *, calls: int = 60) -> str:
+    made = run(MadeUp(act), Asked(source, "safetensors", budget=Budget(calls), output=source.parent / "out"))
+    return (made.folder / "report.md").read_text()
+
+
+def outside_code(text: str) -> str:
+    """What Markdown would take for more than code."""
+    text = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+
+
+def test_names_stay_names(tmp_path: Path) -> None:
+    text = reported(member(BUG), model(tmp_path / "evil.gguf", name=EVIL), calls=1)
+    assert "\x1b" not in text
+    assert "pwned" in text
+    assert not re.search(r"^#+ *pwned", text, re.MULTILINE)
+    for word in ("pwned", "<script>", "|"):
+        assert word not in outside_code(text).replace("| --- | --- | --- |", "").replace(
+            "| element | expected | actual |", ""
+        ) or (word == "|")
+
+
+def test_what_a_program_says_stays_what_it_says(tmp_path: Path) -> None:
+    said = "```\n# pwned\n\x1b[2J" + "\n".join(f"line {number}" for number in range(50)) + "\nerror: no `Q4_K`"
+    text = reported(lambda src, dst: Run(REFUSED, 3, stderr=said, detail="exit code 3"), model(tmp_path / "m.gguf"))
+    assert "error: no `Q4_K`" in text
+    assert "line 49" in text
+    assert "line 3\n" not in text
+    assert "pwned" not in outside_code(text)
+    assert text.count("exit code 3") <= 4
+    assert "refuses it" in text
+    assert "No bug that is known" not in text
+    assert "carried as they are" not in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"), [(CRASHED, "crashes (`signal 11`)"), (TIMEOUT, "does not end"), (REFUSED, "refuses it")]
+)
+def test_how_it_ended(outcome: str, words: str, tmp_path: Path) -> None:
+    detail = "signal 11" if outcome == CRASHED else ""
+    text = reported(lambda src, dst: Run(outcome, None, detail=detail), model(tmp_path / "m.gguf"))
+    assert words in text
+    assert "and leaves no output:" in text
+    assert "says that all is well" not in text
+
+
+def test_of_a_broken_file_a_crash_is_no_acceptance(tmp_path: Path) -> None:
+    source = model(tmp_path / "m.gguf")
+    source.write_bytes(source.read_bytes()[:-1])
+    text = reported(lambda src, dst: Run(CRASHED, -11, detail="killed by SIGSEGV"), source)
+    assert "where it has to refuse a file" in text
+    assert "takes a file" not in text
+
+
+def test_where_it_is(tmp_path: Path) -> None:
+    text = reported(member(BUG), model(tmp_path / "m.gguf"))
+    first = re.search(
+        r"element \[0, (\d+)\] of `a`, at byte (0x[0-9a-f]+) of `(actual[^`]*)`: (\S+) was expected, (\S+) is", text
+    )
+    assert first is not None, text
+    (folder,) = (tmp_path / "out").iterdir()
+    assert (folder / first[3]).is_file()
+    bits = np.frombuffer((folder / first[3]).read_bytes(), "<u2", 1, int(first[2], 16)).astype(np.uint32) << 16  # BF16
+    assert bits.view(np.float32)[0] == float(first[5]) != float(first[4])
+    assert re.search(r"^\| \d+ to \d+ \| ", text, re.MULTILINE), "elements that are alike are one row"
+    assert "python build.py" in text
+
+
+def test_no_path_of_this_machine_stays(tmp_path: Path) -> None:
+    def garbage(src: Path, dst: Path) -> Run:
+        dst.mkdir()
+        (dst / "model.safetensors").write_bytes(b"\xff" * 64)
+        return Run(ACCEPTED, 0)
+
+    text = reported(garbage, model(tmp_path / "m.gguf"))
+    assert "/tmp" not in text
+    assert str(tmp_path) not in text
+    assert text.count("HeaderTooLargeError") <= 4
+    assert "UnreadableError" not in text
+    text = reported(lambda src, dst: Run(CRASHED, 1, stderr=f"error: cannot read {src}"), model(tmp_path / "n.gguf"))
+    assert "rosetta-gate-" not in text
+
+
+def test_a_large_input_has_no_script(tmp_path: Path) -> None:
+    source = model(tmp_path / "m.gguf", rows=600)
+    text = reported(member(BUG), source, calls=1)
+    assert source.stat().st_size > 1 << 16
+    assert "build.py" not in text
+    assert "annotated.txt" not in text
+
+
+def test_a_wrong_number_is_named(tmp_path: Path) -> None:
+    source = files.model_in("gguf", numbers={"rope.freq_base": 500000.0})(tmp_path)
+    text = reported(member("rope-theta-forgotten"), source)
+    assert "rope_theta is 10000.0, and was 500000.0" in text
+    assert "**rope-theta-forgotten**" in text
+
+
+@pytest.mark.parametrize("text", ["a", "`", "``a`", "a\nb", "", " ", "\x1b[0m"])
+def test_a_span_of_code_is_one_line_in_a_fence_that_it_does_not_hold(text: str) -> None:
+    made = code(text)
+    assert "\n" not in made
+    assert "\x1b" not in made
+    fence = re.match("`+", made)
+    assert fence is not None
+    assert made.endswith(fence[0])
+    assert not re.search(f"(?<!`){fence[0]}(?!`)", made[len(fence[0]) : -len(fence[0])])
+
+
+def test_a_block_of_code_has_a_longer_fence() -> None:
+    assert block("a\n```\nb", "sh") == ["````sh", "a", "```", "b", "````"]
+
+
+def test_the_last_words_are_the_last() -> None:
+    assert last_words("\n".join(map(str, range(20))), lines=3) == "17\n18\n19"
+    assert last_words("x" * 5000, most=100) == "..." + "x" * 97
