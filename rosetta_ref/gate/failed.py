@@ -29,7 +29,8 @@ def tell(result: Result, case: Case, session: Session, done: Conversion) -> Resu
     if run.outcome == REFUSED:
         claims = _claims(entry, case, session.samples[case.sample], done)
         result.outcome = FALSIFIED if claims else SKIPPED
-        result.reason = f"refused (exit {run.exit_code}): {said or run.detail}"
+        code = f" (exit {run.exit_code})" if run.exit_code is not None else ""
+        result.reason = f"refused{code}: {said or run.detail}"
         if claims:
             what = "its own output" if done.own else "what its entry claims"
             result.findings.append(Finding("refused", case.gate, f"{what} is refused: {said or run.detail}"))

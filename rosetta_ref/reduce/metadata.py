@@ -1,4 +1,4 @@
-"""Words taken away: keys of the metadata, files beside the weights and the keys in them; what says nothing of the failure goes."""
+"""Words and files taken away: keys of the metadata, files beside the weights, keys in these, shards; what says nothing goes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def fewer_keys(search: Search) -> bool:
 
 def _with_keys(given: Given, kept: list[str]) -> Given:
     return given.with_metadata({key: given.metadata[key] for key in kept})
+
+
+def one_file(search: Search) -> bool:
+    """One file instead of several."""
+    return len(search.best.parts) > 1 and search.first([search.best.in_one()])
 
 
 def fewer_companions(search: Search) -> bool:

@@ -28,9 +28,12 @@ ANY = Wanted()
 #: A pass makes the best input of a search smaller, and says whether it did.
 Pass = Callable[[Search], bool]
 _OF_TENSORS: tuple[Pass, ...] = (
-    tensors.smaller, tensors.simpler_type, metadata.fewer_keys, metadata.fewer_companions, payload.simpler, tensors.shorter_names,
+    metadata.one_file, tensors.smaller, tensors.simpler_type, metadata.fewer_keys, metadata.fewer_companions, payload.simpler,
+    tensors.shorter_names,
 )  # fmt: skip
-_OF_MODELS: tuple[Pass, ...] = (models.smaller, metadata.fewer_keys, metadata.fewer_companions, payload.simpler)
+_OF_MODELS: tuple[Pass, ...] = (
+    models.smaller, metadata.one_file, metadata.fewer_keys, metadata.fewer_companions, payload.simpler,
+)  # fmt: skip
 #: Kinds that are about where the numbers stand.
 _OF_SHAPES = frozenset({"shape", "shape-not-reversed", "transposed", "rows-permuted", "label", "size", "type"})
 #: Elements of a tensor of which a cause is looked for.

@@ -291,3 +291,12 @@ def test_what_the_reference_gets_wrong_too_leaves_no_folder(tmp_path: Path) -> N
     with pytest.raises(NothingFailsError, match="reference"):
         run(Both("k-scales-bit-stream"), asked)
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_shards_that_do_not_matter_become_one_file(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    convert(files.model_in("gguf")(tmp_path), folder, keep_blocks=False, extra_keys=False, max_shard_size=1000)
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    made = run(Both("gate-and-up-exchanged"), Asked(folder, "gguf", output=tmp_path / "out"))
+    assert [path.name for path in made.folder.glob("input/*.safetensors")] == ["model.safetensors"]
+    assert not list(made.folder.glob("input/*.index.json"))
