@@ -191,6 +191,8 @@ def test_expectations(project: Project) -> None:
         assert line in done.stdout
 
 
+# Three runs of pytest; which expectations answer for no case is asked of the verdict itself in every run.
+@pytest.mark.slow
 def test_what_no_case_answers_for_fails_all_the_same(project: Project) -> None:
     """An expectation that matches no case, in a run of everything: one pair of one type here."""
     few = ["--pairs=G-A", "--types=F32", "--whole-models", "--gate-output=out"]

@@ -321,6 +321,8 @@ def test_tensors_shrink_to_the_first_type_and_one_row() -> None:
     assert (tensor.type.name, tensor.shape, tensor.name) == ("Q6_K", (256,), "a")
 
 
+# Thousands of examples; what blocks and tensors shrink to is asked in every run.
+@pytest.mark.slow
 def test_weights_shrink_to_one_number() -> None:
     assert not find(strategies.weights("Q8_0"), lambda _: True, settings=SEARCH).any()
     assert find(strategies.weights("Q8_0"), lambda rows: bool(np.isinf(rows).any()), settings=SEARCH).shape == (1, 32)

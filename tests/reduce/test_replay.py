@@ -262,6 +262,7 @@ def test_a_folder_of_ours_that_cannot_be_read_is_still_a_test(own: Path) -> None
         (["--jobs", "-1"], "from 1 on"),
         (["--max-calls", "0"], "from 1 on"),
         (["--examples", "x"], "from 1 on"),
+        (["--examples", "0"], "from 1 on"),
         (["--max-seconds", "nan"], "number of seconds"),
         (["--max-seconds", "0"], "number of seconds"),
         (["--type", "BANANA"], "unknown type"),

@@ -91,7 +91,9 @@ def test_the_gate_chooses(tmp_path: Path) -> None:
         tmp_path / "s"
     )
     for gate, name in (("F-CONV-003", both[0]), ("F-CONV-META-001", both[1])):
-        made = run(Both(*both), Asked(path, "safetensors", wanted=Wanted(gate), output=tmp_path / "out"))
+        made = run(
+            Both(*both), Asked(path, "safetensors", wanted=Wanted(gate), budget=Budget(20), output=tmp_path / "out")
+        )
         assert made.found.fingerprint.gate == gate
         assert made.found.fingerprint.cause == (name,), made.found.fingerprint
 
@@ -238,7 +240,13 @@ def test_nobody_elses_files_come_along(tmp_path: Path) -> None:
         assert not any(b"secret" in file.read_bytes() for file in found.folder.rglob("*") if file.is_file())
 
 
-@pytest.mark.parametrize("name", ["F-CONV-003-values-k-scales-bit-stream", "F-CONV-003-values-k-scales-bit-stream-2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "F-CONV-003-values-k-scales-bit-stream",
+        pytest.param("F-CONV-003-values-k-scales-bit-stream-2", marks=pytest.mark.slow),
+    ],
+)
 def test_a_folder_with_anything_else_in_it_is_left_alone(name: str, tmp_path: Path) -> None:
     make = MEMBERS["k-scales-bit-stream"].shown_by
     assert make is not None

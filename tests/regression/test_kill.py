@@ -48,7 +48,7 @@ def kill_while_it_works(source: Path, target: Path, delay: float) -> bool:
 
 @pytest.mark.parametrize(
     "name",
-    ["model.apr", "hf", *(pytest.param(name, marks=pytest.mark.slow) for name in ("back.gguf", "single.safetensors"))],
+    ["model.apr", *(pytest.param(name, marks=pytest.mark.slow) for name in ("hf", "back.gguf", "single.safetensors"))],
 )
 def test_killed_conversion(name: str, tmp_path: Path) -> None:
     # Copied sources, so that a tool that damages its source damages only a copy.
@@ -89,7 +89,7 @@ def test_killed_conversion(name: str, tmp_path: Path) -> None:
     assert content(folder) == wanted
 
 
-@pytest.mark.parametrize("name", ["model.apr", "hf"])
+@pytest.mark.parametrize("name", [pytest.param("model.apr", marks=pytest.mark.slow), "hf"])
 def test_interrupted_conversion(name: str, tmp_path: Path) -> None:
     """Ctrl-C, while it writes and while it checks: one line, exit code 130, and nothing is left."""
     source = smollm.variant("Q4_1")
