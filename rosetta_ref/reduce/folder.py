@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref import evidence
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate import record as gate_record
 from rosetta_ref.gate.result import FALSIFIED, Result
@@ -54,18 +55,29 @@ def write(found: Found, oracle: Oracle, folder: Path, flags: str = "") -> Path:
     return folder
 
 
-def place_for(name: str, output: Path, model: Path) -> Path:
-    """Where a folder of that name may stand: nowhere in the place of anything that no reduction has left, or around the model."""
+def place_for(name: str, output: Path, model: Path, way: tuple[str, str]) -> Path:
+    """Where a folder of that name may stand: in the place of one that a reduction of the same conversion has left, else of nothing.
+
+    `way` are the formats. A folder with anything else in it, or with the model, stays, and another number is taken.
+    """
     for number in count(1):
         folder = output / (name if number == 1 else f"{name}-{number}")
-        if not os.path.lexists(folder) or (_is_ours(folder) and not model.resolve().is_relative_to(folder.resolve())):
+        if not os.path.lexists(folder):
+            return folder
+        if _is_ours(folder, way) and not model.resolve().is_relative_to(folder.resolve()):
             return folder
     raise AssertionError("there is always another number")
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether it holds what a reduction leaves, and nothing else."""
-    if folder.is_symlink() or not (folder / record.NAME).is_file():
+def _is_ours(folder: Path, way: tuple[str, str]) -> bool:
+    """Whether it holds what a reduction of that conversion leaves, and nothing else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    try:
+        there = record.load(folder)
+    except (RosettaError, OSError):
+        return False
+    if (there.source_format, there.target_format) != way:
         return False
     return all(path.name in _NAMES or path.name.partition(".")[0] in ("input", "actual") for path in folder.iterdir())
 

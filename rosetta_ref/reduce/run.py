@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.converter import TIMEOUT, Converter
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.reduce import folder as folders
@@ -162,7 +163,8 @@ class _Kept:
         if self.place is None or self.name != search.fingerprint.name:
             self.forget()
             self.name = search.fingerprint.name
-            self.place = folders.place_for(self.name, self.asked.output, self.asked.model)
+            way = (sniff(self.asked.model), self.asked.target_format)
+            self.place = folders.place_for(self.name, self.asked.output, self.asked.model, way)
         return found, folders.write(found, self.oracle, self.place, self.asked.flags)
 
     def forget(self) -> None:

@@ -308,3 +308,14 @@ def test_shards_that_do_not_matter_become_one_file(tmp_path: Path) -> None:
     made = run(Both("gate-and-up-exchanged"), Asked(folder, "gguf", output=tmp_path / "out"))
     assert [path.name for path in made.folder.glob("input/*.safetensors")] == ["model.safetensors"]
     assert not list(made.folder.glob("input/*.index.json"))
+
+
+def test_another_conversion_has_another_folder(tmp_path: Path) -> None:
+    source = files.model_in("gguf", numbers={"rope.freq_base": 500000.0})(tmp_path)
+    convert(source, tmp_path / "model.apr", keep_blocks=False, extra_keys=False)
+    made = [
+        run(Both("rope-theta-forgotten"), Asked(path, "safetensors", budget=Budget(8), output=tmp_path / "out")).folder
+        for path in (source, tmp_path / "model.apr", source)
+    ]
+    assert made[0] == made[2] != made[1]
+    assert [next(path.glob("input.*")).suffix for path in made] == [".gguf", ".apr", ".gguf"]
