@@ -19,8 +19,6 @@ from rosetta_ref.reduce.complaint import unchanging
 _LONGEST = 120
 #: Kinds whose detail begins with how many there are.
 _OF_MANY = ("key-twice",)
-#: The rule that our reader names first: the one that is broken, before those that only pass it on.
-_BROKEN = re.compile(r"\[(\w+Error): ")
 #: Kinds whose detail is the converter's own words.
 _SAID = (REFUSED, CRASHED)
 
@@ -52,8 +50,8 @@ class Fingerprint:
 
     gate, kind: the gate that is falsified and the kind of the finding, in the gate's words.
     subject: for a wrong fact of the metadata which one it is ("rope_theta"), for a malformed input the error of our own reader
-        ("TruncatedDataError"), for a refusal or a crash the converter's words (`complaint`), for an output that cannot
-        be read the rule that it breaks; else empty.
+        ("TruncatedDataError"), for a refusal or a crash the converter's words (`complaint`); else empty. Which rule an unreadable
+        output breaks first hangs on its size, and is none.
     cause: the ids of the diagnosis, one after the other: structure, or bugs of the zoo; none where nobody knows.
     type: the type of the source where the failure hangs on it; None where it may be any.
     """
@@ -120,8 +118,6 @@ def subject_of(finding: Finding) -> str:
     """
     if finding.kind in _SAID and finding.gate != SAFE:
         return unchanging(finding.detail)
-    if finding.kind == "unreadable" and (rule := _BROKEN.search(finding.detail)) is not None:
-        return rule[1]
     if finding.tensor is not None or finding.gate not in (META, SAFE) or finding.kind in _OF_MANY:
         return ""
     return finding.detail.partition(": ")[0].split(" ")[0]

@@ -49,7 +49,6 @@ MORE = {
     "aprq4-rounds-towards-zero": Minimal(rows=2, blocks=1, why=_ENCODED),
     "first-block-only": Minimal(blocks=2, why="the second block"),
     "bf16-pairs-turned": Minimal(blocks=2, why="a pair"),
-    "alignment-key-kept-not-applied": Minimal(2, why="the second tensor"),
     "apr-offsets-unpadded": Minimal(2, why="the second tensor"),
     "index-sorted-data-not": Minimal(2, why="two names in another order than their data"),
     "header-padding-not-counted": Minimal(blocks=4, why="a header that is no multiple of 8 bytes"),
