@@ -55,6 +55,8 @@ def check(source: Path, chain: str, folder: Path) -> None:
     assert llama.logits(path, TOKENS).tobytes() == before.tobytes()
 
 
+# 150,000 tokens, ten seconds; the same chains with small vocabularies are below, these tokens in test_tokenizer_llamacpp.
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", ["apr-hf", pytest.param("hf-apr", marks=pytest.mark.real)])
 @pytest.mark.parametrize("tied", [True, pytest.param(False, marks=pytest.mark.real)], ids=["tied", "untied"])
 def test_qwen2_with_its_real_vocabulary(tied: bool, chain: str, tmp_path: Path) -> None:
