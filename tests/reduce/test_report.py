@@ -69,6 +69,16 @@ def test_names_stay_names(tmp_path: Path) -> None:
         ) or (word == "|")
 
 
+def test_nothing_unseen_turns_the_text_around(tmp_path: Path) -> None:
+    """Marks of direction and of line ends, which Markdown and terminals obey though they are no control codes."""
+    unseen = "\u202e\u2028\u200b\u2066"
+    source = model(tmp_path / "m.gguf", name=f"a{unseen}b")
+    for act in (member(BUG), lambda src, dst: Run(REFUSED, 1, stderr=f"error: {unseen}", detail="exit code 1")):
+        text = reported(act, source, calls=1)
+        assert not set(unseen) & set(text)
+        assert "\\u202e" in text
+
+
 def test_what_a_program_says_stays_what_it_says(tmp_path: Path) -> None:
     said = "```\n# pwned\n\x1b[2J" + "\n".join(f"line {number}" for number in range(50)) + "\nerror: no `Q4_K`"
     text = reported(lambda src, dst: Run(REFUSED, 3, stderr=said, detail="exit code 3"), model(tmp_path / "m.gguf"))
@@ -145,7 +155,7 @@ def test_a_wrong_number_is_named(tmp_path: Path) -> None:
     assert "**rope-theta-forgotten**" in text
 
 
-@pytest.mark.parametrize("text", ["a", "`", "``a`", "a\nb", "", " ", "\x1b[0m"])
+@pytest.mark.parametrize("text", ["a", "`", "``a`", "a\nb", "", " ", "\x1b[0m", "\ud800\u2028"])
 def test_a_span_of_code_is_one_line_in_a_fence_that_it_does_not_hold(text: str) -> None:
     made = code(text)
     assert "\n" not in made
@@ -158,6 +168,7 @@ def test_a_span_of_code_is_one_line_in_a_fence_that_it_does_not_hold(text: str) 
 
 def test_a_block_of_code_has_a_longer_fence() -> None:
     assert block("a\n```\nb", "sh") == ["````sh", "a", "```", "b", "````"]
+    assert block("a\tb\rc\x1b") == ["```", "a   b", "c\\x1b", "```"]
 
 
 def test_the_last_words_are_the_last() -> None:

@@ -148,5 +148,13 @@ def shown(name: bytes | str) -> str:
     'a\\nb\\xff'
     """
     text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-    text = text if len(text) <= _LABEL_LIMIT else text[: _LABEL_LIMIT - 3] + "..."
+    return printable(text if len(text) <= _LABEL_LIMIT else text[: _LABEL_LIMIT - 3] + "...")
+
+
+def printable(text: str) -> str:
+    r"""Text with an escape for all that is not seen, or that moves what is seen: control codes, marks of direction.
+
+    >>> printable("a\nb\u202e")
+    'a\\nb\\u202e'
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
