@@ -37,13 +37,19 @@ def last_words(text: str, lines: int = 12, most: int = 2000) -> str:
 
 
 def plain_words(detail: str, names: Mapping[str, str], work: Path) -> str:
-    """Words with paths as the `names` that their files have in the folder, in `work` without it; and once what was said twice."""
+    """Words with paths as the `names` that their files have in the folder, in `work` without it; and once what was said twice.
+
+    A converter is given a copy of its input, of the same name in a folder of its own.
+    """
+    inside = re.escape(str(work))
     for path, name in sorted(names.items(), key=lambda pair: -len(pair[0])):
         detail = detail.replace(path, name)
-    detail = re.sub(rf"{re.escape(str(work))}/[\w-]+/", "", detail)
+        detail = name.join(re.split(rf"{inside}/given-\d+/{re.escape(Path(path).name)}", detail))
+    detail = re.sub(rf"{inside}/[\w-]+/", "", detail)
+    detail = re.sub(rf"{inside}(/[\w-]+)?", ".", detail)
     for name in set(names.values()):
         detail = detail.replace(f"{name}: it cannot be read: ", "")
-    return _RULE.sub("", detail)
+    return _RULE.sub("", detail.removeprefix("it cannot be read: "))
 
 
 def _longest(text: str) -> int:

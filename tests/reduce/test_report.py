@@ -140,6 +140,26 @@ def test_no_path_of_this_machine_stays(tmp_path: Path) -> None:
     assert "rosetta-gate-" not in text
 
 
+def test_the_copy_that_a_converter_is_given_has_the_name_in_the_folder(tmp_path: Path) -> None:
+    def refuse(src: Path, dst: Path) -> Run:
+        return Run(
+            REFUSED, 1, stderr=f"error: no {src} to {dst}, in {src.parent} of {dst.parent.parent}", detail="exit code 1"
+        )
+
+    text = reported(refuse, model(tmp_path / "mine.gguf"), calls=1)
+    assert "error: no input.gguf to model, in . of ." in text
+    assert "rosetta-gate-" not in text
+    assert "given-0" not in text
+
+
+def test_why_a_broken_file_is_broken_is_said_without_our_wrapping(tmp_path: Path) -> None:
+    source = model(tmp_path / "m.gguf")
+    source.write_bytes(source.read_bytes()[:-1])
+    text = reported(member("truncation-accepted"), source)
+    assert re.search(r"a file that no reader should take \(`input.gguf, byte 0x[0-9a-f]+: ", text)
+    assert "cannot be read" not in text
+
+
 def test_a_large_input_has_no_script(tmp_path: Path) -> None:
     source = model(tmp_path / "m.gguf", rows=600)
     text = reported(member(BUG), source, calls=1)
