@@ -72,6 +72,22 @@ class Told:
             names[str(seen.target)] = self.actual
         return plain_words(text, names, self.oracle.work.path)
 
+    @property
+    def said(self) -> str:
+        """The last words of a converter that leaves no output; nothing of one that does."""
+        run = self.found.seen.run
+        return "" if self.actual is not None else self.words(last_words(run.stderr) or last_words(run.stdout))
+
+    def complaint(self, finding: Finding) -> str:
+        """What a finding says, without what a report says elsewhere: the rule of a broken file, and how the run ended."""
+        run, words = self.found.seen.run, finding.detail
+        if finding.gate == SAFE:
+            words = words.removeprefix(f"{self.expected.fingerprint.subject}: ").removeprefix("accepted, though ")
+        elif finding.kind not in _ENDED:
+            return self.words(str(finding))
+        how = run.detail or run.outcome
+        return "" if words == how else self.words(words.removesuffix(f" ({how})"))
+
 
 def markdown(told: Told) -> str:
     """The report."""
@@ -85,10 +101,13 @@ def title(told: Told) -> str:
     """One line: the formats, and what happens."""
     expected = told.expected
     said = _SAID.get(expected.fingerprint.kind, expected.fingerprint.kind)
-    subject = f" ({code(expected.fingerprint.subject)})" if expected.fingerprint.subject else ""
+    said += " on a broken file" if expected.fingerprint.gate == SAFE and expected.fingerprint.kind != ACCEPTED else ""
+    subject = expected.fingerprint.subject
+    if subject and expected.fingerprint.gate != SAFE and expected.fingerprint.kind in _ENDED:
+        subject = told.complaint(told.findings[0])
     kind = told.findings[0].source_type if told.findings and told.findings[0].tensor else None
     what = f"{kind}: " if kind else ""
-    return f"{_way(expected)}: {what}{said}{subject}"
+    return f"{_way(expected)}: {what}{said}" + (f" ({code(subject)})" if subject else "")
 
 
 def _way(expected: Expected) -> str:
@@ -101,25 +120,30 @@ def _what(told: Told) -> list[str]:
     asked = f", asked for {expected.asked}" if expected.asked else ""
     how = run.detail or (f"exit code {run.exit_code}" if run.exit_code is not None else "")
     ended = _ENDED.get(run.outcome, run.outcome) + (f" ({code(how)})" if how and run.outcome != ACCEPTED else "")
-    lines = [f"- {code(told.words(str(finding)))}" for finding in told.findings[:4]]
-    more = len(told.findings) - len(lines)
-    lines += [f"- and {more} more like these"] if more > 0 else []
+    lines = _listed(told)
     return [
         f"{code(str(expected.converter.get('name')))} converts {code(expected.input)} ({told.size:,} bytes) from {_way(expected)}"
-        f"{asked}, {ended}, {_outcome(told)}",
-        "", *lines, "",
+        f"{asked}, {ended}, {_outcome(told)}{':' if lines else '.'}",
+        "", *lines, *([""] if lines else []),
         f"The input is the smallest that was found: {_inventory(told)}. {told.found.origin}", "",
     ]  # fmt: skip
+
+
+def _listed(told: Told) -> list[str]:
+    """The findings; not those that the converter's own words are about, which follow."""
+    words = [told.complaint(finding) for finding in told.findings]
+    lines = [f"- {code(one)}" for one in words if one and one not in told.said]
+    return [*lines[:4], f"- and {len(lines) - 4} more like these"] if len(lines) > 4 else lines
 
 
 def _outcome(told: Told) -> str:
     """What there is after it."""
     accepted = told.found.seen.run.outcome == ACCEPTED
     if told.expected.fingerprint.gate == SAFE:
-        return "and so takes a file that must be refused:" if accepted else "where it has to refuse a file:"
+        return "and so takes a file that must be refused" if accepted else "where it has to refuse a file"
     if told.actual is None:
-        return "and leaves no output that counts:" if accepted else "and leaves no output:"
-    return f"and writes {code(told.actual)}, in which this is wrong:"
+        return "and leaves no output that counts" if accepted else "and leaves no output"
+    return f"and writes {code(told.actual)}, in which this is wrong"
 
 
 def _inventory(told: Told) -> str:
@@ -136,12 +160,8 @@ def _inventory(told: Told) -> str:
 
 
 def _said(told: Told) -> list[str]:
-    """The last words of a converter that says that something is wrong."""
-    run = told.found.seen.run
-    text = last_words(run.stderr) or last_words(run.stdout)
-    if run.outcome == ACCEPTED or not text:
-        return []
-    return ["## What it says", "", *block(told.words(text)), ""]
+    """The last words of the converter, where they are all that there is."""
+    return ["## What it says", "", *block(told.said), ""] if told.said else []
 
 
 def _where(told: Told) -> list[str]:
@@ -166,8 +186,9 @@ def _why(told: Told) -> list[str]:
     if not lines and has_output:
         lines = ["No bug that is known here gives exactly this output."]
     rule = _right(fingerprint)
-    right = [f"What is right: {rule}.", ""] if rule else []
-    return ["## Why", "", *lines, "", *right] if lines else right
+    if lines:
+        return ["## Why", "", *lines, "", *([f"What is right: {rule}.", ""] if rule else [])]
+    return ["## What is right", "", f"{rule[0].upper()}{rule[1:]}.", ""] if rule else []
 
 
 def _cause(name: str) -> list[str]:
@@ -252,6 +273,5 @@ def _spelled(expected: Expected) -> str:
 
 def _versions(told: Told) -> list[str]:
     listed = ", ".join(f"{name} {version}" for name, version in told.expected.versions.items())
-    return [
-        f"Found with {listed}; {told.found.calls} conversions. Fingerprint: {code(str(told.expected.fingerprint))}."
-    ]
+    calls = f"{told.found.calls} conversion{'s' if told.found.calls != 1 else ''}"
+    return [f"Found with {listed}; {calls}. Fingerprint: {code(str(told.expected.fingerprint))}."]

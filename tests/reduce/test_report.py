@@ -86,7 +86,11 @@ def test_what_a_program_says_stays_what_it_says(tmp_path: Path) -> None:
     assert "line 49" in text
     assert "line 3\n" not in text
     assert "pwned" not in outside_code(text)
-    assert text.count("exit code 3") <= 4
+    before, _, _ = text.partition("## How to show it")
+    assert before.count("exit code 3") == 1
+    assert before.splitlines()[0] == "# GGUF to SafeTensors: a valid file is refused (`` error: no `Q4_K` ``)"
+    assert before.count("error: no `Q4_K`") == 2, "in the title, and where it was said"
+    assert "\n## What is right\n\nThis input is valid" in text
     assert "refuses it" in text
     assert "No bug that is known" not in text
     assert "carried as they are" not in text
@@ -99,8 +103,20 @@ def test_how_it_ended(outcome: str, words: str, tmp_path: Path) -> None:
     detail = "signal 11" if outcome == CRASHED else ""
     text = reported(lambda src, dst: Run(outcome, None, detail=detail), model(tmp_path / "m.gguf"))
     assert words in text
-    assert "and leaves no output:" in text
+    assert "and leaves no output.\n" in text
+    assert "- `" not in text, "there is nothing more to say"
     assert "says that all is well" not in text
+
+
+def test_where_a_complaint_stands_before_the_last_words_it_is_said(tmp_path: Path) -> None:
+    said = "error: no Q4_K\n" + "\n".join(f"at frame {number}" for number in range(20))
+    text = reported(lambda src, dst: Run(REFUSED, 1, stderr=said, detail="exit code 1"), model(tmp_path / "m.gguf"))
+    assert "and leaves no output:\n\n- `error: no Q4_K`\n" in text
+
+
+def test_who_says_that_all_is_well_and_writes_nothing_is_heard_too(tmp_path: Path) -> None:
+    text = reported(lambda src, dst: Run(ACCEPTED, 0, stderr="warning: nothing to do"), model(tmp_path / "m.gguf"))
+    assert "## What it says\n\n```\nwarning: nothing to do\n```\n" in text
 
 
 def test_of_a_broken_file_a_crash_is_no_acceptance(tmp_path: Path) -> None:
@@ -109,6 +125,8 @@ def test_of_a_broken_file_a_crash_is_no_acceptance(tmp_path: Path) -> None:
     text = reported(lambda src, dst: Run(CRASHED, -11, detail="killed by SIGSEGV"), source)
     assert "where it has to refuse a file" in text
     assert "takes a file" not in text
+    assert text.startswith("# GGUF to SafeTensors: it crashes on a broken file (`MissingPaddingError`)\n")
+    assert text.partition("## How to show it")[0].count("killed by SIGSEGV") == 1
 
 
 def test_where_it_is(tmp_path: Path) -> None:
