@@ -254,13 +254,19 @@ def link_of(fingerprint: Fingerprint) -> str | None:
 
 def _shown(told: Told) -> list[str]:
     flags = told.flags or f"--converter {shlex.quote(str(_spelled(told.expected)))}"
-    place = told.place.name if told.place.is_absolute() else str(told.place)
-    command = f"rosetta-ref replay {shlex.quote(f'./{place}' if place.startswith('-') else place)} {flags}"
+    place = told.place.resolve()
+    inside = place.is_relative_to(Path.cwd())
+    named = str(place.relative_to(Path.cwd()) if inside else place.name)
+    run_it = (
+        "Run it where shrink ran, or elsewhere with its paths changed"
+        if inside
+        else "Run it from the folder that holds this one, with paths of the converter that are right from there"
+    )
+    command = f"rosetta-ref replay {shlex.quote(f'./{named}' if named.startswith('-') else named)} {flags}"
     built = ["`python build.py` writes the input again, with nothing but `struct`.", ""] if told.size <= LARGE else []
     return [
         "## How to show it", "", *block(command, "sh"), "",
-        "from the folder in which it was found, or from any other with the paths in the command changed, says FIXED (exit 0), "
-        "FAILED (1), FAILED DIFFERENTLY (1) or ERROR (2).", "", *built,
+        f"{run_it}: it says FIXED (exit 0), FAILED (1), FAILED DIFFERENTLY (1) or ERROR (2).", "", *built,
         "As a permanent test: copy this folder into `tests/regression/failures/` of a project that has rosetta-ref among its test "
         "requirements.", "",
     ]  # fmt: skip

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, look
+from rosetta_ref.quant import BlockType
+from rosetta_ref.reduce.fields.stored import values_of
 from rosetta_ref.reduce.prose import code
 
 #: Rows of the table of values.
@@ -22,11 +25,12 @@ def where(finding: Finding, target: Path, actual: str, wanted: Mapping[str, Any]
     assert finding.tensor is not None
     try:
         with look(target) as view:
-            found, file = _values(view, finding.tensor), _file(view, finding.tensor, target, actual)
+            found = _readable(view, finding.tensor)
+            rows = list(_rows(wanted, found)) if wanted is not None and found is not None else []
+            said = _first(finding, found, wanted, _file(view, finding.tensor, target, actual))
     except UnreadableError:
         return []
-    lines = [_first(finding.tensor, finding.first, file), ""] if finding.first is not None else []
-    rows = list(_rows(wanted["values"] if wanted is not None else (), found or ()))
+    lines = [said, ""] if said else []
     if rows:
         lines += ["| element | expected | actual |", "| --- | --- | --- |", *rows[:_ROWS], ""]
     if len(rows) > _ROWS:
@@ -34,15 +38,48 @@ def where(finding: Finding, target: Path, actual: str, wanted: Mapping[str, Any]
     return lines
 
 
-def _first(tensor: str, first: Mapping[str, Any], file: str) -> str:
-    """With the values where there are any, else with the bytes."""
-    expected = first.get("expected_value", first.get("expected"))
-    there = first.get("actual_value", first.get("actual"))
-    offset = f", at byte {first['offset']:#x} of {code(file)}" if isinstance(first.get("offset"), int) else ""
+def _first(finding: Finding, found: Tensor | None, wanted: Mapping[str, Any] | None, file: str) -> str | None:
+    """With the element's bytes as they are stored and their value; where it is one of a block, with the byte that differs."""
+    first = finding.first
+    if first is None:
+        return None
+    offset, expected, there = first.get("offset"), first.get("expected"), first.get("actual")
+    stored = _stored(found, first.get("index")) if found is not None else None
+    if found is not None and stored is not None:
+        start, stop = stored
+        right = _bytes_of(wanted, found)[start:stop]
+        expected_value = _number(found.type, right) if len(right) == stop - start else first.get("expected_value")
+        if expected_value is not None:
+            offset, expected = (found.offset or 0) + start, expected_value
+            there = _number(found.type, found.data[start:stop].tobytes())
+    place = f", at byte {offset:#x} of {code(file)}" if isinstance(offset, int) else ""
     return (
-        f"The first difference is element {first.get('index')} of {code(tensor)}{offset}: "
+        f"The first difference is element {first.get('index')} of {code(str(finding.tensor))}{place}: "
         f"{expected} was expected, {there} is there."
     )
+
+
+def _stored(found: Tensor, index: Any) -> tuple[int, int] | None:
+    """From where to where in a tensor's bytes one of its elements is; None where it is one of a block."""
+    if found.type.elements != 1 or not isinstance(index, list) or len(index) != len(found.shape):
+        return None
+    at, size = 0, found.type.block_bytes
+    for place, width in zip(index, found.shape, strict=True):
+        at = at * width + place
+    return at * size, (at + 1) * size
+
+
+def _bytes_of(wanted: Mapping[str, Any] | None, found: Tensor) -> bytes:
+    """The first bytes of the right tensor, where it is of the same type and shape."""
+    if wanted is None or (wanted["type"], wanted["shape"]) != (found.type.name, list(found.shape)):
+        return b""
+    return bytes.fromhex(wanted["bytes"])
+
+
+def _number(kind: BlockType, data: bytes) -> str:
+    """The bytes of one element, and its value."""
+    values = values_of(kind, data)
+    return code(data.hex(" ")) + (f" ({values[0]!s})" if values is not None else "")
 
 
 def _file(view: View, name: str, target: Path, actual: str) -> str:
@@ -53,17 +90,21 @@ def _file(view: View, name: str, target: Path, actual: str) -> str:
     return (Path(actual) / seen.tensor.file.relative_to(target)).as_posix()
 
 
-def _values(view: View, name: str) -> Sequence[str] | None:
+def _readable(view: View, name: str) -> Tensor | None:
     seen = view.tensors.get(name)
     if seen is None or seen.tensor.name in view.ill_fitting or seen.tensor.type.decode is None:
         return None
-    return [f"{value:g}" for value in seen.tensor.values().reshape(-1)[:_MOST]]
+    return seen.tensor
 
 
-def _rows(wanted: Sequence[str], found: Sequence[str]) -> Iterator[str]:
-    """A row for each run of elements that differ in the same way."""
-    pairs = enumerate(zip(wanted, found, strict=False))
-    for (expected, actual), run in groupby(pairs, key=lambda pair: pair[1]):
+def _rows(wanted: Mapping[str, Any], found: Tensor) -> Iterator[str]:
+    """A row for each run of elements that differ in the same way: exact as far as the bytes of a right output are known."""
+    values = found.values().reshape(-1)[:_MOST]
+    exact = values_of(found.type, _bytes_of(wanted, found))
+    known = 0 if exact is None else min(len(exact), len(values))
+    pairs = [(str(exact[place]), str(values[place])) for place in range(known)] if exact is not None else []
+    pairs += [(text, f"{value:g}") for text, value in zip(wanted["values"][known:], values[known:], strict=False)]
+    for (expected, actual), run in groupby(enumerate(pairs), key=lambda pair: pair[1]):
         places = [place for place, _ in run]
         if expected != actual:
             span = str(places[0]) if len(places) == 1 else f"{places[0]} to {places[-1]}"

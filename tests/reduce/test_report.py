@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rosetta_ref.archive import Archive, Tensor
-from rosetta_ref.formats import gguf
+from rosetta_ref.formats import gguf, safetensors
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, TIMEOUT, Entry, Run
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce.prose import block, code, last_words
@@ -132,15 +132,61 @@ def test_of_a_broken_file_a_crash_is_no_acceptance(tmp_path: Path) -> None:
 def test_where_it_is(tmp_path: Path) -> None:
     text = reported(member(BUG), model(tmp_path / "m.gguf"))
     first = re.search(
-        r"element \[0, (\d+)\] of `a`, at byte (0x[0-9a-f]+) of `(actual[^`]*)`: (\S+) was expected, (\S+) is", text
+        r"element \[0, (\d+)\] of `a`, at byte (0x[0-9a-f]+) of `(actual[^`]*)`: `(.*?)` \((\S+)\) was expected, "
+        r"`(.*?)` \((\S+)\) is there",
+        text,
     )
     assert first is not None, text
     (folder,) = (tmp_path / "out").iterdir()
     assert (folder / first[3]).is_file()
-    bits = np.frombuffer((folder / first[3]).read_bytes(), "<u2", 1, int(first[2], 16)).astype(np.uint32) << 16  # BF16
-    assert bits.view(np.float32)[0] == float(first[5]) != float(first[4])
+    there = (folder / first[3]).read_bytes()[int(first[2], 16) :][:2]  # BF16
+    assert first[6] == there.hex(" ")
+    for shown, value in ((first[4], first[5]), (first[6], first[7])):
+        bits = np.frombuffer(bytes.fromhex(shown), "<u2").astype(np.uint32) << 16
+        assert bits.view(np.float32)[0] == float(value)
+    assert first[4] != first[6]
     assert re.search(r"^\| \d+ to \d+ \| ", text, re.MULTILINE), "elements that are alike are one row"
     assert "python build.py" in text
+
+
+def test_a_difference_that_six_digits_do_not_show_is_shown(tmp_path: Path) -> None:
+    """One bit of float32; beyond the bytes of the tensor that are kept, by the byte that differs."""
+    right = np.linspace(1, 2, 256, dtype=np.float32)
+    for place in (100, 200):
+        wrong = right.copy()
+        wrong[place] = np.nextafter(right[place], np.float32(3))
+
+        def act(src: Path, dst: Path, wrong: np.ndarray = wrong) -> Run:
+            dst.mkdir()
+            made = {"t": Tensor.of("t", TYPES["F32"], (1, 256), wrong)}
+            safetensors.write(Archive("safetensors", {}, made), dst / "model.safetensors")
+            return Run(ACCEPTED, 0)
+
+        source = tmp_path / f"{place}.gguf"
+        gguf.write(Archive("gguf", {}, {"t": Tensor.of("t", TYPES["F32"], (1, 256), right)}), source, lenient=True)
+        text = reported(act, source, calls=1)
+        one, other = right[place], wrong[place]
+        if place == 100:
+            assert (
+                f"`{one.tobytes().hex(' ')}` ({one!s}) was expected, `{other.tobytes().hex(' ')}` ({other!s}) is"
+                in text
+            )
+            assert f"| 100 | {one!s} | {other!s} |" in text
+        else:
+            assert f"{one.tobytes()[0]:#04x} was expected, {other.tobytes()[0]:#04x} is there" in text
+
+
+def test_the_command_is_right_where_shrink_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = model(tmp_path / "m.gguf")
+    monkeypatch.chdir(tmp_path)
+    inside = reported(member(BUG), source)
+    assert re.search(r"^rosetta-ref replay out/F-CONV", inside, re.MULTILINE), "an absolute place is no reason"
+    assert "Run it where shrink ran" in inside
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    outside = reported(member(BUG), source)
+    assert re.search(r"^rosetta-ref replay F-CONV", outside, re.MULTILINE)
+    assert "Run it from the folder that holds this one" in outside
 
 
 def test_no_path_of_this_machine_stays(tmp_path: Path) -> None:
