@@ -7,10 +7,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import UnreadableError, View, look
-from rosetta_ref.quant import BlockType
+from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.reduce.fields.stored import values_of
 from rosetta_ref.reduce.prose import code
 
@@ -70,10 +72,17 @@ def _stored(found: Tensor, index: Any) -> tuple[int, int] | None:
 
 
 def _bytes_of(wanted: Mapping[str, Any] | None, found: Tensor) -> bytes:
-    """The first bytes of the right tensor, where it is of the same type and shape."""
-    if wanted is None or (wanted["type"], wanted["shape"]) != (found.type.name, list(found.shape)):
+    """The first bytes of the right tensor, in the output's type; none where the shape is another, or a block would be made anew."""
+    if wanted is None or wanted["shape"] != list(found.shape):
         return b""
-    return bytes.fromhex(wanted["bytes"])
+    data, kind = bytes.fromhex(wanted["bytes"]), TYPES.get(wanted["type"])
+    if wanted["type"] == found.type.name:
+        return data
+    values = values_of(kind, data) if kind is not None else None
+    if values is None or found.type.elements != 1 or found.type.encode is None:
+        return b""
+    with np.errstate(all="ignore"):
+        return found.type.encode(values[: found.count]).tobytes()
 
 
 def _number(kind: BlockType, data: bytes) -> str:

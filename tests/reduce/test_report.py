@@ -19,6 +19,7 @@ from rosetta_ref.reduce.search import Budget
 from rosetta_ref.strategies.patterns import block_bytes
 from rosetta_ref.zoo import MEMBERS, files
 from rosetta_ref.zoo.adapter import converter
+from tests.support import broken
 
 BUG = "k-scales-bit-stream"
 EVIL = "x`\n\n## pwned | <script>\x1b[31m"
@@ -174,6 +175,18 @@ def test_a_difference_that_six_digits_do_not_show_is_shown(tmp_path: Path) -> No
             assert f"| 100 | {one!s} | {other!s} |" in text
         else:
             assert f"{one.tobytes()[0]:#04x} was expected, {other.tobytes()[0]:#04x} is there" in text
+
+
+def test_what_is_right_is_shown_in_the_type_of_the_output(tmp_path: Path) -> None:
+    """The reference keeps Q5_0 as BF16 where that loses nothing; this converter writes F32."""
+
+    def act(src: Path, dst: Path) -> Run:
+        broken.wrong_in_two_types(src, dst)
+        return Run(ACCEPTED, 0)
+
+    text = reported(act, model(tmp_path / "m.gguf", "Q5_0"))
+    assert "`00 00 00 80` (-0.0) was expected, `00 00 80 3f` (1.0) is there" in text
+    assert "| 31 | -0.0 | 1.0 |" in text
 
 
 def test_the_command_is_right_where_shrink_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
