@@ -120,6 +120,18 @@ def test_many_differences_are_counted(tmp_path: Path) -> None:
     assert table.said == "248 of 256 elements differ, 184 more than are shown"
 
 
+def test_elements_that_are_alike_are_one_row_from_three_on(tmp_path: Path) -> None:
+    kind = TYPES["F32"]
+    right = np.zeros(10, np.float32)
+    wrong = np.array([0, 0, 0, 5, 5, 5, 5, 7, 7, 0], np.float32)
+    data = written(tmp_path, "out.gguf", Tensor.of("t", kind, (10,), wrong))
+    (table,) = annotate({}, {"out.gguf": data}, [Right("t", kind, (10,), right.tobytes())]).tables
+    assert [(row.element, row.actual, row.differs) for row in table.rows] == [
+        ("0 to 2", "0.0", False), ("3 to 6", "5.0", True), ("7", "7.0", True), ("8", "7.0", True), ("9", "0.0", False),
+    ]  # fmt: skip
+    assert table.said == "6 of 10 elements differ"
+
+
 def test_a_nan_is_a_nan_and_a_zero_has_a_sign(tmp_path: Path) -> None:
     kind = TYPES["F32"]
     values = np.array([np.nan, 0.0, 1.0], np.float32)
