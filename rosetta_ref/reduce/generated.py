@@ -24,9 +24,9 @@ from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce import given as inputs
 from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted
 from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.naming import chosen, named
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 from rosetta_ref.reduce.search import digest
-from rosetta_ref.reduce.shrink import chosen, named
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

@@ -20,12 +20,13 @@ from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted
 from rosetta_ref.reduce.folder import Found
 from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
+from rosetta_ref.reduce.naming import ANY
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 from rosetta_ref.reduce.prose import code
 from rosetta_ref.reduce.record import load
 from rosetta_ref.reduce.report import LARGE
 from rosetta_ref.reduce.search import Budget, Search, SpentError, Told
-from rosetta_ref.reduce.shrink import ANY, NothingFailsError, failure_of, shrink
+from rosetta_ref.reduce.shrink import NothingFailsError, failure_of, shrink
 
 #: How often the smallest input is converted once more: some failures come and go.
 _TIMES = 2

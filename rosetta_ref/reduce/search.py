@@ -18,6 +18,7 @@ from rosetta_ref.reduce import given as inputs
 from rosetta_ref.reduce.claims import is_claimed
 from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.naming import chosen, named
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
 
 #: Bytes of an input that is quickly explained.
@@ -93,11 +94,19 @@ class Hunt(Generic[Parts]):
                 if made is not None:
                     self._forget_best()
                     self.best, self.seen = made
+                    self._follow()
                     self.kept(self.seen.source, self.seen)
                 self.told(self)
                 if made is not None:
                     return True
         return False
+
+    def _follow(self) -> None:
+        """Where any failure will do, that of the best input is the one to be told of."""
+        if self.any_failure and not same_failure(self.fingerprint, self.seen, asked=self.oracle.asked):
+            finding = chosen(self.seen.findings)
+            assert finding is not None, "an input without any is not taken"
+            self.fingerprint = named(finding, self.seen, asked=self.oracle.asked)
 
     def _all(self, batch: list[Parts]) -> Iterator[tuple[Parts, Seen] | None]:
         """The conversions of a batch at once; its reference and its diagnosis one by one, since they have this process alone."""
@@ -177,7 +186,6 @@ class Search(Hunt[Given]):
     too_few_layers: int = 0
     #: The bytes with which a window of a tensor was tried, by its size and that of the tensor.
     windows: dict[tuple[int, ...], set[int]] = field(default_factory=dict)
-
     #: Called once, as soon as the best input is small: what it is called is found out before it loses what tells.
     small: Callable[[], None] | None = None
 

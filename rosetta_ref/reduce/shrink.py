@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rosetta_ref.diagnosis import UNKNOWN
-from rosetta_ref.diagnosis.explain import WHOLE
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate.cases import SAFE
-from rosetta_ref.gate.chains import OF_NUMBERS
-from rosetta_ref.gate.judge import CARD, META, NAME
-from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import look
 from rosetta_ref.reduce import metadata, models, payload, tensors
 from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted, fitting
-from rosetta_ref.reduce.given import size_of
-from rosetta_ref.reduce.oracle import Oracle, Seen, diagnosed
+from rosetta_ref.reduce.naming import ANY, chosen, named
+from rosetta_ref.reduce.oracle import Oracle, Seen
 from rosetta_ref.reduce.search import Search
 from rosetta_ref.zoo import MEMBERS
 
-#: What is looked at first where several things are wrong: the values, then what is harder to see small.
-_LAST = (NAME, CARD, META)
-#: No failure in particular.
-ANY = Wanted()
 #: A pass makes the best input of a search smaller, and says whether it did.
 Pass = Callable[[Search], bool]
 _OF_TENSORS: tuple[Pass, ...] = (
@@ -34,25 +23,12 @@ _OF_TENSORS: tuple[Pass, ...] = (
 _OF_MODELS: tuple[Pass, ...] = (
     models.smaller, metadata.one_file, metadata.fewer_keys, metadata.fewer_companions, payload.simpler,
 )  # fmt: skip
-#: Kinds that are about where the numbers stand.
-_OF_SHAPES = frozenset({"shape", "shape-not-reversed", "transposed", "rows-permuted", "label", "size", "type"})
-#: Elements of a tensor of which a cause is looked for.
-_LARGE = 1 << 20
 #: Rounds at most: each one begins with a smaller input, and the third has never found anything.
 _ROUNDS = 4
 
 
 class NothingFailsError(RosettaError):
     """Only what comes out wrong can be made smaller."""
-
-
-def chosen(findings: Sequence[Finding], wanted: Wanted = ANY) -> Finding | None:
-    """The finding that is followed: a wanted one; of tensors before names and words; of the smallest tensor.
-
-    What says more than "other numbers" comes first.
-    """
-    listed = [one for one in findings if wanted.fits(one)]
-    return min(listed, key=lambda one: (one.gate in _LAST, one.kind in OF_NUMBERS, one.count or 1 << 62), default=None)
 
 
 def failure_of(oracle: Oracle, source: Path, wanted: Wanted = ANY) -> tuple[Fingerprint, Seen]:
@@ -67,34 +43,6 @@ def failure_of(oracle: Oracle, source: Path, wanted: Wanted = ANY) -> tuple[Fing
     if seen.target is None and not oracle.reference_is_right(source):
         raise NothingFailsError("the reference does not convert it, so that no converter has to", file=source)
     return named(finding, seen, asked=oracle.asked), seen
-
-
-def named(finding: Finding, seen: Seen, *, asked: str | None = None) -> Fingerprint:
-    """A failure with its cause, where one is known; else with the type, which is then all that tells it from another bug.
-
-    What is too large to be explained has no cause yet.
-    """
-    plain = Fingerprint.of(finding)
-    cause: tuple[str, ...] = ()
-    if seen.target is not None and plain.gate != SAFE and _can_be_named(finding, seen):
-        cause = next((one.ids for one in diagnosed(seen, finding, asked=asked) if UNKNOWN not in one.ids), ())
-    kind = None if cause or finding.kind == "refused" else finding.source_type
-    return replace(plain, cause=cause, type=kind)
-
-
-def _can_be_named(finding: Finding, seen: Seen) -> bool:
-    """Whether a search for the cause takes seconds, not minutes."""
-    if size_of(seen.source) <= WHOLE:
-        return True
-    if (
-        finding.kind not in OF_NUMBERS | _OF_SHAPES
-    ):  # of a large file single tensors are looked at, of which none is lost
-        return False
-    if finding.tensor is None:
-        return False
-    with look(seen.source) as view:
-        there = view.tensors.get(finding.tensor)
-        return there is None or there.tensor.count <= _LARGE
 
 
 def _name(search: Search) -> None:
