@@ -11,12 +11,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.convert.source import COMPANIONS
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, detect, gguf, safetensors
 from rosetta_ref.formats.gguf.cursor import Cursor
 from rosetta_ref.formats.gguf.layout import SPLIT_COUNT, SPLIT_KINDS, SPLIT_NUMBER, SPLIT_TENSORS
@@ -131,9 +133,8 @@ def _is_big_endian(path: Path) -> bool:
 def files(path: Path) -> list[Path]:
     """All files of an input: shards, parts, and what stands beside SafeTensors weights."""
     if path.is_dir():
-        weights = [*path.glob("*.safetensors"), *path.glob("*.safetensors.index.json")]
         kept = (file for file in (path / _KEPT).rglob("*") if file.is_file())
-        return sorted([*weights, *_companions(path), *kept])
+        return sorted({*_weights(path), *_companions(path), *kept})
     if path.suffix == ".safetensors":
         return [path, *_companions(path.parent)]
     if path.name.endswith(".index.json"):
@@ -147,6 +148,16 @@ def files(path: Path) -> list[Path]:
 def size_of(path: Path) -> int:
     """The bytes of all its files."""
     return sum(file.stat().st_size for file in files(path))
+
+
+def _weights(folder: Path) -> set[Path]:
+    """Weights of a directory, indices, and what these name, which may lie deeper."""
+    indices = [*folder.glob("*.safetensors.index.json")]
+    found = {*folder.glob("*.safetensors"), *indices}
+    for index in indices:
+        with suppress(RosettaError):  # a broken one names nothing
+            found |= {path for name in safetensors.read_index(index).files if (path := folder / name).is_file()}
+    return found
 
 
 def _companions(folder: Path) -> list[Path]:

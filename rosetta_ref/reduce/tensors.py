@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from rosetta_ref.architectures.aprender import GGUF_METADATA
 from rosetta_ref.archive import Tensor
@@ -112,12 +113,13 @@ def _named(tensor: Tensor, names: tuple[str, ...]) -> Tensor:
 
 def bare(given: Given) -> Given:
     """Without metadata and companions, but what says where the data lie, in GGUF or in what APR carries of it."""
-    kept = {key: value for key, value in given.metadata.items() if key == "general.alignment"}
-    if given.format == "apr":
-        carried = given.metadata.get(GGUF_METADATA)
-        listed = [one for one in carried if isinstance(one, dict)] if isinstance(carried, list) else []
-        kept = {GGUF_METADATA: [one for one in listed if one.get("key") == "general.alignment"]} if listed else {}
-    return given.with_metadata(kept if given.format != "safetensors" else {}).with_companions({})
+    kept: dict[str, Any] = {}
+    if given.format == "gguf":
+        kept = {key: value for key, value in given.metadata.items() if key == "general.alignment"}
+    elif given.format == "apr" and isinstance(carried := given.metadata.get(GGUF_METADATA), list):
+        alignment = [one for one in carried if isinstance(one, dict) and one.get("key") == "general.alignment"]
+        kept = {GGUF_METADATA: alignment} if alignment else {}
+    return given.with_metadata(kept).with_companions({})
 
 
 def _in_place(name: str, new: Tensor) -> Callable[[Tensor], Tensor]:
