@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from rosetta_ref.gate import process
+from rosetta_ref.gate.converter import CRASHED
+
 ROOT = Path(__file__).parents[1]
 HANGS = """
 import os, sys, time
@@ -30,9 +33,9 @@ def waited(condition: Callable[[], object], seconds: float = 30.0) -> bool:
     return True
 
 
-def runs(process: int) -> bool:
+def runs(number: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(number, 0)
     except ProcessLookupError:
         return False
     return True
@@ -55,18 +58,35 @@ def test_all_ends_at_once(command: tuple[str, ...], number: signal.Signals, code
         "TMPDIR": str(tmp_path / "temporary"),
         "PYTHONPATH": str(ROOT),
     }
-    process = subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-m", "rosetta_ref.cli", *words, "--converter", called, "--time-limit=300"],
         cwd=tmp_path / "out", env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         wanted = 2 if command[0] == "gate" else 1
         assert waited(lambda: len(list((tmp_path / "begun").iterdir())) >= wanted)
-        process.send_signal(number)
-        said = process.communicate(timeout=20)
+        child.send_signal(number)
+        said = child.communicate(timeout=20)
     finally:
-        process.kill()
-    assert process.returncode == code, said
+        child.kill()
+    assert child.returncode == code, said
     begun = [int(path.name) for path in (tmp_path / "begun").iterdir()]
     assert waited(lambda: not any(map(runs, begun)), 5)
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_one_that_began_while_all_was_being_ended_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the question whether it may begin, and being known, everybody else may have been killed."""
+
+    class Late:
+        asked = 0
+
+        def is_set(self) -> bool:
+            self.asked += 1
+            return self.asked > 1
+
+    monkeypatch.setattr(process, "ENDING", Late())
+    began = time.monotonic()
+    done = process.run([sys.executable, "-c", "import time; time.sleep(60)"], time_limit=50)
+    assert (done.outcome, done.detail) == (CRASHED, "killed by SIGKILL")
+    assert time.monotonic() - began < 30

@@ -121,6 +121,8 @@ class _Watched:
         self._process = process
         self._time_limit, self._memory_limit = time_limit, memory_limit
         GROUPS.add(process.pid)
+        if ENDING.is_set():  # whoever ends everything may have looked before this was there
+            kill(process.pid)
         self._watch = Watch(process.pid)
         self._said = {process.stdout: Said(), process.stderr: Said()}
         self._limit: tuple[str, str] | None = None
