@@ -64,10 +64,8 @@ def test_names_stay_names(tmp_path: Path) -> None:
     assert "\x1b" not in text
     assert "pwned" in text
     assert not re.search(r"^#+ *pwned", text, re.MULTILINE)
-    for word in ("pwned", "<script>", "|"):
-        assert word not in outside_code(text).replace("| --- | --- | --- |", "").replace(
-            "| element | expected | actual |", ""
-        ) or (word == "|")
+    for word in ("pwned", "<script>"):
+        assert word not in outside_code(text)
 
 
 def test_nothing_unseen_turns_the_text_around(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rosetta_ref.architectures.aprender import GGUF_METADATA
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import gguf
+from rosetta_ref.formats import gguf, safetensors
 from rosetta_ref.gate import bundled, entries
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Entry, Run
 from rosetta_ref.quant import TYPES
@@ -22,6 +24,7 @@ from rosetta_ref.reduce.replay import FAILED, FIXED, replay
 from rosetta_ref.reduce.run import Asked, run
 from rosetta_ref.reduce.search import Budget
 from rosetta_ref.reduce.shrink import NothingFailsError
+from rosetta_ref.reduce.tensors import bare
 from rosetta_ref.strategies.patterns import block_bytes
 from rosetta_ref.zoo import MEMBERS, files
 from rosetta_ref.zoo.member import unchecked
@@ -319,3 +322,44 @@ def test_another_conversion_has_another_folder(tmp_path: Path) -> None:
     ]
     assert made[0] == made[2] != made[1]
     assert [next(path.glob("input.*")).suffix for path in made] == [".gguf", ".apr", ".gguf"]
+
+
+def test_any_failure_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """The last one that was followed stands in the folder, under its own name, and is shown again."""
+    source = files.model_in("gguf", numbers={"rope.freq_base": 500000.0})(tmp_path)
+
+    class Falls(Both):
+        def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
+            if "general.architecture" not in inputs.read(src).metadata:
+                return Run(CRASHED, 1, stderr="boom")
+            return super().convert(src, dst)
+
+    falls = Falls("rope-theta-forgotten")
+    made = run(falls, Asked(source, "safetensors", any_failure=True, output=tmp_path / "out"))
+    assert made.found.fingerprint.kind == "crashed"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [made.folder.name]
+    assert replay(made.folder, falls).word == FAILED
+    kept = run(falls, Asked(source, "safetensors", output=tmp_path / "kept"))
+    assert kept.found.fingerprint.cause == ("rope-theta-forgotten",)
+
+
+def test_weights_that_an_index_names_deeper_are_copied(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "deep").mkdir(parents=True)
+    one = Tensor.of("a", TYPES["F32"], (2,), np.ones(2, np.float32))
+    safetensors.write(Archive("safetensors", {}, {"a": one}), folder / "deep" / "part.safetensors")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "deep/part.safetensors"}}')
+    (folder / "deep" / "secret.txt").write_text("not the model's")
+    copy = inputs.copied(folder, tmp_path / "copy")
+    there = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    assert there == {"deep/part.safetensors", "model.safetensors.index.json"}
+    assert safetensors.read(copy).tensors["a"].values().tolist() == [1, 1]
+
+
+def test_bare_means_bare() -> None:
+    """Of what APR carries of a GGUF file the alignment stays, and nothing else, not even an empty list."""
+    alignment = {"key": "general.alignment", "type": "u32", "value": 64}
+    other = {"key": "general.name", "type": "string", "value": "n"}
+    one = Tensor.of("a", TYPES["F32"], (1,), np.ones(1, np.float32))
+    for carried, left in (([other, alignment], {GGUF_METADATA: [alignment]}), ([other], {}), ("no list", {})):
+        assert bare(Given("apr", ({"a": one},), {"name": "n", GGUF_METADATA: carried})).metadata == left
