@@ -11,16 +11,49 @@ import re
 import traceback
 from pathlib import Path
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: What is not shown as it is: control characters, halves of surrogate pairs, what ends a line (U+0085, U+2028, U+2029), and marks
+#: that turn the direction of what follows (Unicode's Bidi_Control).
+_STEERING = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_CONTROL = re.compile(f"[{_STEERING}]")
+_CONTROL_OR_LINE = re.compile(f"[{_STEERING}\t\n]")
+#: What a CI service takes for a command: `::error::` where a line begins (GitHub trims blanks first), `##[` anywhere in it.
+_COMMAND = re.compile(r"(?m)^([ \t]*):(?=:)|##(?=\[)")
 
 
 def safe(text: str) -> str:
-    r"""Text from a file without what would steer the terminal.
+    r"""Text from a file without what would steer the terminal, or whoever reads a log. Line ends stay.
 
     >>> print(safe("\x1b[2Ja name"))
     \x1b[2Ja name
+    >>> print(safe("::error::forged"))
+    \x3a:error::forged
     """
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _COMMAND.sub(_disarmed, _CONTROL.sub(_escaped, text))
+
+
+def safe_line(text: str, most: int | None = None) -> str:
+    r"""The same in one line, cut after `most` characters: for names, and for words in the middle of a sentence.
+
+    >>> print(safe_line("a\n::error::b"), safe_line("abcdef", 4))
+    a\n::error::b abcd... (6 characters)
+    """
+    cut = text if most is None or len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+    return _COMMAND.sub(_disarmed, _CONTROL_OR_LINE.sub(_escaped, cut))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0] in "\t\n":
+        return "\\t" if match[0] == "\t" else "\\n"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _disarmed(match: re.Match[str]) -> str:
+    return "#\\x23" if match[0] == "##" else f"{match[1]}\\x3a"
+
+
+#: Characters of one part of a message, or of a name: a file may hold names of many megabytes.
+SHOWN = 2_000
 
 
 class RosettaError(Exception):
@@ -57,10 +90,11 @@ class RosettaError(Exception):
         return self
 
     def __str__(self) -> str:
-        place = [str(self.file)] if self.file is not None else []
-        place += [f"tensor {self.tensor!r}"] if self.tensor is not None else []
+        place = [safe_line(str(self.file), SHOWN)] if self.file is not None else []
+        place += [f"tensor {safe_line(repr(self.tensor[:SHOWN]), SHOWN)}"] if self.tensor is not None else []
         place += [f"byte {self.offset:#x}"] if self.offset is not None else []
-        text = ": ".join([", ".join(place), self.problem] if place else [self.problem])
+        problem = safe_line(self.problem, SHOWN)
+        text = ": ".join([", ".join(place), problem] if place else [problem])
         rule = f" [{type(self).__name__}: {self.rule}]" if type(self) is not RosettaError else ""
         return text + rule + (f" {self.hint}" if self.hint else "")
 

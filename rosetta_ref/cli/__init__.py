@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 
-from rosetta_ref import __version__
+from rosetta_ref import __version__, limits
 from rosetta_ref.cli import (
     compare,
     convert,
@@ -66,7 +66,17 @@ def parser() -> argparse.ArgumentParser:
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(command)
+        command.add_argument("--limits", type=_limits, default={}, metavar="NAME=VALUE,...",
+                             help="raise limits on what a file may ask for: the table is in docs/security.md")  # fmt: skip
     return root
+
+
+def _limits(text: str) -> dict[str, int]:
+    """Limits that are raised, as an argument."""
+    try:
+        return limits.parse(text)
+    except limits.UnknownLimitError as error:
+        raise argparse.ArgumentTypeError(f"{error.problem}. {error.hint or ''}") from None
 
 
 @contextmanager
@@ -87,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     out, err = consoles(quiet=getattr(parsed, "quiet", False))
     try:
-        with _ended_in_order():
+        with _ended_in_order(), limits.raised(parsed.limits):
             code = int(COMMANDS[parsed.command].run(parsed, out, err))
         sys.stdout.flush()
     except BrokenPipeError:

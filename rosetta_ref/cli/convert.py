@@ -59,9 +59,8 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Convert, and print what was done."""
     from rosetta_ref.convert import convert
 
-    options = {
-        key: value for key, value in vars(arguments).items() if key not in ("command", "src", "dst", "json", "quiet")
-    }
+    apart = ("command", "src", "dst", "json", "quiet", "limits")
+    options = {key: value for key, value in vars(arguments).items() if key not in apart}
     if options.pop("verify"):
         from rosetta_ref.verify import verifier
 

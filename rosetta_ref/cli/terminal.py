@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from rosetta_ref.errors import safe
+from rosetta_ref.errors import SHOWN, safe_line
 
 
 def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
@@ -27,12 +27,12 @@ def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
 
 def say(console: Console, text: str) -> None:
     """Print one line as it is."""
-    console.print(Text(safe(text)), soft_wrap=True)
+    console.print(Text(safe_line(text)), soft_wrap=True)
 
 
 def say_error(console: Console, text: str) -> None:
     """Print an error."""
-    console.print(Text.assemble(("error: ", "bold red"), safe(text)), soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), safe_line(text)), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -45,13 +45,13 @@ def print_table(
     console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()
 ) -> None:
     """Print a table: framed on a terminal, else aligned columns of plain text, one line a row. `right` names numbers."""
-    cells = [[safe(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+    cells = [[safe_line(str(cell), SHOWN) for cell in row] for row in rows]
     if console.is_terminal:
         console.print(_framed(title, headings, cells, right))
     elif not console.quiet:
         lines = [list(headings), *cells]
         widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-        sys.stdout.write(safe(title) + "\n")
+        sys.stdout.write(safe_line(title) + "\n")
         for line in lines:
             padded = (
                 cell.rjust(width) if heading in right else cell.ljust(width)
@@ -61,9 +61,9 @@ def print_table(
 
 
 def _framed(title: str, headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> Table:
-    made = Table(title=Text(safe(title)), title_justify="left")
+    made = Table(title=Text(safe_line(title)), title_justify="left")
     for heading in headings:
-        made.add_column(Text(safe(heading)), justify="right" if heading in right else "left", overflow="fold")
+        made.add_column(Text(safe_line(heading)), justify="right" if heading in right else "left", overflow="fold")
     for row in cells:
         made.add_row(*map(Text, row))
     return made

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import SHOWN, RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Closing, EngineFormatError
 from rosetta_ref.inference.text import NoTemplateError, library, rendered
@@ -50,8 +50,8 @@ def bindings() -> tuple[Any, list[str], Any]:
 
 
 def said(lines: int = 6) -> str:
-    """The last things llama.cpp said."""
-    return "".join(bindings()[1][-lines:]).strip()
+    """The last things llama.cpp said; what matters stands at the end, so that is what a message must not lose."""
+    return "".join(bindings()[1][-lines:]).strip()[-SHOWN // 2 :]
 
 
 class LlamaCpp(Closing):

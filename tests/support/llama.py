@@ -111,7 +111,7 @@ def quantize(
         params.kv_overrides = keys
     _log.clear()
     if c.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params)):
-        raise LlamaError(f"{source} -> {file_type}: {log_tail()}")
+        raise LlamaError(f"{source} -> {file_type}: {log_tail()[-1500:]}")
 
 
 @contextmanager

@@ -1,0 +1,251 @@
+"""Files and texts of strangers, read with care: the one way in for JSON, YAML, TOML and companions.
+
+`read_file` reads regular files alone, waits for none and takes none that is too large. `json_of` and its kin refuse what readers
+disagree on (a key twice, NaN, half a surrogate pair), what is nested too deeply, and what would take long. Each refusal is a
+ForeignTextError that names the file and the rule; nothing else is raised, whatever the bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rosetta_ref import limits
+from rosetta_ref.errors import RosettaError
+
+
+class ForeignTextError(RosettaError):
+    """Text beside a model is as its format says, and no two readers could take it for different things."""
+
+
+class NotAFileError(ForeignTextError):
+    """What is read is a regular file: no directory, device, pipe or socket, and no endless chain of links."""
+
+
+class LinkedFileError(ForeignTextError):
+    """A file that is read here is no symbolic link."""
+
+
+class UnreadableTextError(ForeignTextError):
+    """A file is there, and may be read."""
+
+
+class EncodingError(ForeignTextError):
+    """Text is UTF-8, without halves of surrogate pairs."""
+
+
+class JsonError(ForeignTextError):
+    """JSON is one value as RFC 8259 has it, each key of an object once, numbers finite."""
+
+
+class DepthError(ForeignTextError):
+    """Values are nested within the limit."""
+
+
+class YamlError(ForeignTextError):
+    """YAML is one document of plain values, without aliases."""
+
+
+class TomlError(ForeignTextError):
+    """TOML is a document of version 1.0 whose keys are no chains of names."""
+
+
+def open_file(path: str | Path, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file to be read; never waits (a pipe without a writer), never makes a terminal its own.
+
+    `follow=False` refuses a symbolic link. Raises NotAFileError, LinkedFileError, UnreadableTextError.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
+    flags |= getattr(os, "O_BINARY", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _refused(error, path, follow=follow) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError("it is no regular file", file=path)
+    return os.fdopen(descriptor, "rb")
+
+
+def _refused(error: OSError | ValueError, path: str | Path, *, follow: bool) -> ForeignTextError:
+    code = getattr(error, "errno", None)
+    if code == errno.ELOOP and not follow:
+        return LinkedFileError("it is a symbolic link", file=path)
+    if code in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+        return NotAFileError("it is no regular file", file=path)
+    return UnreadableTextError(f"cannot read: {getattr(error, 'strerror', None) or error}", file=path)
+
+
+def read_file(path: str | Path, limit: str = "companion-bytes", *, follow: bool = True) -> bytes:
+    """The bytes of a regular file, of at most that limit. Raises as `open_file`, and LimitExceededError."""
+    most = limits.of(limit)
+    with open_file(path, follow=follow) as file:
+        size = os.fstat(file.fileno()).st_size
+        limits.require(limit, size, "the file", file=path)
+        try:
+            data = file.read(most + 1)
+        except OSError as error:
+            raise _refused(error, path, follow=follow) from error
+    limits.require(limit, len(data), "the file", file=path)  # it may have grown
+    return data
+
+
+def text_of(data: bytes, *, file: str | Path | None = None) -> str:
+    """UTF-8 as text. Raises EncodingError."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise EncodingError(f"not UTF-8: {error.reason}", file=file, offset=error.start) from error
+
+
+def json_of(
+    data: bytes | str, *, file: str | Path | None = None, what: str = "it", constants: bool = False, twice: bool = False
+) -> Any:
+    """The value of a JSON text; `what` names it in messages.
+
+    `constants` takes NaN and Infinity, which Python writes and JSON lacks; `twice` takes the last of equal keys, as most loaders
+    do. Raises EncodingError, JsonError, DepthError.
+    """
+    text = data if isinstance(data, str) else text_of(data, file=file)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=None if twice else _each_once,
+            parse_constant=None if constants else _no_constant,
+            parse_float=None if constants else _finite,
+        )
+    except RecursionError as error:
+        raise DepthError(f"{what} is nested too deeply", file=file) from error
+    except ValueError as error:  # JSONDecodeError, and numbers of more digits than Python converts
+        raise JsonError(f"{what} is not JSON: {error}", file=file, offset=getattr(error, "pos", None)) from error
+    _require_shallow(value, what, file)
+    if _ESCAPED_HALF.search(text):
+        _require_whole_text(value, what, file)
+    return value
+
+
+def json_object(
+    data: bytes | str, *, file: str | Path | None = None, what: str = "it", constants: bool = False, twice: bool = False
+) -> dict[str, Any]:
+    """The same, where it has to be an object. Raises as `json_of`."""
+    value = json_of(data, file=file, what=what, constants=constants, twice=twice)
+    if not isinstance(value, dict):
+        raise JsonError(f"{what} is a JSON {type(value).__name__}, not an object", file=file)
+    return value
+
+
+def yaml_of(text: str, *, file: str | Path | None = None, what: str = "it") -> Any:
+    """The value of a YAML document: mappings, lists, texts, numbers, dates.
+
+    Raises YamlError, DepthError, LimitExceededError, and ImportError where PyYAML is not installed.
+    """
+    import yaml
+
+    limits.require("yaml-bytes", len(text), what, file=file)
+    try:
+        value = _loaded(yaml, text)
+    except RecursionError as error:
+        raise DepthError(f"{what} is nested too deeply", file=file) from error
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise YamlError(f"{what} is not YAML: {' '.join(str(error).split())}", file=file) from error
+    _require_shallow(value, what, file)
+    return value
+
+
+def _loaded(yaml: Any, text: str) -> Any:
+    parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    # A few aliases within each other stand for more values than there is memory. libyaml resolves them out of sight.
+    if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, parser)):
+        raise ValueError("it has an alias")
+
+    class Loader(parser):  # type: ignore[misc, valid-type]
+        """A key once."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            if isinstance(node, yaml.MappingNode):
+                keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+                if len(set(keys)) != len(keys):
+                    raise ValueError(f"a key stands twice{node.start_mark}")
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, Loader)
+
+
+def toml_of(data: bytes, *, file: str | Path | None = None, what: str = "it") -> dict[str, Any]:
+    """The table of a TOML document. Raises EncodingError, TomlError, DepthError, LimitExceededError."""
+    limits.require("toml-bytes", len(data), what, file=file)
+    text = text_of(data, file=file)
+    if (chain := _CHAIN.search(text)) is not None:
+        # tomllib remembers each beginning of such a key: 400 kB of one take all of the memory.
+        raise TomlError(
+            f"{what} has a key of more than {_LINKS} names", file=file, offset=len(text[: chain.start()].encode())
+        )
+    try:
+        value = tomllib.loads(text)
+    except RecursionError as error:
+        raise DepthError(f"{what} is nested too deeply", file=file) from error
+    except ValueError as error:
+        raise TomlError(f"{what} is not TOML: {error}", file=file) from error
+    _require_shallow(value, what, file)
+    return value
+
+
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_LINKS = 16
+_CHAIN = re.compile(rf"""(?:(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_LINKS}}}""")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key[:200]!r} stands twice")
+            seen.add(key)
+    return made
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if number - number != 0:
+        raise ValueError(f"{word[:40]} is no float64")
+    return number
+
+
+def _require_shallow(value: Any, what: str, file: str | Path | None) -> None:
+    """Raise DepthError where values nest beyond the limit: whoever walks them later may do so by recursion."""
+    level, depth = [value], 0
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, (dict, list))
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+        if isinstance(inner, (dict, list))
+    ]:
+        depth += 1
+        if depth >= limits.of("json-depth"):
+            raise DepthError(
+                f"{what} is nested more than {limits.of('json-depth')} deep", file=file,
+                hint="--limits json-depth=... raises the limit.",
+            )  # fmt: skip
+
+
+def _require_whole_text(value: Any, what: str, file: str | Path | None) -> None:
+    """Raise EncodingError where an escape spelled half of a surrogate pair, which no UTF-8 file can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise EncodingError(
+            f"{what} has half a surrogate pair, {error.object[error.start : error.end]!r}", file=file
+        ) from error
