@@ -105,12 +105,19 @@ def text_of(data: bytes, *, file: str | Path | None = None) -> str:
 
 
 def json_of(
-    data: bytes | str, *, file: str | Path | None = None, what: str = "it", constants: bool = False, twice: bool = False
+    data: bytes | str,
+    *,
+    file: str | Path | None = None,
+    what: str = "it",
+    constants: bool = False,
+    twice: bool = False,
+    halves: bool = False,
 ) -> Any:
     """The value of a JSON text; `what` names it in messages.
 
     `constants` takes NaN and Infinity, which Python writes and JSON lacks; `twice` takes the last of equal keys, as most loaders
-    do. Raises EncodingError, JsonError, DepthError.
+    do; `halves` takes halves of surrogate pairs, with which this package spells bytes that are no text. Raises EncodingError,
+    JsonError, DepthError.
     """
     text = data if isinstance(data, str) else text_of(data, file=file)
     try:
@@ -125,16 +132,22 @@ def json_of(
     except ValueError as error:  # JSONDecodeError, and numbers of more digits than Python converts
         raise JsonError(f"{what} is not JSON: {error}", file=file, offset=getattr(error, "pos", None)) from error
     _require_shallow(value, what, file)
-    if _ESCAPED_HALF.search(text):
+    if not halves and _ESCAPED_HALF.search(text):
         _require_whole_text(value, what, file)
     return value
 
 
 def json_object(
-    data: bytes | str, *, file: str | Path | None = None, what: str = "it", constants: bool = False, twice: bool = False
+    data: bytes | str,
+    *,
+    file: str | Path | None = None,
+    what: str = "it",
+    constants: bool = False,
+    twice: bool = False,
+    halves: bool = False,
 ) -> dict[str, Any]:
     """The same, where it has to be an object. Raises as `json_of`."""
-    value = json_of(data, file=file, what=what, constants=constants, twice=twice)
+    value = json_of(data, file=file, what=what, constants=constants, twice=twice, halves=halves)
     if not isinstance(value, dict):
         raise JsonError(f"{what} is a JSON {type(value).__name__}, not an object", file=file)
     return value

@@ -28,6 +28,7 @@ from rosetta_ref.architectures.names import (
 )
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import ForeignTextError, json_object
 from rosetta_ref.formats.apr.metadata import lookup
 from rosetta_ref.formats.apr.tables import ALIASES, NOT_NULL
 
@@ -53,6 +54,13 @@ class NameClashError(RosettaError):
     """Two tensors do not become one."""
 
 
+class AprMetadataError(RosettaError):
+    """`rosetta.apr.metadata` is the JSON object that an APR file had."""
+
+
+_LEAVE = "--no-extra-keys leaves such keys out."
+
+
 def to_apr(model: Archive, *, keep_names: bool = False, extra: bool = True) -> Archive:
     """A canonical model as aprender would store it; `extra=False` leaves the `rosetta.*` keys out.
 
@@ -66,7 +74,7 @@ def to_apr(model: Archive, *, keep_names: bool = False, extra: bool = True) -> A
     architecture = _plain(metadata, "general.architecture")
     made = _own_keys(metadata, architecture, tensors, rope=not keep_names)
     if extra:
-        original = _original(model.metadata)
+        original = remembered_json(model)
         if original and _describes(original, metadata):
             made = _repaired(original, made, tensors)
         else:
@@ -168,15 +176,17 @@ def _remembered(stored: Mapping[str, Any]) -> dict[str, Value]:
     return {APR_METADATA: Value.scalar(Kind.STRING, text)}
 
 
-def _original(metadata: Mapping[str, Value]) -> dict[str, Any]:
-    value = metadata.get(APR_METADATA)
+def remembered_json(model: Archive) -> dict[str, Any]:
+    """The JSON of an APR file that a model remembers; {} where there is none. Raises AprMetadataError."""
+    value = model.metadata.get(APR_METADATA)
     if value is None:
         return {}
+    if value.kind is not Kind.STRING:
+        raise AprMetadataError(f"the key {APR_METADATA} is no text", file=model.path, hint=_LEAVE)
     try:
-        found = json.loads(value.data)
-    except (TypeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return json_object(value.data, file=model.path, what=f"the key {APR_METADATA}")
+    except ForeignTextError as error:
+        raise AprMetadataError(error.problem, file=model.path, hint=_LEAVE) from error
 
 
 def _describes(original: Mapping[str, Any], metadata: Mapping[str, Value]) -> bool:

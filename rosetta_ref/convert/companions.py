@@ -15,6 +15,7 @@ from pathlib import Path
 from rosetta_ref import limits
 from rosetta_ref.beside import NOTHING, kind_of, read_beside
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import UnreadableTextError
 
 #: What `save_pretrained` of transformers writes, what the vocabularies of its tokenizers are called, and what other loaders of
 #: such a directory read (Mistral's params.json and tekken.json). Their order is that of the keys in a GGUF file.
@@ -33,8 +34,7 @@ _TEMPLATE = re.compile(rf"{TEMPLATES}/([A-Za-z0-9_-]{{1,64}})\.jinja")
 #: Names that are devices on Windows, whatever comes after the dot.
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 _INDEX_SUFFIX = ".safetensors.index.json"
-#: A shard's own name: one of a numbered set, or any name of letters that every file system takes.
-_NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.safetensors")
+#: The name of a file with weights: of letters that every file system takes.
 _WEIGHTS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}\.safetensors")
 
 
@@ -77,18 +77,6 @@ def is_weights(name: str) -> bool:
     return _WEIGHTS.fullmatch(name) is not None and _DEVICE.match(name) is None
 
 
-def index_name(shards: Iterable[str]) -> str:
-    """The name of the index of a set of shards: that of their common stem, or `model.safetensors.index.json`.
-
-    >>> index_name(["a-00001-of-00002.safetensors", "a-00002-of-00002.safetensors"]), index_name(["a.safetensors"])
-    ('a.safetensors.index.json', 'model.safetensors.index.json')
-    """
-    numbered = [_NUMBERED.fullmatch(name) for name in shards]
-    stems = {match["stem"] if match is not None else None for match in numbered}
-    stem = stems.pop() if len(stems) == 1 else None
-    return f"{stem or 'model'}{_INDEX_SUFFIX}"
-
-
 def present(folder: Path) -> list[str]:
     """The names of the companions that stand in a folder, whatever they are: in the table's order, then the templates, sorted.
 
@@ -122,8 +110,15 @@ def collect(folder: Path, *, with_indexes: bool = True) -> dict[str, bytes]:
 
 
 def others(folder: Path, known: Iterable[str]) -> list[str]:
-    """The names of what else a folder holds, sorted; folders end in `/`. `known` are the names of the weights and the like."""
-    ours = {*NAMES, TEMPLATES, *known, *indexes(folder)}
-    with os.scandir(folder) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name not in ours]
-    return sorted(name + "/" * folded for name, folded in found)
+    """The names of what else a folder holds, sorted; folders end in `/`. `known` are the names of the weights and the like.
+
+    Raises UnreadableTextError.
+    """
+    ours = {*NAMES, TEMPLATES, *known}
+    try:
+        found = [entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in os.scandir(folder)]
+        named = os.listdir(folder / TEMPLATES) if TEMPLATES in (name.rstrip("/") for name in found) else []
+    except OSError as error:
+        raise UnreadableTextError(f"cannot read: {error.strerror or error}", file=folder) from error
+    odd = [name for name in (f"{TEMPLATES}/{one}" for one in named) if not is_companion(name)]
+    return sorted([name for name in found if name.rstrip("/") not in ours] + odd)

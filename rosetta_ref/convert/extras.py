@@ -6,129 +6,177 @@ model's own metadata: when somebody edits that, the stored files no longer speak
 
 | key | value |
 |---|---|
-| `rosetta.safetensors` | JSON text: shards (file, `__metadata__`, names and types in order), and tensors that GGUF leaves out |
-| `rosetta.files` | the names of the companion files |
+| `rosetta.safetensors` | JSON text (`record`): shards (file, `__metadata__`, names and types), tensors that GGUF leaves out |
+| `rosetta.files` | the names of the companion files, and of the index |
 | `rosetta.file.NAME` | the bytes of one of them, deflated (zlib) |
 | `rosetta.digest` | SHA-256 of the metadata that was made of those files |
+
+The file may come from anybody: only what is in the table of `companions` is ever written under its name, whatever the keys say.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.convert.structure import require, require_tensor
+from rosetta_ref import limits
+from rosetta_ref.architectures.typed_json import value_to_json
+from rosetta_ref.archive import Archive, Kind, Value
+from rosetta_ref.convert.companions import CompanionNameError, is_companion, is_weights, require_companions
+from rosetta_ref.convert.inflate import Inflater
+from rosetta_ref.convert.record import Directory, directory_of, few, record_of
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.quant import TYPES
+from rosetta_ref.formats.safetensors import index_name
 
 PREFIX = "rosetta."
 _SHARDS, _FILES, _FILE, _DIGEST = "rosetta.safetensors", "rosetta.files", "rosetta.file.", "rosetta.digest"
 #: Keys that describe the encoding, not the model: requantising changes them and no file of the directory.
-_ENCODING = ("general.file_type", "general.quantization_version", "general.alignment")
-_LARGEST_INLINE = 1 << 20
-_RECORD = {
-    "shards": [{"file": str, "metadata": (None, {...: str}), "tensors": {...: str}}],
-    "left_out": {...: {"type": str, "shape": [int]}},
-}
+ENCODING = ("general.file_type", "general.quantization_version", "general.alignment")
+#: The companions that GGUF metadata is made of.
+MAPPED = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "added_tokens.json",
+    "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
 
 
 class BadExtraError(RosettaError):
     """The `rosetta.*` keys are as this tool writes them."""
 
 
-class LeftOutTensorError(RosettaError):
-    """A tensor without a place in GGUF is only carried where it is small, or a copy of another one."""
+def remember(
+    model: Archive, source: Archive, files: Mapping[str, bytes], hf_names: Mapping[str, str], notes: list[str]
+) -> None:
+    """Add the keys to a model made of a Hugging Face directory; `hf_names` maps its tensors to their names there.
 
-
-@dataclass(frozen=True)
-class Directory:
-    """A Hugging Face directory as remembered: shards in order, tensors left out of GGUF, companion files."""
-
-    shards: list[dict[str, Any]]
-    left_out: dict[str, dict[str, Any]]
-    files: dict[str, bytes]
-
-    @property
-    def types(self) -> dict[str, str]:
-        """Types of all tensors by Hugging Face name, in stored order."""
-        return {name: kind for shard in self.shards for name, kind in shard["tensors"].items()}
-
-
-def remember(model: Archive, source: Archive, files: Mapping[str, bytes], hf_names: Mapping[str, str]) -> None:
-    """Add the keys to a model made of a Hugging Face directory; `hf_names` maps its tensors to their names there."""
-    shards = [
-        {
-            "file": part.map.path.name,
-            "metadata": part.metadata,
-            "tensors": {name: source.tensors[name].type.name for name in part.names},
-        }
-        for part in source.parts
-    ]
-    kept = set(hf_names.values())
-    left_out = {name: _left_out(tensor, source) for name, tensor in source.tensors.items() if name not in kept}
+    Notes say which names cannot come back. Raises LeftOutTensorError, LimitExceededError.
+    """
+    record = record_of(source, set(hf_names.values()), _file_names(source, notes))
+    record["keys"] = list(strip(model.metadata))
+    record["encoding"] = {key: value_to_json(model.metadata[key]) for key in ENCODING if key in model.metadata}
+    index = index_name(shard["file"] for shard in record["shards"])
+    odd = [name for name in files if name != index and not is_companion(name)]
+    if odd:
+        notes.append(f"{few(odd)} is not carried: the way back makes {index}")
+    names = [name for name in files if name not in odd]
     digest = fingerprint(model.metadata)
-    text = json.dumps({"shards": shards, "left_out": left_out}, ensure_ascii=False)
-    model.metadata[_SHARDS] = Value.scalar(Kind.STRING, text)
-    model.metadata[_FILES] = Value.array(Kind.STRING, list(files))
-    for name, data in files.items():
-        model.metadata[_FILE + name] = Value.array(Kind.U8, np.frombuffer(zlib.compress(data, 6), np.uint8))
+    model.metadata[_SHARDS] = Value.scalar(Kind.STRING, json.dumps(record, ensure_ascii=False))
+    model.metadata[_FILES] = Value.array(Kind.STRING, names)
+    for name in names:
+        model.metadata[_FILE + name] = _deflated(files[name])
     model.metadata[_DIGEST] = Value.scalar(Kind.STRING, digest)
+
+
+def remember_changed(
+    before: Mapping[str, Value], metadata: dict[str, Value], files: Mapping[str, bytes], changed: list[str]
+) -> list[str]:
+    """Take the companions that changed since into memory, where there is one; else notes on those without a place in GGUF.
+
+    `before` is the metadata as it was when the files were written, `metadata` what it is now.
+    """
+    if _FILES not in metadata or metadata[_FILES].item is not Kind.STRING or _DIGEST not in metadata:
+        lost = [name for name in changed if name not in MAPPED]
+        return [f"{few(lost)} changed since, and GGUF has no place for what it says"] if lost else []
+    spoke = before[_DIGEST].data == fingerprint(before)
+    names = dict.fromkeys(metadata[_FILES].data)
+    for name in changed:
+        metadata.pop(_FILE + name, None)
+        names.pop(name, None)
+        if name in files:
+            metadata[_FILE + name] = _deflated(files[name])
+            names[name] = None
+    metadata[_FILES] = Value.array(Kind.STRING, list(names))
+    if spoke:
+        metadata[_DIGEST] = Value.scalar(Kind.STRING, fingerprint(metadata))
+    return []
+
+
+def _deflated(data: bytes) -> Value:
+    return Value.array(Kind.U8, np.frombuffer(zlib.compress(data, 6), np.uint8))
+
+
+def _file_names(source: Archive, notes: list[str]) -> list[str]:
+    """The names under which the files with weights come back: their own, or the usual ones where these are no plain names."""
+    names = [part.map.path.name for part in source.parts]
+    if all(map(is_weights, names)) and len({name.lower() for name in names}) == len(names):
+        return names
+    count = len(names)
+    usual = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
+    usual = usual if count > 1 else ["model.safetensors"]
+    notes.append(f"{few(names)} will come back as {few(usual)}")
+    return usual
 
 
 def recall(model: Archive, notes: list[str]) -> Directory | None:
     """The remembered directory, or None where there is none or the model's metadata changed since (then a note says so).
 
-    Raises BadExtraError for keys that cannot be read.
+    Raises BadExtraError for keys that cannot be read, CompanionNameError for a file that no model has, LimitExceededError.
     """
     if _SHARDS not in model.metadata:
         return None
+    metadata, path = model.metadata, model.path
     try:
-        record = json.loads(model.metadata[_SHARDS].data)
-        names = model.metadata[_FILES].data
-        files = {name: zlib.decompress(model.metadata[_FILE + name].data.tobytes()) for name in names}
-        digest = model.metadata[_DIGEST].data
-        require(record, _RECORD)
-        directory = Directory(record["shards"], record["left_out"], files)
-        _require_left_out(directory)
-    except (KeyError, ValueError, zlib.error, TypeError, AttributeError, RecursionError) as error:
-        raise BadExtraError(
-            f"cannot be read: {error!r}", file=model.path, hint="--no-extra-keys leaves them out."
-        ) from error
-    if not all(_is_plain(name) for name in [*files, *(s["file"] for s in directory.shards)]):
-        raise BadExtraError("a stored file name is not a plain name", file=model.path)
-    if digest != fingerprint(model.metadata):
-        notes.append("metadata changed since the Hugging Face files were stored: they are made anew")
+        directory = directory_of(_text(metadata, _SHARDS), path)
+    except limits.LimitExceededError:
+        raise
+    except (ValueError, RosettaError) as error:
+        problem = error.problem if isinstance(error, RosettaError) else str(error)
+        raise _bad(_SHARDS, problem, path) from error
+    names = _remembered_names(metadata, directory, path)
+    changed = _text(metadata, _DIGEST, path) != fingerprint(metadata)
+    inflater = Inflater(path)
+    files = {name: inflater.inflated(_bytes(metadata, _FILE + name, path), _FILE + name) for name in names}
+    if changed:
+        notes.append(
+            "metadata changed since the Hugging Face files were stored: "
+            f"{few(files) or 'none'} and __metadata__ are left behind, what the model needs is made anew"
+        )
         return None
-    return directory
+    return replace(directory, files=files)
 
 
-def _require_left_out(directory: Directory) -> None:
-    """Raise ValueError where a tensor that was left out cannot be made again."""
-    for name, record in directory.left_out.items():
-        require_tensor(record, name)
-        if "copy_of" in record:
-            if record["copy_of"] not in directory.types.keys() - directory.left_out.keys():
-                raise ValueError(f"{name} is a copy of nothing")
-        elif len(base64.b64decode(record["base64"], validate=True)) != TYPES[record["type"]].nbytes(record["shape"]):
-            raise ValueError(f"{name} has another size")
+def _remembered_names(metadata: Mapping[str, Value], directory: Directory, path: Path | None) -> list[str]:
+    """The names of the files that are remembered: companions, and the one index that goes with the shards."""
+    value = metadata.get(_FILES)
+    if value is None or value.item is not Kind.STRING:
+        raise _bad(_FILES, "it is no list of texts", path)
+    names: dict[str, None] = dict.fromkeys(value.data)
+    limits.require("companions", len(value.data), _FILES, file=path)
+    index = index_name(directory.file_names)
+    require_companions([name for name in names if name != index], f"the key {_FILES}", file=path)
+    for key in metadata:
+        name = key.removeprefix(_FILE)
+        if key.startswith(_FILE) and name not in names:
+            require_companions([name], f"the key {key}", file=path)
+            raise CompanionNameError(f"the key {key} is there, and {_FILES} does not name it", file=path)
+    if len(names) != len(value.data):
+        raise _bad(_FILES, "a name stands twice", path)
+    return list(names)
 
 
-def _is_plain(name: str) -> bool:
-    """Whether a name is that of a file in the directory itself."""
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        return False
-    return name not in ("", ".", "..") and not any(letter in name for letter in "/\\\0")
+def _text(metadata: Mapping[str, Value], key: str, path: Path | None = None) -> str:
+    value = metadata.get(key)
+    if value is None or value.kind is not Kind.STRING:
+        raise _bad(key, "it is no text", path)
+    return str(value.data)
+
+
+def _bytes(metadata: Mapping[str, Value], key: str, path: Path | None) -> bytes:
+    value = metadata.get(key)
+    if value is None or value.item is not Kind.U8:
+        raise _bad(key, "it is no list of bytes", path)
+    return bytes(value.data.tobytes())
+
+
+def _bad(key: str, problem: str, path: Path | None) -> BadExtraError:
+    return BadExtraError(
+        f"the key {key} cannot be read: {problem}", file=path, hint="--no-extra-keys leaves such keys out."
+    )
 
 
 def strip(metadata: Mapping[str, Value]) -> dict[str, Value]:
@@ -140,7 +188,7 @@ def fingerprint(metadata: Mapping[str, Value]) -> str:
     """SHA-256 of the metadata that says what the model is, in hex."""
     digest = hashlib.sha256()
     for key, value in sorted(strip(metadata).items()):
-        if key in _ENCODING:
+        if key in ENCODING:
             continue
         digest.update(f"{key}\0{value.kind}\0{value.item}\0".encode("utf-8", "surrogateescape"))
         digest.update(_bytes_of(value))
@@ -154,29 +202,3 @@ def _bytes_of(value: Value) -> bytes:
         parts = [_bytes_of(x) if isinstance(x, Value) else x.encode("utf-8", "surrogateescape") for x in value.data]
         return b"".join(len(part).to_bytes(8, "little") + part for part in parts)
     return bytes(value.data.tobytes())
-
-
-def _left_out(tensor: Tensor, source: Archive) -> dict[str, Any]:
-    """How a tensor that GGUF leaves out (a tied head stored twice, a rotary buffer) is remembered."""
-    record: dict[str, Any] = {"type": tensor.type.name, "shape": list(tensor.shape)}
-    for name, other in source.tensors.items():
-        same = tensor.name == "lm_head.weight" and name.endswith("embed_tokens.weight")
-        if (
-            same
-            and (other.type, other.shape) == (tensor.type, tensor.shape)
-            and np.array_equal(other.data, tensor.data)
-        ):
-            return record | {"copy_of": name}
-    if tensor.nbytes > _LARGEST_INLINE:
-        raise LeftOutTensorError(
-            f"{tensor.nbytes} bytes that GGUF has no place for", file=tensor.file, tensor=tensor.name
-        )
-    return record | {"base64": base64.b64encode(tensor.data.tobytes()).decode()}
-
-
-def left_out_tensor(name: str, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
-    """A tensor that GGUF left out, as it was remembered."""
-    kind, shape = TYPES[record["type"]], tuple(record["shape"])
-    if "copy_of" in record:
-        return replace(tensors[record["copy_of"]], name=name)
-    return Tensor.of(name, kind, shape, base64.b64decode(record["base64"]))

@@ -23,9 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref import foreign
 from rosetta_ref.architectures.typed_json import metadata_from_json, metadata_to_json
 from rosetta_ref.archive import Archive, Tensor
-from rosetta_ref.convert.structure import require
+from rosetta_ref.beside import NOTHING, kind_of, read_beside, require_inside
+from rosetta_ref.convert.companions import is_companion
+from rosetta_ref.convert.record import few
+from rosetta_ref.convert.structure import require, require_tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
 from rosetta_ref.quant import TYPES, BlockType
@@ -33,6 +37,7 @@ from rosetta_ref.quant import TYPES, BlockType
 FOLDER = "rosetta"
 BLOCKS = "blocks.safetensors"
 SOURCE = "source.json"
+_REMOVE = "Remove the folder to go on without it."
 _STORED = {
     "weights": [str],
     "companions": {...: str},
@@ -124,46 +129,70 @@ def read_kept(archive: Archive, folder: Path, files: Mapping[str, bytes], notes:
     Raises BadKeptError for a folder that cannot be read.
     """
     path = folder / FOLDER / SOURCE
-    if not path.is_file():
+    if kind_of(folder / FOLDER) is NOTHING or kind_of(path) is NOTHING:
         return None
     try:
-        stored = json.loads(path.read_bytes())
-        require(stored, _STORED)
-        weights, companions = set(stored["weights"]), dict(stored["companions"])
-        records = {name: _record(said) for name, said in stored["tensors"].items()}
+        stored = _stored(read_beside(folder, f"{FOLDER}/{SOURCE}"), path)
+        weights, companions = stored["weights"], stored["companions"]
+        _require_names(weights, companions)
+        records = {name: _record(name, said) for name, said in stored["tensors"].items()}
         metadata = metadata_from_json(stored["metadata"])
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, RosettaError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadKeptError(
-            f"cannot be read: {error!r}", file=path, hint="Remove the folder to go on without it."
-        ) from error
+            f"cannot be read: {type(error).__name__}: {error}", file=path, hint=_REMOVE
+        ) from error  # fmt: skip
     here = {part.map.path.name for part in archive.parts}
-    if weights != here:
-        notes.append(f"{path} belongs to {', '.join(sorted(weights))}, not to {', '.join(sorted(here))}: left aside")
+    if set(weights) != here:
+        notes.append(f"{path} belongs to {few(weights)}, not to {few(here)}: left aside")
         return None
+    blocks = _blocks(folder, records)
     now = {name: _sha256(data) for name, data in files.items() if not name.endswith(".index.json")}
     changed = sorted(name for name in companions.keys() | now.keys() if companions.get(name) != now.get(name))
-    if not companions:  # written with --keep-names: the files beside are somebody else's
+    if not companions and now:  # written with --keep-names: the files beside are somebody else's
+        notes.append(f"{few(now)} is left aside: {path} was written with --keep-names")
         changed = []
-    return Kept(metadata, records, _blocks(folder / FOLDER / BLOCKS, records), changed)
+    return Kept(metadata, records, blocks, changed)
 
 
-def _record(said: Mapping[str, Any]) -> Record:
-    name, shape, crc = said["name"], said["shape"], said["crc32"]
-    if not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"shape {shape!r}")
-    if not (isinstance(name, str) or (name is None and said["kept"] is True)):
-        raise ValueError(f"name {name!r}, kept {said['kept']!r}")
-    return Record(TYPES[said["type"]], tuple(shape), name, None if crc is None else int(crc, 16), said["kept"] is True)
+def _stored(data: bytes, path: Path) -> dict[str, Any]:
+    stored = foreign.json_object(data, file=path, halves=True)
+    require(stored, _STORED)
+    return stored
+
+
+def _require_names(weights: list[str], companions: Mapping[str, str]) -> None:
+    """Raise ValueError where a name is not one that a file of a model can have."""
+    for name in weights:  # any name that `convert` was told to write
+        if name in ("", ".", "..") or any(letter in name for letter in "/\\\0"):
+            raise ValueError(f"weights names {name[:200]!r}")
+    for name in companions:
+        if not is_companion(name):
+            raise ValueError(f"companions names {name[:200]!r}")
+
+
+def _record(tensor: str, said: Mapping[str, Any]) -> Record:
+    require_tensor(dict(said), tensor)
+    name, crc = said["name"], said["crc32"]
+    if name is None and not said["kept"]:
+        raise ValueError(f"{tensor[:200]} is neither kept nor in the weights")
+    kind, shape = TYPES[said["type"]], tuple(said["shape"])
+    try:
+        kind.nbytes(shape)
+    except RosettaError as error:
+        raise ValueError(f"{tensor[:200]}: {error.problem}") from error
+    return Record(kind, shape, name, None if crc is None else int(crc, 16), said["kept"])
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _blocks(path: Path, records: Mapping[str, Record]) -> dict[str, Tensor]:
+def _blocks(folder: Path, records: Mapping[str, Record]) -> dict[str, Tensor]:
     kept = {name: record for name, record in records.items() if record.kept}
     if not kept:
         return {}
+    path = folder / FOLDER / BLOCKS
+    require_inside(path, folder)
     blocks = safetensors.read(path)
     found = {}
     for name, record in kept.items():

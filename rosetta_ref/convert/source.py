@@ -9,24 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from rosetta_ref.architectures import aprender, huggingface
+from rosetta_ref.architectures.tokenizer import library
 from rosetta_ref.archive import Archive, Buffer, Tensor, Value
-from rosetta_ref.convert import extras, kept
+from rosetta_ref.beside import read_beside
+from rosetta_ref.convert import companions, extras, kept, losses
+from rosetta_ref.convert.record import few
 from rosetta_ref.convert.restore import restored
-from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import whole
 
-#: What loaders look for beside the weights.
-COMPANIONS = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
-    "chat_template.json", "preprocessor_config.json",
-)  # fmt: skip
-_LARGEST_COMPANION = 1 << 28
-
-
-class CompanionTooLargeError(RosettaError):
-    """A configuration or tokenizer file is at most 256 MiB."""
+#: The same table under its former name.
+COMPANIONS = companions.NAMES
 
 
 @dataclass
@@ -45,10 +38,13 @@ class Source:
         weights = [part.map.path for part in self.archive.parts]
         if self.archive.format != "safetensors":
             return weights
-        folders = {path.parent for path in weights}
-        beside = [*COMPANIONS, *(f"{kept.FOLDER}/{name}" for name in (kept.SOURCE, kept.BLOCKS))]
-        indexes = [path for folder in folders for path in folder.glob("*.safetensors.index.json")]
-        return weights + indexes + [folder / name for folder in folders for name in beside]
+        folders = sorted({path.parent for path in weights})
+        record = [f"{kept.FOLDER}/{name}" for name in (kept.SOURCE, kept.BLOCKS)]
+        return weights + [
+            folder / name
+            for folder in folders
+            for name in [*companions.NAMES, *companions.present(folder), *companions.indexes(folder), *record]
+        ]
 
     def __enter__(self) -> Source:
         return self
@@ -77,23 +73,31 @@ def read_source(
 
 
 def companion_files(path: Path) -> dict[str, bytes]:
-    """Configuration and tokenizer files of a directory, or beside a file, by name."""
+    """Configuration and tokenizer files of a directory, or beside a file, by name; with the indexes of a directory.
+
+    Raises what `companions.collect` raises.
+    """
     folder = path if path.is_dir() else path.parent
-    names = [name for name in COMPANIONS if (folder / name).is_file()]
-    indexed = path.is_dir() or path.name.endswith(".index.json")
-    names += sorted(file.name for file in folder.glob("*.safetensors.index.json")) if indexed else []
-    for name in names:
-        if (folder / name).stat().st_size > _LARGEST_COMPANION:
-            raise CompanionTooLargeError(f"{(folder / name).stat().st_size} bytes", file=folder / name)
-    return {name: (folder / name).read_bytes() for name in names}
+    return companions.collect(folder, with_indexes=path.is_dir() or path.name.endswith(".index.json"))
 
 
 def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
     path = whole(path)  # a shard is not the model: its index is
-    archive = safetensors.read(path)
-    files = companion_files(path)
-    notes: list[str] = []
     folder = path if path.is_dir() else path.parent
+    archive = safetensors.read(path)
+    try:
+        return _with_companions(archive, path, folder, keep_names=keep_names)
+    except BaseException:
+        archive.close()
+        raise
+
+
+def _with_companions(archive: Archive, path: Path, folder: Path, *, keep_names: bool) -> Source:
+    notes: list[str] = []
+    index = archive.path.name if archive.path is not None and archive.path.name.endswith(".index.json") else None
+    files = companions.collect(folder, with_indexes=False)
+    if path.is_dir() or index is not None:
+        _note_others(archive, folder, index, notes)
     known = kept.read_kept(archive, folder, files, notes)
     if known is not None:
         return _with_kept(archive, known, files, notes)
@@ -105,15 +109,30 @@ def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
             archive, files, name=path.resolve().stem if path.is_file() else path.resolve().name
         )
         names = huggingface.hf_names(model)
-    extras.remember(model, archive, files, names)
+        library.require_taken(files)
+    if index is not None:
+        files[index] = read_beside(folder, index)
+    extras.remember(model, archive, files, names, notes)
     return Source(archive, model, notes=notes)
+
+
+def _note_others(archive: Archive, folder: Path, index: str | None, notes: list[str]) -> None:
+    """Say what else is in the directory of a model, and stays there."""
+    weights = {part.map.path.relative_to(folder).parts[0] for part in archive.parts}
+    others = companions.others(folder, {*weights, kept.FOLDER, index or ""})
+    if others:
+        notes.append(f"left behind, being no part of the model: {few(others)}")
 
 
 def _with_kept(archive: Archive, known: kept.Kept, files: dict[str, bytes], notes: list[str]) -> Source:
     """The model that `rosetta/` describes, with the tensors that changed taken from the weights."""
-    metadata = metadata_of(known, archive, files, notes)
+    metadata = dict(metadata_of(known, archive, files, notes))
     tensors, changed = restored(archive, known, metadata)
     notes += [f"{name} was changed: taken from the weights" for name in changed]
+    notes += losses.of_headers(archive)
+    if known.companions_changed:
+        library.require_taken({name: files[name] for name in known.companions_changed if name in files})
+        notes += extras.remember_changed(known.metadata, metadata, files, known.companions_changed)
     model = Archive("gguf", metadata, tensors, archive.path, archive.parts)
     return Source(archive, model, set(tensors) - set(changed), changed, notes)
 

@@ -8,34 +8,58 @@ from __future__ import annotations
 
 from typing import Any
 
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.quant import TYPES
 
+#: SafeTensors sets no limit to the number of dimensions; a product of 100,000 numbers takes its time.
+_DIMENSIONS = 32
 
-def require(value: Any, pattern: Any, place: str = "it") -> None:
+
+class _MisfitError(ValueError):
+    """What does not fit, and the way to it: put together only now, for a name may be as long as the file."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.way: list[str] = []
+
+    def __str__(self) -> str:
+        return f"it{''.join(reversed(self.way))} {self.problem}"
+
+
+def require(value: Any, pattern: Any) -> None:
     """Raise ValueError, which names the place, where the value does not fit the pattern."""
     if isinstance(pattern, tuple):
         if not any(_fits(value, one) for one in pattern):
-            raise ValueError(f"{place} is none of what it can be")
+            raise _MisfitError("is none of what it can be")
     elif isinstance(pattern, list):
-        _of(value, list, place)
+        _of(value, list)
         for index, inner in enumerate(value):
-            require(inner, pattern[0], f"{place}[{index}]")
+            _inside(inner, pattern[0], index)
     elif isinstance(pattern, dict):
-        _of(value, dict, place)
+        _of(value, dict)
         wanted = dict.fromkeys(value, pattern[...]) if ... in pattern else pattern
         for key, inner in wanted.items():
             if key not in value:
-                raise ValueError(f"{place} has no {key}")
-            require(value[key], inner, f"{place}.{key}")
+                raise _MisfitError(f"has no {key}")
+            _inside(value[key], inner, key)
     elif pattern is not None:
-        _of(value, pattern, place)
+        _of(value, pattern)
     elif value is not None:
-        raise ValueError(f"{place} is not null")
+        raise _MisfitError("is not null")
 
 
-def _of(value: Any, kind: type, place: str) -> None:
+def _inside(value: Any, pattern: Any, place: str | int) -> None:
+    try:
+        require(value, pattern)
+    except _MisfitError as error:
+        error.way.append(f"[{place}]" if isinstance(place, int) else f".{place[:200]}")
+        raise
+
+
+def _of(value: Any, kind: type) -> None:
     if type(value) is not kind:  # true is no number
-        raise ValueError(f"{place} is no {kind.__name__}")
+        raise _MisfitError(f"is no {kind.__name__}")
 
 
 def _fits(value: Any, pattern: Any) -> bool:
@@ -49,6 +73,7 @@ def _fits(value: Any, pattern: Any) -> bool:
 def require_tensor(record: dict[str, Any], place: str) -> None:
     """Raise ValueError where `type` and `shape` of a record are not those of a tensor."""
     if record["type"] not in TYPES:
-        raise ValueError(f"{place} has the type {record['type']!r}")
-    if any(size < 0 for size in record["shape"]):
-        raise ValueError(f"{place} has the shape {record['shape']}")
+        raise ValueError(f"{place[:200]} has the type {shown(record['type'])}")
+    shape = record["shape"]
+    if len(shape) > _DIMENSIONS or any(not 0 <= size < 1 << 63 for size in shape):
+        raise ValueError(f"{place[:200]} has the shape {shown(shape)}")

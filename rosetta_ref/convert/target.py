@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from rosetta_ref import foreign
 from rosetta_ref.architectures import aprender, huggingface
 from rosetta_ref.archive import Archive, Tensor
-from rosetta_ref.convert import extras
+from rosetta_ref.convert import extras, losses
 from rosetta_ref.convert.encoding import Encoding, OptionError
 from rosetta_ref.convert.exact import exact_type, survives
 from rosetta_ref.convert.policy import Action, has_apr_code, require, rule_for
+from rosetta_ref.convert.record import Directory, few, left_out_tensor
 from rosetta_ref.convert.repack import repacked
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
 from rosetta_ref.quant import TYPES, BlockType, libggml
 from rosetta_ref.recode import decoded
@@ -120,21 +123,29 @@ def plan_safetensors(
         shaped, files = huggingface.to_huggingface(model)
         names = huggingface.hf_names(model)
     plan = Plan(Archive("safetensors", {"format": "pt"}, {}, model.path), files, hf_names=names, notes=notes)
-    if remembered is not None and dtype == "exact" and _as_remembered(plan, shaped, remembered, model):
-        if file_name is not None:
-            plan.files = _without_indexes(plan.files)
-            plan.layout = [safetensors.Shard(file_name, tuple(plan.archive.tensors), plan.archive.metadata)]
+    if remembered is not None and dtype == "exact" and _as_remembered(plan, shaped, remembered, file_name):
+        notes += losses.of_remembered(model, remembered)
+        _note_files(plan)
         return plan
+    plan.keep = keep_blocks
     if remembered is not None:
         plan.files = _without_indexes(remembered.files)
-    plan.keep = keep_blocks
+        losses.of_weights(remembered, notes, kept=keep_blocks)
     _decode_all(plan, shaped, dtype)
+    if not keep_blocks:
+        notes += losses.of_directory(model, plan.archive, plan.files, keep_names=keep_names)
     plan.layout = (
         [safetensors.Shard(file_name, tuple(plan.archive.tensors), plan.archive.metadata)]
         if file_name is not None
         else safetensors.plan_shards(plan.archive, max_shard_size)
     )
+    _note_files(plan)
     return plan
+
+
+def _note_files(plan: Plan) -> None:
+    if plan.files:
+        plan.notes.append(f"files written beside the weights: {few(plan.files, len(plan.files))}")
 
 
 def _without_indexes(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -166,10 +177,11 @@ def _decode_all(plan: Plan, shaped: Archive, dtype: str) -> None:
 _INTEGERS = ("I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
 
 
-def _as_remembered(plan: Plan, shaped: Archive, directory: extras.Directory, model: Archive) -> bool:
+def _as_remembered(plan: Plan, shaped: Archive, directory: Directory, file_name: str | None) -> bool:
     """Plan the very directory the model came from, where every tensor still has its bits; False where one has not."""
     tensors: dict[str, Tensor] = {}
-    for name, kind in directory.types.items():
+    types = directory.types
+    for name, kind in types.items():
         if name in directory.left_out:
             continue
         tensor = shaped.tensors.get(name)
@@ -177,16 +189,40 @@ def _as_remembered(plan: Plan, shaped: Archive, directory: extras.Directory, mod
             plan.notes.append(f"{name} is no longer as it was in the Hugging Face directory: written anew")
             return False
         tensors[name] = tensor if tensor.type.name == kind else decoded(tensor, kind)
-    if set(shaped.tensors) - set(tensors):
+    if strangers := set(shaped.tensors) - set(tensors):
+        plan.notes.append(f"the Hugging Face directory had no {few(strangers)}: written anew")
         return False
     for name, record in directory.left_out.items():
-        tensors[name] = extras.left_out_tensor(name, record, tensors)
-    plan.archive.tensors = {name: tensors[name] for name in directory.types}
+        tensors[name] = left_out_tensor(name, record, tensors)
+    plan.archive.tensors = {name: tensors[name] for name in types}
     plan.files = dict(directory.files)
     plan.layout = [safetensors.Shard(s["file"], tuple(s["tensors"]), s["metadata"]) for s in directory.shards]
-    plan.archive.metadata = dict(directory.shards[0]["metadata"] or {}) if directory.shards else {}
+    plan.archive.metadata = dict(directory.shards[0]["metadata"] or {})
     plan.actions = dict.fromkeys(tensors, Action.RESTORED)
+    if file_name is not None:
+        plan.files = _without_indexes(plan.files)
+        plan.archive.metadata = directory.header(plan.notes)
+        plan.layout = [safetensors.Shard(file_name, tuple(plan.archive.tensors), plan.archive.metadata)]
+    _require_own_index(plan)
     return True
+
+
+def _require_own_index(plan: Plan) -> None:
+    """Leave out a remembered index that is not one of these very files and tensors: the writer makes it anew."""
+    for name in [name for name in plan.files if name.endswith(".index.json")]:
+        problem = _index_problem(plan.files[name], plan)
+        if problem is not None:
+            del plan.files[name]
+            plan.notes.append(f"the remembered {name} is not that of these files: {problem}")
+
+
+def _index_problem(data: bytes, plan: Plan) -> str | None:
+    try:
+        said = foreign.json_object(data).get("weight_map")
+    except RosettaError as error:
+        return error.problem
+    planned = {name: shard.file_name for shard in plan.layout for name in shard.names}
+    return None if said == planned else "it names other ones"
 
 
 def _restorable(tensor: Tensor, kind: str) -> bool:

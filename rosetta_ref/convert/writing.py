@@ -84,6 +84,7 @@ def _write_beside(model: Archive, plan: Plan, folder: Path, sums: Mapping[str, S
         (folder / kept.FOLDER).mkdir(exist_ok=True)
         files[f"{kept.FOLDER}/{kept.SOURCE}"] = _write_kept(model, plan, folder, sums)
     for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)  # additional_chat_templates/
         (folder / name).write_bytes(data)
     for name, data in files.items():
         if (folder / name).read_bytes() != data:

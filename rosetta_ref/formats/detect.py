@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rosetta_ref.archive import Archive
+from rosetta_ref.beside import require_inside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.errors import BadMagicError
@@ -76,6 +77,9 @@ def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
 def whole(path: Path) -> Path:
     """The index beside a SafeTensors shard, where one names it: a shard is not the model."""
     for index in sorted(path.parent.glob("*.safetensors.index.json")) if path.is_file() else ():
-        if index != path and path.name in safetensors.read_index(index).files:
+        if index == path:
+            continue
+        require_inside(index, path.parent)
+        if path.name in safetensors.read_index(index).files:
             return index
     return path

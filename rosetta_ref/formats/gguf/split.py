@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from rosetta_ref.archive import Archive, Tensor, Value
+from rosetta_ref.beside import require_inside
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.reader import OneFile, read_one
 
@@ -54,8 +55,10 @@ def _gather(path: Path, count: int, given: OneFile, opened: list[OneFile], lenie
         raise errors.MissingPartError(f"{len(missing)} of {count} parts are missing: {named}", file=path)
     parts = []
     for index, part in enumerate(paths):
-        file = given if index == int(match["number"]) - 1 else read_one(part, lenient=lenient)
-        if file is not given:
+        file = given
+        if index != int(match["number"]) - 1:  # the file that was named may be a link
+            require_inside(part, path.parent)
+            file = read_one(part, lenient=lenient)
             opened.append(file)
         _check_place(file, index, count, part)
         parts.append(file)

@@ -6,6 +6,17 @@ Read `table` first (the element types), then `errors` (the rules), `reader`, `sh
 
 from rosetta_ref.formats.safetensors.shards import Index, read, read_index
 from rosetta_ref.formats.safetensors.table import DTYPES
-from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, plan_shards, write, write_sharded
+from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, index_name, plan_shards, write, write_sharded
 
-__all__ = ["DTYPES", "INDEX_NAME", "Index", "Shard", "plan_shards", "read", "read_index", "write", "write_sharded"]
+__all__ = [
+    "DTYPES",
+    "INDEX_NAME",
+    "Index",
+    "Shard",
+    "index_name",
+    "plan_shards",
+    "read",
+    "read_index",
+    "write",
+    "write_sharded",
+]

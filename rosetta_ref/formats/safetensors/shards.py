@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.beside import require_inside
 from rosetta_ref.formats.safetensors.errors import (
     AmbiguousWeightsError,
     DuplicateIndexEntryError,
@@ -48,7 +49,10 @@ def read(path: str | Path) -> Archive:
     path = Path(path)
     if path.is_dir():
         found = _weights_of(path)
-        return found if isinstance(found, Archive) else read(found)
+        if isinstance(found, Archive):
+            return found
+        require_inside(found, path)
+        return read(found)
     if path.name.endswith(".index.json"):
         return _read_indexed(read_index(path))
     archive = read_file(path)
@@ -110,7 +114,7 @@ def _read_indexed(index: Index) -> Archive:
             missing = next(name for name, of in index.weight_map.items() if of == file)
             raise MissingShardError(f"{file} is missing", file=index.path, tensor=missing)
     with _Opened() as opened:
-        archives = opened.open([directory / file for file in index.files])
+        archives = opened.open([directory / file for file in index.files], directory)
         tensors: dict[str, Tensor] = {}
         for file, archive in zip(index.files, archives, strict=True):
             tensors |= _assigned(archive, file, index)
@@ -145,8 +149,9 @@ class _Opened:
         for archive in self.archives if kind is not None else []:
             archive.close()
 
-    def open(self, paths: list[Path]) -> list[Archive]:
+    def open(self, paths: list[Path], directory: Path) -> list[Archive]:
         for path in paths:
+            require_inside(path, directory)
             self.archives.append(read_file(path))
         return self.archives
 
@@ -170,6 +175,7 @@ def _weights_of(directory: Path) -> Path | Archive:
     if len(indexes) > 1:
         raise AmbiguousWeightsError(f"{len(indexes)} indexes", file=directory, hint="Name the index to be read.")
     if indexes:
+        require_inside(indexes[0], directory)
         if single in files and single.name not in read_index(indexes[0]).files:
             hint = "Name the file or the index to be read."
             raise AmbiguousWeightsError(f"both {single.name} and {indexes[0].name}", file=directory, hint=hint)
@@ -199,7 +205,7 @@ def _numbered_set(directory: Path, files: list[Path]) -> Archive:
         )
     with _Opened() as opened:
         tensors: dict[str, Tensor] = {}
-        for archive in opened.open(files):
+        for archive in opened.open(files, directory):
             for name, tensor in archive.tensors.items():
                 if name in tensors:
                     first = tensors[name].file

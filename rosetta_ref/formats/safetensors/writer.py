@@ -7,6 +7,7 @@ so a file of the library that is read and written again is the same file.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from rosetta_ref.formats.safetensors.errors import (
 from rosetta_ref.formats.safetensors.table import DTYPES, HEADER_ALIGNMENT, MAX_HEADER, METADATA_KEY
 
 INDEX_NAME = "model.safetensors.index.json"
+_NUMBERED = re.compile(r"(.+)-[0-9]{5}-of-[0-9]{5}\.safetensors", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,26 @@ def write_sharded(
             _write([archive.tensors[name] for name in shard.names], shard.metadata, path, progress)
             done.append(path)
         if len(layout) > 1 or index_metadata is not None:
-            write_file(directory / INDEX_NAME, [index_json(archive, layout, index_metadata)])
-            done.append(directory / INDEX_NAME)
+            index = directory / index_name(shard.file_name for shard in layout)
+            write_file(index, [index_json(archive, layout, index_metadata)])
+            done.append(index)
     except BaseException:
         for path in done:
             path.unlink(missing_ok=True)
         raise
     return done
+
+
+def index_name(file_names: Iterable[str]) -> str:
+    """The name of the index of a set of files: after their common stem, or `model.safetensors.index.json`.
+
+    >>> index_name(["a-00001-of-00002.safetensors", "a-00002-of-00002.safetensors"]), index_name(["a.safetensors"])
+    ('a.safetensors.index.json', 'model.safetensors.index.json')
+    """
+    numbered = [_NUMBERED.fullmatch(name) for name in file_names]
+    stems = {match[1] if match is not None else None for match in numbered}
+    stem = stems.pop() if len(stems) == 1 else None
+    return INDEX_NAME if stem is None else f"{stem}.safetensors.index.json"
 
 
 def plan_shards(archive: Archive, max_shard_size: int) -> list[Shard]:

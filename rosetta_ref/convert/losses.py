@@ -1,0 +1,87 @@
+"""What a target has no place for, by name: the notes without which it would be gone in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rosetta_ref.architectures import aprender, huggingface
+from rosetta_ref.architectures.typed_json import value_to_json
+from rosetta_ref.archive import Archive, Value
+from rosetta_ref.convert.extras import ENCODING, PREFIX, strip
+from rosetta_ref.convert.record import Directory, few
+from rosetta_ref.errors import RosettaError
+
+#: The `__metadata__` that this package writes where nobody had another one.
+PLAIN_HEADER = {"format": "pt"}
+
+
+def of_headers(archive: Archive) -> list[str]:
+    """The notes on `__metadata__` of weights that go to where `rosetta/` came from, which has no place for it."""
+    odd = {key for part in archive.parts for key, value in part.metadata.items() if PLAIN_HEADER.get(key) != value}
+    return [f"__metadata__ of the weights is left behind: {few(odd)}"] if odd else []
+
+
+def of_remembered(model: Archive, directory: Directory) -> list[str]:
+    """The notes on metadata that a directory, restored as it was, does not say."""
+    notes = []
+    ours = [key for key in strip(model.metadata) if key not in ENCODING]
+    theirs = [key for key in directory.keys if key not in ENCODING] if directory.keys is not None else ours
+    if ours != theirs:  # the same keys, or the digest had told
+        first = next(a for a, b in zip(ours, [*theirs, None], strict=False) if a != b)
+        notes.append(f"the order of the metadata keys is lost in a Hugging Face directory, from {few([first])} on")
+    changed = _encoding_changed(model.metadata, directory)
+    if changed:
+        notes.append(f"a Hugging Face directory has no place for {few(changed)}")
+    return notes + of_extras(model)
+
+
+def _encoding_changed(metadata: Mapping[str, Value], directory: Directory) -> list[str]:
+    if directory.encoding is None:  # nothing was written down: an alignment is never what a directory implies
+        return [key for key in ("general.alignment",) if key in metadata]
+    now = {key: value_to_json(metadata[key]) for key in ENCODING if key in metadata}
+    return [key for key in ENCODING if now.get(key) != directory.encoding.get(key)]
+
+
+def of_extras(model: Archive) -> list[str]:
+    """The notes on keys under `rosetta.` that are not those of a remembered directory: APR's own, and unknown ones."""
+    notes = []
+    if aprender.APR_METADATA in model.metadata:
+        keys = aprender.remembered_json(model)
+        notes.append(f"a Hugging Face directory has no place for keys of the APR file: {few(keys) or 'none'}")
+    known = (aprender.APR_METADATA, "rosetta.safetensors", "rosetta.files", "rosetta.digest")
+    odd = [
+        key for key in model.metadata
+        if key.startswith(PREFIX) and key not in known and not key.startswith("rosetta.file.")
+    ]  # fmt: skip
+    return [*notes, f"a Hugging Face directory has no place for {few(odd)}"] if odd else notes
+
+
+def of_directory(model: Archive, written: Archive, files: Mapping[str, bytes], *, keep_names: bool) -> list[str]:
+    """The notes on metadata that a directory without `rosetta/` does not say: it is read again, and what differs is named."""
+    ours, theirs = strip(model.metadata), _read_again(written, files, keep_names=keep_names)
+    if theirs is None:
+        lost: Iterable[str] = ours
+    else:
+        aside = [key for key in ENCODING if key != "general.alignment"]
+        lost = [key for key, value in ours.items() if theirs.get(key) != value and key not in aside]
+    notes = [f"without rosetta/, a Hugging Face directory has no place for {few(lost)}"] if lost else []
+    return notes + of_extras(model)
+
+
+def _read_again(written: Archive, files: Mapping[str, bytes], *, keep_names: bool) -> dict[str, Value] | None:
+    if keep_names:
+        return None
+    try:
+        return huggingface.from_huggingface(written, files).metadata
+    except RosettaError:
+        return None
+
+
+def of_weights(directory: Directory, notes: list[str], *, kept: bool) -> None:
+    """Note what a directory loses that is written anew, for its tensors are no longer those it had."""
+    if directory.left_out:
+        notes.append(f"not written again: {few(directory.left_out)}")
+    header = directory.header([])
+    odd = {key for key, value in header.items() if PLAIN_HEADER.get(key) != value}
+    if odd and not kept:
+        notes.append(f"__metadata__ is not written again: {few(odd)}")
