@@ -17,7 +17,7 @@ from typing import Any
 
 from rosetta_ref.architectures.aprender_json import from_entries, to_entries
 from rosetta_ref.architectures.aprender_keys import PLACES, apr_keys, gguf_metadata
-from rosetta_ref.architectures.checked import whole
+from rosetta_ref.architectures.checked import shown, whole
 from rosetta_ref.architectures.heads import permuted
 from rosetta_ref.architectures.names import (
     ARCHITECTURES,
@@ -119,7 +119,9 @@ def _as_stored(archive: Archive) -> Archive:
         metadata = from_entries(archive.metadata[GGUF_METADATA], archive.metadata)
     else:
         stated = archive.metadata.get("architecture") or archive.metadata.get("model_type") or "unknown"
-        metadata = {"general.architecture": Value.scalar(Kind.STRING, str(stated)), **_remembered(archive.metadata)}
+        if not isinstance(stated, str):
+            raise UnknownArchitectureError(f"architecture {shown(stated)}")
+        metadata = {"general.architecture": Value.scalar(Kind.STRING, stated), **_remembered(archive.metadata)}
     return Archive("gguf", metadata, dict(archive.tensors), archive.path, archive.parts, archive.notes)
 
 
@@ -131,7 +133,7 @@ def _architecture(metadata: Mapping[str, Any]) -> str:
         if word:
             break
     named = next((word for word in stated if word), None)
-    problem = f"architecture {named!r}" if named else "the metadata names no architecture"
+    problem = f"architecture {shown(named)}" if named else "the metadata names no architecture"
     raise UnknownArchitectureError(problem, hint=KEEP_HINT)
 
 
@@ -247,8 +249,8 @@ def _rope_type(metadata: Mapping[str, Any], architecture: str, hf: bool) -> int:
     stated = lookup(metadata, "rope_type")
     if stated is None:
         return 2 if hf else _ROPE_TYPE[architecture]
-    if stated not in (0, 2) or (architecture == "qwen2" and stated == 0):
-        raise RopeTypeError(f"rope_type {stated!r} in a file of architecture {architecture!r}", hint=KEEP_HINT)
+    if type(stated) is not int or stated not in (0, 2) or (architecture == "qwen2" and stated == 0):
+        raise RopeTypeError(f"rope_type {shown(stated)} in a file of architecture {architecture!r}", hint=KEEP_HINT)
     return int(stated)
 
 

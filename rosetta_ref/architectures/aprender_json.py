@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.typed_json import value_from_json, value_to_json
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
@@ -50,11 +51,15 @@ def from_entries(entries: Any, standing: Mapping[str, Any]) -> dict[str, Value]:
     metadata: dict[str, Value] = {}
     for entry in entries:
         try:
-            key = str(_unsafe(entry["key"]))
+            key = _unsafe(entry["key"])
+            if not isinstance(key, str):
+                raise TypeError("the key is no text")
             value = standing[entry["apr"]] if "apr" in entry else entry["value"]
             metadata[key] = _value(entry["type"], value)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise GgufMetadataError(f"the entry {str(entry)[:80]} cannot be read: {error}") from error
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise GgufMetadataError(
+                f"the entry {shown(entry)} cannot be read: {type(error).__name__}: {error}"
+            ) from error
     if len(metadata) != len(entries):
         raise GgufMetadataError("a key stands twice")
     return metadata
@@ -82,9 +87,15 @@ def _value(kind: str, data: Any) -> Value:
     if kind == "array:array":
         return Value.array(Kind.ARRAY, [_value(inner["type"], inner["value"]) for inner in data])
     if kind == "array:u8":
-        raw = base64.b64decode(data["base64"], validate=True) if isinstance(data, dict) else bytes(list(data))
+        raw = base64.b64decode(data["base64"], validate=True) if isinstance(data, dict) else bytes(_bytes(data))
         return Value(Kind.ARRAY, np.frombuffer(raw, np.uint8), Kind.U8)
     return value_from_json({"type": kind, "value": _unsafe(data) if kind.endswith("string") else data})
+
+
+def _bytes(data: Any) -> list[int]:
+    if not isinstance(data, list) or not all(type(one) is int for one in data):
+        raise TypeError("not a list of bytes")
+    return data
 
 
 def _unsafe(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.architectures.aprender_json import strings_are_unicode
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.metadata import lookup
@@ -149,7 +150,9 @@ def gguf_metadata(apr: Mapping[str, Any], architecture: str) -> tuple[dict[str, 
 def _head_size(apr: Mapping[str, Any], architecture: str) -> dict[str, Value]:
     hidden, heads = int(lookup(apr, "hidden_size")), int(lookup(apr, "num_heads"))
     stated = lookup(apr, "head_dim")
-    size = stated if isinstance(stated, int) and stated else hidden // max(heads, 1)
+    if stated is not None:
+        _value("head_dim", stated, Kind.U32)
+    size = stated or hidden // max(heads, 1)
     made = {f"{architecture}.rope.dimension_count": _value("head_dim", size, Kind.U32)}
     if size * heads != hidden:
         made |= {f"{architecture}.attention.{k}_length": _value("head_dim", size, Kind.U32) for k in ("key", "value")}
@@ -183,9 +186,9 @@ def _with_tokenizer(
 
 
 def _tokenizer_model(value: Any) -> str:
-    known = _TOKENIZER_MODELS.get(str(value).lower())
+    known = _TOKENIZER_MODELS.get(value.lower()) if isinstance(value, str) else None
     if known is None:
-        raise MetadataValueError(f"tokenizer.model {value!r} is none of {', '.join(_TOKENIZER_MODELS)}")
+        raise MetadataValueError(f"tokenizer.model {shown(value)} is none of {', '.join(_TOKENIZER_MODELS)}")
     return known
 
 
@@ -195,10 +198,12 @@ def _value(key: str, value: Any, kind: Kind, item: Kind | None = None) -> Value:
     if not isinstance(values, list) or not all(
         isinstance(v, allowed) and (bool in allowed or not isinstance(v, bool)) for v in values
     ):
-        raise MetadataValueError(f"metadata key {key!r} is {str(value)[:40]!r}, not {(item or kind).name}")
+        raise MetadataValueError(f"metadata key {key!r} is {shown(value)}, not {(item or kind).name}")
     try:
-        return Value.array(item, values) if item is not None else Value.scalar(kind, value)
-    except OverflowError as error:
-        raise MetadataValueError(
-            f"metadata key {key!r} is {str(value)[:40]}, too large for {(item or kind).name}"
-        ) from error
+        made = Value.array(item, values) if item is not None else Value.scalar(kind, value)
+        if Kind.STRING in (kind, item):
+            "".join(values).encode()
+    except (OverflowError, UnicodeEncodeError) as error:
+        why = "not UTF-8" if isinstance(error, UnicodeEncodeError) else f"too large for {(item or kind).name}"
+        raise MetadataValueError(f"metadata key {key!r} is {shown(value)}, {why}") from error
+    return made

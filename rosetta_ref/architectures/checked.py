@@ -6,7 +6,6 @@ without a word. Each refusal names the key and what stands there.
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,22 +87,6 @@ def flag(value: Any, key: str, *, file: str | Path | None = None) -> bool:
     if value is not None and not isinstance(value, bool):
         raise FlagError(f"{key} is {shown(value)}", file=file)
     return bool(value)
-
-
-def json_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in a file. Raises ValueError, also for text that no UTF-8 file can hold (a lone surrogate)."""
-    text = data.decode("utf-8")  # json would take UTF-16 as well, which no loader of these files does
-    try:
-        value = json.loads(text)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"half a surrogate pair, {error.object[error.start : error.end]!r}") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"a JSON {type(value).__name__} where an object belongs")  # noqa: TRY004 (as bad JSON is one)
-    return value
 
 
 class Keys:

@@ -14,7 +14,6 @@ from rosetta_ref.architectures.checked import (
     MissingKeyError,
     grouped,
     head_size,
-    json_object,
     real,
     shown,
     whole,
@@ -23,6 +22,7 @@ from rosetta_ref.architectures.names import Architecture
 from rosetta_ref.architectures.rotary import Rope, UnknownRopeError, keys_of_rope, scaling_of, theta_of
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import ForeignTextError, json_object
 
 _FILE = "config.json"
 
@@ -56,10 +56,10 @@ def parse_config(files: Mapping[str, bytes]) -> dict[str, Any]:
     """config.json as a dictionary. Raises ConfigError."""
     if _FILE not in files:
         raise ConfigError(f"there is no {_FILE}", hint="--keep-names carries tensors as stored.")
-    try:
-        return json_object(files[_FILE])
-    except ValueError as error:
-        raise ConfigError(f"{error}", file=_FILE) from error
+    try:  # as transformers reads it: Python's Infinity is a number, of equal keys the last one counts
+        return json_object(files[_FILE], file=_FILE, constants=True, twice=True)
+    except ForeignTextError as error:
+        raise ConfigError(error.problem, file=_FILE, offset=error.offset) from error
 
 
 def head_dim_of(config: Mapping[str, Any]) -> int:

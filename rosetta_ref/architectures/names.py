@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.errors import RosettaError
 
 #: Parts of a model that stand once, and per layer: Hugging Face's name and GGUF's. `.weight` and `.bias` follow.
@@ -110,16 +111,17 @@ def architecture_of_config(config: Mapping[str, Any]) -> Architecture:
     classes = config.get("architectures")
     classes = [] if classes is None else classes
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise UnknownArchitectureError(f"config.json: architectures is {classes!r}", hint=KEEP_HINT)
+        raise UnknownArchitectureError(f"architectures is {shown(classes)}", file="config.json", hint=KEEP_HINT)
     for key in ("num_local_experts", "num_experts", "n_routed_experts"):
         if config.get(key):
-            raise ExpertsError(f"config.json: {key} is {config[key]}", hint=KEEP_HINT)
+            raise ExpertsError(f"{key} is {shown(config[key])}", file="config.json", hint=KEEP_HINT)
     for known in ARCHITECTURES.values():
         if any(name in known.classes for name in classes) or (
             not classes and config.get("model_type") in known.model_types
         ):
             return known
-    raise UnknownArchitectureError(f"config.json: {classes or config.get('model_type')}", hint=KEEP_HINT)
+    stated = classes or config.get("model_type")
+    raise UnknownArchitectureError(f"{shown(stated)}", file="config.json", hint=KEEP_HINT)
 
 
 def architecture_of_metadata(metadata: Mapping[str, Any]) -> Architecture:
@@ -127,8 +129,8 @@ def architecture_of_metadata(metadata: Mapping[str, Any]) -> Architecture:
     value = metadata.get("general.architecture")
     name = value.plain() if value is not None else None
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise UnknownArchitectureError(f"general.architecture is {name!r}", hint=KEEP_HINT)
+        raise UnknownArchitectureError(f"general.architecture is {shown(name)}", hint=KEEP_HINT)
     experts = metadata.get(f"{name}.expert_count")
     if experts is not None and experts.plain():
-        raise ExpertsError(f"{name}.expert_count is {experts.plain()}", hint=KEEP_HINT)
+        raise ExpertsError(f"{name}.expert_count is {shown(experts.plain())}", hint=KEEP_HINT)
     return ARCHITECTURES[name]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.archive import Kind, Value
 
 _LONGEST_LIST = 64
@@ -26,10 +27,17 @@ def metadata_to_json(metadata: Mapping[str, Value]) -> list[dict[str, Any]]:
 
 def metadata_from_json(entries: list[dict[str, Any]]) -> dict[str, Value]:
     """The way back. Raises ValueError, KeyError or TypeError for anything else than `metadata_to_json` makes."""
-    metadata = {str(entry["key"]): value_from_json(entry) for entry in entries}
+    metadata = {_strings(entry["key"], many=False): _of_key(entry) for entry in entries}
     if len(metadata) != len(entries):
         raise ValueError("a key stands twice")
     return metadata
+
+
+def _of_key(entry: Mapping[str, Any]) -> Value:
+    try:
+        return value_from_json(entry)
+    except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
+        raise ValueError(f"the key {shown(entry['key'])}: {type(error).__name__}: {error}") from error
 
 
 def value_to_json(value: Value) -> dict[str, Any]:
@@ -51,8 +59,10 @@ def value_to_json(value: Value) -> dict[str, Any]:
 
 
 def value_from_json(entry: Mapping[str, Any]) -> Value:
-    """The way back of `value_to_json`."""
-    name, _, item = str(entry["type"]).partition(":")
+    """The way back of `value_to_json`. Raises ValueError, KeyError, TypeError or OverflowError."""
+    if not isinstance(entry["type"], str):
+        raise TypeError("the type is no text")
+    name, _, item = entry["type"].partition(":")
     kind, inner, data = Kind[name.upper()], Kind[item.upper()] if item else None, entry["value"]
     if (kind is Kind.ARRAY) != (inner is not None):
         raise ValueError(f"the type {entry['type']}")
@@ -61,16 +71,25 @@ def value_from_json(entry: Mapping[str, Any]) -> Value:
     if Kind.STRING in (kind, inner):
         return Value(kind, _strings(data, many=inner is not None), inner)
     dtype = (kind if inner is None else inner).dtype  # Kind.U8 is 0, and false
+    assert dtype is not None
     if isinstance(data, dict):
         try:
             array = np.frombuffer(base64.b64decode(data["base64"], validate=True), dtype)
         except binascii.Error as error:
             raise ValueError(f"not base64: {error}") from error
     else:
+        _require_numbers(data if inner is not None else [data], floats=dtype.kind == "f")
         array = np.asarray(data, dtype)
-    if inner is not None and array.ndim != 1:
-        raise ValueError(f"an array of {array.ndim} dimensions")
+    if inner is None and array.size != 1:
+        raise ValueError(f"{array.size} numbers where one belongs")
     return Value(kind, array if inner is not None else array.reshape(())[()], inner)
+
+
+def _require_numbers(data: Any, *, floats: bool) -> None:
+    """Raise TypeError unless that is a list of numbers: NumPy would take true, texts and fractions for whole numbers."""
+    allowed = (int, float) if floats else (int,)
+    if not isinstance(data, list) or not all(type(one) in allowed for one in data):
+        raise TypeError(f"{shown(data)} where {'numbers' if floats else 'whole numbers'} belong")
 
 
 def _strings(data: Any, *, many: bool) -> Any:
@@ -78,4 +97,6 @@ def _strings(data: Any, *, many: bool) -> Any:
         raise TypeError("not a list of strings")
     if not many and not isinstance(data, str):
         raise TypeError("not a string")
+    for text in data if many else (data,):
+        text.encode("utf-8", "surrogateescape")  # raises for a half that stands for no byte
     return data

@@ -1,14 +1,16 @@
 """Tokenizers both ways: the `tokenizer.*` keys of GGUF <-> tokenizer.json, tokenizer_config.json and chat_template.jinja.
 
-Read `vocabulary` (tokens, types), `pretokenizers` (a table), `bpe` and `spm` (the two kinds), `special` (BOS, EOS, template) and
-last `sentencepiece_proto`. The measure is llama.cpp: a tokenizer.json made here gives its ids, text for text.
+Read `vocabulary` (tokens, types), `parts` (what files hold, checked), `pretokenizers` (a table), `bpe` and `spm` (the two
+kinds), `special` (BOS, EOS, template) and last `sentencepiece_proto`. `library` asks the library itself. The measure is llama.cpp: a
+tokenizer.json made here gives its ids, text for text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rosetta_ref.architectures.tokenizer import bpe, special, spm, vocabulary
+from rosetta_ref.architectures.checked import shown
+from rosetta_ref.architectures.tokenizer import bpe, parts, special, spm, vocabulary
 from rosetta_ref.architectures.tokenizer.pretokenizers import UnknownPreTokenizerError
 from rosetta_ref.architectures.tokenizer.vocabulary import (
     BrokenTokenizerFileError,
@@ -55,15 +57,15 @@ def tokenizer_metadata(files: Mapping[str, bytes], vocab_size: int) -> dict[str,
     `vocab_size` is the number of rows of the embedding: ids without a token get the placeholder [PADn]. Raises
     UnknownTokenizerModelError, UnknownPreTokenizerError, BrokenTokenizerFileError or BrokenVocabularyError.
     """
-    tokenizer = vocabulary.from_json(files, "tokenizer.json")
+    tokenizer = parts.from_json(files, "tokenizer.json")
     if "tokenizer.model" not in files and not tokenizer:
         return {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab")}
     try:
         if "tokenizer.model" in files or spm.is_sentencepiece(tokenizer):
             return spm.metadata_of(files, tokenizer, vocab_size)
-        kind = tokenizer["model"].get("type")
+        kind = parts.table(tokenizer.get("model"), "model").get("type")
         if kind != "BPE":
-            raise UnknownTokenizerModelError(f"the model is {kind!r}", file="tokenizer.json")
+            raise UnknownTokenizerModelError(f"the model is {shown(kind)}", file="tokenizer.json")
         return bpe.metadata_of(files, tokenizer, vocab_size)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BrokenTokenizerFileError(f"{type(error).__name__}: {error}", file="tokenizer.json") from error

@@ -7,10 +7,9 @@ spelled as they are. A merge is a pair of tokens, its rank its place in the list
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rosetta_ref.architectures.checked import shown
-from rosetta_ref.architectures.tokenizer import pretokenizers, special, vocabulary
+from rosetta_ref.architectures.tokenizer import parts, pretokenizers, special, vocabulary
 from rosetta_ref.architectures.tokenizer.vocabulary import (
     BrokenTokenizerFileError,
     BrokenVocabularyError,
@@ -25,6 +24,10 @@ _SPACE = chr(ord(" ") + 256)
 
 class UnknownNormalizerError(BrokenTokenizerFileError):
     """GGUF has no place for a normalizer: llama.cpp takes texts as they are."""
+
+
+class UnknownAffixError(BrokenTokenizerFileError):
+    """GGUF has no place for what is put before or behind the parts of a word."""
 
 
 class BrokenMergeError(BrokenVocabularyError):
@@ -68,19 +71,22 @@ def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[list[str]]:
         pairs = [[merge[: merge.find(" ", 1)], merge[merge.find(" ", 1) + 1 :]] for merge in dict.fromkeys(merges)]
     if not all(left + right in ids and left in ids and right in ids for left, right in pairs):
         bad = next((left, right) for left, right in pairs if not {left + right, left, right} <= ids.keys())
-        raise BrokenMergeError(f"the merge {' '.join(bad)!r} is not of tokens")
+        raise BrokenMergeError(f"the merge {shown(' '.join(bad))} is not of tokens")
     return pairs
 
 
 def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
     """The `tokenizer.*` keys of a tokenizer.json, as convert_hf_to_gguf writes them."""
     _check_normalizer(tokenizer.get("normalizer"))
-    model = tokenizer["model"]
+    model = parts.table(tokenizer.get("model"), "model")
+    merges = require_merges(model)
     tokens, types = _tokens(tokenizer, vocab_size)
     extra = special.keys(files, tokenizer, vocab_size)
     adds_bos = bool(extra["tokenizer.ggml.add_bos_token"].plain()) if "tokenizer.ggml.add_bos_token" in extra else False
     name = pretokenizers.recognise(
-        tokenizer.get("pre_tokenizer"), ignore_merges=bool(model.get("ignore_merges")), add_bos=adds_bos
+        parts.table(tokenizer.get("pre_tokenizer"), "pre_tokenizer"),
+        ignore_merges=bool(model.get("ignore_merges")),
+        add_bos=adds_bos,
     )
     if pretokenizers.NAMES[name].add_bos and not adds_bos:  # the name alone would mean that one is added
         extra = {"tokenizer.ggml.add_bos_token": Value.scalar(Kind.BOOL, False), **extra}
@@ -89,27 +95,35 @@ def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) ->
         "tokenizer.ggml.pre": Value.scalar(Kind.STRING, name),
         "tokenizer.ggml.tokens": Value.array(Kind.STRING, tokens),
         "tokenizer.ggml.token_type": Value.array(Kind.I32, types),
-        "tokenizer.ggml.merges": Value.array(Kind.STRING, [_merge(pair) for pair in model.get("merges") or []]),
+        "tokenizer.ggml.merges": Value.array(Kind.STRING, [_merge(pair) for pair in merges]),
         **extra,
     }
 
 
 def _check_normalizer(normalizer: Json | None) -> None:
-    steps = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
+    steps = parts.steps(normalizer, "normalizer", "normalizers")
     odd = [step.get("type") for step in steps if step.get("type") != "NFC"]
     if odd:
         raise UnknownNormalizerError(
-            f"the normalizer {odd[0]}",
+            f"the normalizer {shown(odd[0])}",
             file="tokenizer.json",
             hint="Convert with --keep-names to carry the tensors alone.",
         )
 
 
-def _merge(pair: Any) -> str:
-    if isinstance(pair, str):
-        return pair
-    if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
-        raise BrokenTokenizerFileError(f"a merge is {shown(pair)}", file="tokenizer.json")
+def require_merges(model: Json) -> list[tuple[str, str]]:
+    """The merges of a tokenizer.json. Raises BrokenMergeError, BrokenTokenizerFileError, UnknownAffixError."""
+    for key in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(key) not in (None, ""):
+            raise UnknownAffixError(f"model.{key} is {shown(model[key])}", file="tokenizer.json")
+    vocab, merges = parts.vocabulary_of(model), parts.merges_of(model)
+    for left, right in merges:
+        if left not in vocab or right not in vocab or left + right not in vocab:
+            raise BrokenMergeError(f"the merge {shown((left, right))} is not of tokens", file="tokenizer.json")
+    return merges
+
+
+def _merge(pair: tuple[str, str]) -> str:
     left, right = pair
     return f"{left.replace(' ', _SPACE)} {right.replace(' ', _SPACE)}"
 
@@ -117,13 +131,12 @@ def _merge(pair: Any) -> str:
 def _tokens(tokenizer: Json, vocab_size: int) -> tuple[list[str], list[int]]:
     tokens = [vocabulary.padding(i) for i in range(vocab_size)]
     types = [int(TokenType.UNUSED)] * vocab_size
-    for token, index in tokenizer["model"]["vocab"].items():
+    for token, index in parts.vocabulary_of(tokenizer["model"]).items():
         vocabulary.check_entry(token, index, vocab_size)
         tokens[index], types[index] = token, int(TokenType.NORMAL)
-    for entry in tokenizer.get("added_tokens") or []:
-        token, index = entry["content"], entry["id"]
+    for token, index, is_special in parts.added_tokens(tokenizer):
         vocabulary.check_entry(token, index, vocab_size)
-        control = bool(entry.get("special")) or vocabulary.looks_special(token)
+        control = is_special or vocabulary.looks_special(token)
         types[index] = int(TokenType.CONTROL if control else TokenType.USER_DEFINED)
         tokens[index] = token if control else token.replace("▁", " ")
     return tokens, types

@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rosetta_ref.architectures.checked import shown
+from rosetta_ref.architectures.tokenizer import parts
 from rosetta_ref.errors import RosettaError
 
 Json = dict[str, Any]
@@ -154,7 +156,7 @@ def recognise(pre_tokenizer: Json | None, *, ignore_merges: bool, add_bos: bool)
     fits = [name for name, known in NAMES.items() if (known.family, known.ignore_merges) == (family, ignore_merges)]
     if not fits:
         raise UnknownPreTokenizerError(
-            f"tokenizer.json cuts texts by {list(patterns)}, ignore_merges {ignore_merges}",
+            f"tokenizer.json cuts texts by {shown(list(patterns))}, ignore_merges {ignore_merges}",
             file="tokenizer.json",
             hint="Add the patterns to the table of pre-tokenizers if llama.cpp has them, or convert with --keep-names.",
         )
@@ -166,7 +168,11 @@ def _patterns(step: Json | None) -> list[str]:
     if step is None or kind is None:
         return []
     if kind == "Sequence":
-        return [pattern for inner in step.get("pretokenizers", []) for pattern in _patterns(inner)]
+        return [
+            pattern
+            for inner in parts.tables(step.get("pretokenizers"), "pre_tokenizer.pretokenizers")
+            for pattern in _patterns(inner)
+        ]
     if kind == "ByteLevel" and not step.get("add_prefix_space", True):
         return [_GPT2] if step.get("use_regex", True) else []
     if kind == "Digits":
@@ -174,10 +180,11 @@ def _patterns(step: Json | None) -> list[str]:
     if kind == "Punctuation" and step.get("behavior") == "Contiguous":
         return ["punctuation"]
     if kind == "Split" and (step.get("behavior"), bool(step.get("invert"))) in (("Isolated", False), ("Removed", True)):
-        return [_spelt(step.get("pattern") or {})]
-    return [f"<{kind} {sorted((k, v) for k, v in step.items() if k != 'type')}>"]
+        return [_spelt(parts.table(step.get("pattern"), "pre_tokenizer.pattern"))]
+    return [f"<{shown(kind)} {shown({key: value for key, value in step.items() if key != 'type'})}>"]
 
 
 def _spelt(pattern: Json) -> str:
-    text = str(pattern.get("Regex", pattern.get("String", ""))).replace(_FOLDED, _ANY_CASE)
+    said = parts.text(pattern.get("Regex", pattern.get("String", "")), "pre_tokenizer.pattern")
+    text = said.replace(_FOLDED, _ANY_CASE)
     return _GPT2 if text == _GPT2 + r"|\s+" else text

@@ -7,10 +7,9 @@ for gpt2, where the pre-tokenizer decides whether a BOS is added.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rosetta_ref.architectures.checked import shown
-from rosetta_ref.architectures.tokenizer import vocabulary
+from rosetta_ref.architectures.tokenizer import parts, vocabulary
 from rosetta_ref.architectures.tokenizer.vocabulary import Json, Vocabulary
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
@@ -94,12 +93,12 @@ def _named_templates(metadata: Mapping[str, Value], names: list[str]) -> list[Js
 
 def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
     """The GGUF keys of special tokens: ids, what is added around a text, chat template, in convert_hf_to_gguf's order."""
-    config = vocabulary.from_json(files, "tokenizer_config.json")
-    model = vocabulary.from_json(files, "config.json")
+    config = parts.from_json(files, "tokenizer_config.json")
+    model = parts.from_json(files, "config.json")
     out: dict[str, Value] = {}
     for source in (_ids_by_text(config, tokenizer), {n: _id_in(model, f"{n}_token_id") for n in ID_KEYS}):
         for name, index in source.items():
-            if isinstance(index, int) and 0 <= index < vocab_size:
+            if index is not None and 0 <= index < vocab_size:
                 out.setdefault(f"tokenizer.ggml.{ID_KEYS[name]}", Value.scalar(Kind.U32, index))
     ids = {n: out[f"tokenizer.ggml.{k}"].plain() for n, k in ID_KEYS.items() if f"tokenizer.ggml.{k}" in out}
     flags = _flags(tokenizer, ids)
@@ -118,9 +117,9 @@ def _id_in(model: Json, key: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _ids_by_text(config: Json, tokenizer: Json) -> dict[str, Any]:
-    by_text = {entry.get("content"): entry.get("id") for entry in reversed(tokenizer.get("added_tokens") or [])}
-    out = {}
+def _ids_by_text(config: Json, tokenizer: Json) -> dict[str, int | None]:
+    by_text = {text: index for text, index, _ in reversed(parts.added_tokens(tokenizer))}
+    out: dict[str, int | None] = {}
     for name in ID_KEYS:
         entry = config.get(f"{name}_token")
         text = entry.get("content") if isinstance(entry, dict) else entry
@@ -132,28 +131,35 @@ def _ids_by_text(config: Json, tokenizer: Json) -> dict[str, Any]:
 def _flags(tokenizer: Json, ids: Mapping[str, int]) -> dict[str, bool]:
     """What the template of tokenizer.json puts before and after a text."""
     flags: dict[str, bool] = {}
-    processor = tokenizer.get("post_processor") or {}
-    for step in processor.get("processors", [processor]):
-        single = step.get("single") or []
-        if step.get("type") != "TemplateProcessing" or len(single) < 2:
+    for step in parts.steps(tokenizer.get("post_processor"), "post_processor", "processors"):
+        if step.get("type") != "TemplateProcessing":
             continue
-        known = step.get("special_tokens") or {}
-        for name, item in (("bos", single[0]), ("eos", single[-1])):
-            text = (item.get("SpecialToken") or {}).get("id")
-            if text is not None:
-                flags[name] = ids.get(name) in (known.get(text) or {}).get("ids", [])
+        single = parts.tables(step.get("single"), "post_processor.single")
+        known = parts.table(step.get("special_tokens"), "post_processor.special_tokens")
+        for name, item in (("bos", single[0]), ("eos", single[-1])) if len(single) > 1 else ():
+            place = parts.table(item.get("SpecialToken"), "post_processor.single.SpecialToken")
+            if place.get("id") is not None:
+                text = parts.text(place["id"], "post_processor.single.SpecialToken.id")
+                entry = parts.table(known.get(text), "post_processor.special_tokens")
+                flags[name] = ids.get(name) in parts.array(entry.get("ids"), "post_processor.special_tokens.ids")
     return flags
 
 
 def _templates(files: Mapping[str, bytes], config: Json) -> dict[str, Value]:
-    template = config.get("chat_template")
+    file, template = parts.CONFIG, config.get("chat_template")
     if template is None and "chat_template.jinja" in files:
         template = files["chat_template.jinja"].decode("utf-8", "surrogateescape")
     elif template is None:
-        template = vocabulary.from_json(files, "chat_template.json").get("chat_template")
+        file = "chat_template.json"
+        template = parts.from_json(files, file).get("chat_template")
     if isinstance(template, str):
         return {_TEMPLATE: Value.scalar(Kind.STRING, template)}
-    named = {str(t.get("name")): str(t.get("template")) for t in template or [] if isinstance(t, dict)}
+    named = {
+        parts.text(entry.get("name"), "chat_template.name", file): parts.text(
+            entry.get("template"), "chat_template.template", file
+        )
+        for entry in parts.tables(template, "chat_template", file)
+    }
     others = [name for name in named if name != "default"]
     out = {f"{_TEMPLATE}.{name}": Value.scalar(Kind.STRING, named[name]) for name in others}
     if others:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rosetta_ref.architectures.tokenizer import sentencepiece_proto, special, vocabulary
-from rosetta_ref.architectures.tokenizer.bpe import UnknownNormalizerError
+from rosetta_ref.architectures.checked import flag, shown
+from rosetta_ref.architectures.tokenizer import parts, sentencepiece_proto, special, vocabulary
+from rosetta_ref.architectures.tokenizer.bpe import UnknownNormalizerError, require_merges
 from rosetta_ref.architectures.tokenizer.pretokenizers import UnknownPreTokenizerError
 from rosetta_ref.architectures.tokenizer.vocabulary import BrokenVocabularyError, Json, TokenType, Vocabulary
 from rosetta_ref.archive import Kind, Value
@@ -83,8 +84,10 @@ def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) ->
         rows, prefix = _from_pieces(files, pieces.pieces, vocab_size), pieces.add_space_prefix
     else:
         rows, prefix = _from_json(tokenizer, vocab_size), _adds_prefix(tokenizer)
-    config = vocabulary.from_json(files, "tokenizer_config.json")
-    prefix_key = config.get("add_prefix_space", None if prefix else False)
+    config = parts.from_json(files, parts.CONFIG)
+    stated = config.get("add_prefix_space")
+    flag(stated, "add_prefix_space", file=parts.CONFIG)
+    prefix_key = stated if "add_prefix_space" in config or prefix else False
     extra = special.keys(files, tokenizer, vocab_size)
     if not tokenizer or "tokenizer.ggml.add_bos_token" in extra:
         pass  # llama.cpp adds a BOS where no key says otherwise, as SentencePiece's own tokenizers do
@@ -119,21 +122,26 @@ def _from_pieces(files: Mapping[str, bytes], pieces: list[tuple[str, float, int]
     rows = _Rows(vocab_size)
     for index, (text, score, kind) in enumerate(pieces):
         rows.put(index, text, score, TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind)
-    for text, index in vocabulary.from_json(files, "added_tokens.json").items():
-        rows.put(index, text, _ADDED_SCORE, TokenType.USER_DEFINED)
-    config = vocabulary.from_json(files, "tokenizer_config.json")
-    for key, entry in (config.get("added_tokens_decoder") or {}).items():
-        control = bool(entry.get("special")) or vocabulary.looks_special(entry["content"])
-        text = entry["content"] if control else entry["content"].replace(_SPACE, " ")
-        rows.put(int(key), text, _ADDED_SCORE, TokenType.CONTROL if control else TokenType.USER_DEFINED)
+    try:
+        for text, index in parts.from_json(files, "added_tokens.json").items():
+            rows.put(index, text, _ADDED_SCORE, TokenType.USER_DEFINED)
+    except BrokenVocabularyError as error:
+        raise error.at(file="added_tokens.json") from None
+    try:
+        for content, index, is_special in parts.decoder_tokens(parts.from_json(files, parts.CONFIG)):
+            control = is_special or vocabulary.looks_special(content)
+            text = content if control else content.replace(_SPACE, " ")
+            rows.put(index, text, _ADDED_SCORE, TokenType.CONTROL if control else TokenType.USER_DEFINED)
+    except BrokenVocabularyError as error:
+        raise error.at(file=parts.CONFIG) from None
     return rows
 
 
 def _from_json(tokenizer: Json, vocab_size: int) -> _Rows:
     """convert_hf_to_gguf gives every token the score -1000 here, which loses the order of merges; this keeps it."""
-    rows, model = _Rows(vocab_size), tokenizer["model"]
-    vocab, pairs = model["vocab"], model.get("merges") or []
-    made = dict.fromkeys("".join(p.split(" ") if isinstance(p, str) else p) for p in pairs)
+    rows, model = _Rows(vocab_size), parts.table(tokenizer.get("model"), "model")
+    vocab, unknown = parts.vocabulary_of(model), model.get("unk_token")
+    made = dict.fromkeys(left + right for left, right in require_merges(model))
     rank = {token: -float(i) for i, token in enumerate(made)}
     rest = -float(len(rank))
     for token, index in sorted(vocab.items(), key=lambda item: item[1]):
@@ -141,32 +149,30 @@ def _from_json(tokenizer: Json, vocab_size: int) -> _Rows:
         score = 0.0 if byte else rank.get(token, rest)
         rest -= token not in rank and not byte
         rows.put(index, token, score, TokenType.BYTE if byte else TokenType.NORMAL)
-    for entry in tokenizer.get("added_tokens") or []:
-        token, index = entry["content"], entry["id"]
-        control = bool(entry.get("special")) or vocabulary.looks_special(token)
+    for token, index, is_special in parts.added_tokens(tokenizer):
+        control = is_special or vocabulary.looks_special(token)
         kind = TokenType.CONTROL if control else TokenType.USER_DEFINED
         score = rank.get(token, 0.0 if control else _ADDED_SCORE)
-        rows.put(index, token, score, TokenType.UNKNOWN if token == model.get("unk_token") else kind)
+        rows.put(index, token, score, TokenType.UNKNOWN if token == unknown else kind)
     return rows
 
 
 def _adds_prefix(tokenizer: Json) -> bool:
     """Whether a text begins with a ▁ that it did not have: a normalizer does it, or a Metaspace pre-tokenizer."""
-    normalizer, pre = tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer")
-    steps = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
+    steps = parts.steps(tokenizer.get("normalizer"), "normalizer", "normalizers")
+    pre = parts.table(tokenizer.get("pre_tokenizer"), "pre_tokenizer")
     for step in steps:
         if step.get("type") not in ("Prepend", "Replace"):
-            raise UnknownNormalizerError(f"the normalizer {step.get('type')}", file="tokenizer.json")
-    if pre is not None and pre.get("type") != "Metaspace":
+            raise UnknownNormalizerError(f"the normalizer {shown(step.get('type'))}", file="tokenizer.json")
+    if pre and pre.get("type") != "Metaspace":
         raise UnknownPreTokenizerError(
-            f"the pre-tokenizer {pre.get('type')} before SentencePiece BPE", file="tokenizer.json"
+            f"the pre-tokenizer {shown(pre.get('type'))} before SentencePiece BPE", file="tokenizer.json"
         )
-    spaced: Any = pre is not None and pre.get("prepend_scheme", "always") != "never"
+    spaced: Any = bool(pre) and pre.get("prepend_scheme", "always") != "never"
     return bool(spaced) or any(step.get("type") == "Prepend" for step in steps)
 
 
 def is_sentencepiece(tokenizer: Json) -> bool:
     """Whether a tokenizer.json is of this kind: BPE that falls back to bytes, with a decoder of several steps."""
-    model = tokenizer.get("model") or {}
-    decoder = tokenizer.get("decoder") or {}
+    model, decoder = parts.table(tokenizer.get("model"), "model"), parts.table(tokenizer.get("decoder"), "decoder")
     return bool(model.get("byte_fallback")) and decoder.get("type") == "Sequence"

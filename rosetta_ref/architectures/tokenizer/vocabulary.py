@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
-from rosetta_ref.architectures.checked import json_object, shown
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 
@@ -99,8 +99,9 @@ class Vocabulary:
             tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(tokens)]
         types = _column(metadata, "token_type", len(tokens)) or [int(TokenType.NORMAL)] * len(tokens)
         if len(set(tokens)) != len(tokens):
-            twice = next(t for i, t in enumerate(tokens) if tokens.index(t) != i)
-            raise BrokenVocabularyError(f"the token {twice!r} is there twice")
+            seen: set[str] = set()
+            twice = next(token for token in tokens if token in seen or seen.add(token))  # type: ignore[func-returns-value]
+            raise BrokenVocabularyError(f"the token {shown(twice)} is there twice")
         name = str(metadata["general.name"].data).lower() if "general.name" in metadata else ""
         stripping = any(part in name for part in _STRIPPING_MODELS)
         return cls(tokens, types, _column(metadata, "scores", len(tokens)), stripping)
@@ -227,17 +228,9 @@ def to_json(name: str, value: Json, *, indent: int | None = None) -> bytes:
         ) from error
 
 
-def from_json(files: Mapping[str, bytes], name: str) -> Json:
-    """The content of a JSON file, {} where it is not there; raises BrokenTokenizerFileError where it is not an object."""
-    try:
-        return json_object(files[name]) if name in files else {}
-    except ValueError as error:
-        raise BrokenTokenizerFileError(f"{error}", file=name) from error
-
-
 def check_entry(token: Any, index: Any, size: int) -> None:
     """Raise BrokenVocabularyError where that is no token, or no id in a vocabulary of that size."""
     if not isinstance(token, str) or type(index) is not int:
         raise BrokenVocabularyError(f"a token is {shown(token)}, its id {shown(index)}")
     if not 0 <= index < size:
-        raise BrokenVocabularyError(f"the token {token!r} has the id {index}, the model {size} tokens")
+        raise BrokenVocabularyError(f"the token {shown(token)} has the id {shown(index)}, the model {size} tokens")
