@@ -1,8 +1,8 @@
 """Tokenizers both ways: the `tokenizer.*` keys of GGUF <-> tokenizer.json, tokenizer_config.json and chat_template.jinja.
 
 Read `vocabulary` (tokens, types), `parts` (what files hold, checked), `pretokenizers` (a table), `bpe` and `spm` (the two
-kinds), `special` (BOS, EOS, template) and last `sentencepiece_proto`. `library` asks the library itself. The measure is llama.cpp: a
-tokenizer.json made here gives its ids, text for text.
+kinds), `special` (BOS, EOS, template), `library` (which asks the library itself) and last `sentencepiece_proto`. The measure is
+llama.cpp: a tokenizer.json made here gives its ids, text for text.
 """
 
 from __future__ import annotations

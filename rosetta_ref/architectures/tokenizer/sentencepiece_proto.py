@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.tokenizer.vocabulary import BrokenTokenizerFileError, TokenType
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -77,7 +78,19 @@ def _piece(data: bytes) -> tuple[str, float, int]:
             (score,) = struct.unpack("<f", value)
         elif number == 3:
             kind = value
+    if type(kind) is not int or not TokenType.NORMAL <= kind <= TokenType.BYTE:
+        raise BrokenTokenizerFileError(f"a piece is of the type {shown(kind)}", file="tokenizer.model")
     return text, score, kind
+
+
+def _last(data: bytes, default: int) -> int:
+    """Field 3 of a message: of several the last one counts, as protobuf has it. Raises TypeError where it is no number."""
+    for number, value in fields(data):
+        if number == 3:
+            default = value
+    if not isinstance(default, int):
+        raise TypeError("field 3 is no number")
+    return default
 
 
 def parse(data: bytes) -> Pieces:
@@ -89,9 +102,9 @@ def parse(data: bytes) -> Pieces:
             if number == 1:
                 pieces.append(_piece(value))
             elif number == 2:
-                model_type = next((v for n, v in fields(value) if n == 3), model_type)
+                model_type = _last(value, model_type)
             elif number == 3:
-                prefix = bool(next((v for n, v in fields(value) if n == 3), prefix))
+                prefix = bool(_last(value, prefix))
     except (AttributeError, TypeError, struct.error) as error:
         raise BrokenTokenizerFileError(f"a field of another kind: {error}", file="tokenizer.model") from error
     if model_type != _BPE:

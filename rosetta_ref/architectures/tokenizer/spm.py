@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rosetta_ref import limits
 from rosetta_ref.architectures.checked import flag, shown
 from rosetta_ref.architectures.tokenizer import parts, sentencepiece_proto, special, vocabulary
 from rosetta_ref.architectures.tokenizer.bpe import UnknownNormalizerError, require_merges
@@ -18,7 +19,14 @@ from rosetta_ref.architectures.tokenizer.vocabulary import BrokenVocabularyError
 from rosetta_ref.archive import Kind, Value
 
 _SPACE = "▁"
+#: Characters of merges that are nobody's business: those of a small vocabulary.
+_FREE_MERGES = 1 << 20
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+#: What llama.cpp does to a text before anything else, as steps of a normalizer.
+_STEPS: dict[str, Json] = {
+    "Prepend": {"prepend": _SPACE},
+    "Replace": {"pattern": {"String": " "}, "content": _SPACE},
+}
 _PAD_SCORE, _ADDED_SCORE = -10000.0, -1000.0
 
 
@@ -67,13 +75,19 @@ def _decoder(*, prefix: bool) -> Json:
 
 
 def merges(ids: Mapping[str, int], scores: list[float]) -> list[tuple[str, str]]:
-    """Every way to part a token into two tokens, best score of the whole first."""
-    out = []
+    """Every way to part a token into two tokens, best score of the whole first. Raises LimitExceededError."""
+    lengths = {len(token) for token in ids}
+    out, size, most = [], 0, limits.of("merges-ratio") * sum(map(len, ids)) + _FREE_MERGES
     for token in sorted((t for t in ids if len(t) > 1), key=lambda t: -scores[ids[t]]):
-        for i in range(1, len(token)):
-            left, right = token[:i], token[i:]
-            if left in ids and right in ids:
-                out.append((left, right))
+        whole = len(token)
+        # Only where both parts have the length of some token: a token of 400,000 characters would be parted as often.
+        places = range(1, whole) if whole < len(lengths) else sorted(n for n in lengths if 0 < n < whole)
+        for i in places:
+            if i in lengths and whole - i in lengths and token[:i] in ids and token[i:] in ids:
+                out.append((token[:i], token[i:]))
+                size += whole
+        if size > most:
+            raise limits.exceeded("merges-ratio", "the ways to part tokens into tokens, in characters of the tokens")
     return out
 
 
@@ -162,8 +176,8 @@ def _adds_prefix(tokenizer: Json) -> bool:
     steps = parts.steps(tokenizer.get("normalizer"), "normalizer", "normalizers")
     pre = parts.table(tokenizer.get("pre_tokenizer"), "pre_tokenizer")
     for step in steps:
-        if step.get("type") not in ("Prepend", "Replace"):
-            raise UnknownNormalizerError(f"the normalizer {shown(step.get('type'))}", file="tokenizer.json")
+        if {key: value for key, value in step.items() if key != "type"} != _STEPS.get(str(step.get("type"))):
+            raise UnknownNormalizerError(f"the normalizer {shown(step)}", file="tokenizer.json")
     if pre and pre.get("type") != "Metaspace":
         raise UnknownPreTokenizerError(
             f"the pre-tokenizer {shown(pre.get('type'))} before SentencePiece BPE", file="tokenizer.json"
