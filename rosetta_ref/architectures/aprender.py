@@ -116,7 +116,7 @@ def from_apr(archive: Archive, *, keep_names: bool = False) -> Archive:
 
 def _as_stored(archive: Archive) -> Archive:
     if GGUF_METADATA in archive.metadata:
-        metadata = from_entries(archive.metadata[GGUF_METADATA], archive.metadata)
+        metadata = from_entries(archive.metadata[GGUF_METADATA], archive.metadata, PLACES)
     else:
         stated = archive.metadata.get("architecture") or archive.metadata.get("model_type") or "unknown"
         if not isinstance(stated, str):
@@ -146,7 +146,7 @@ def _metadata(archive: Archive, architecture: str) -> dict[str, Value]:
         metadata, notes = gguf_metadata(stored, architecture)
         archive.notes += notes
         return metadata | _remembered(stored)
-    metadata = from_entries(stored[GGUF_METADATA], stored)
+    metadata = from_entries(stored[GGUF_METADATA], stored, PLACES)
     expected = _own_keys(metadata, architecture, archive.tensors)
     added = {
         key: value for key, value in stored.items() if key != GGUF_METADATA and expected.get(key, _ABSENT) != value

@@ -44,8 +44,8 @@ def _same(entry: Mapping[str, Any], value: Value) -> bool:
         return False
 
 
-def from_entries(entries: Any, standing: Mapping[str, Any]) -> dict[str, Value]:
-    """The way back of `to_entries`. Raises GgufMetadataError."""
+def from_entries(entries: Any, standing: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Value]:
+    """The way back of `to_entries`, with the same `places`. Raises GgufMetadataError."""
     if not isinstance(entries, list):
         raise GgufMetadataError("it is not a list")
     metadata: dict[str, Value] = {}
@@ -54,6 +54,8 @@ def from_entries(entries: Any, standing: Mapping[str, Any]) -> dict[str, Value]:
             key = _unsafe(entry["key"])
             if not isinstance(key, str):
                 raise TypeError("the key is no text")
+            if "apr" in entry and entry["apr"] != places.get(key):  # a large value could stand under many keys
+                raise ValueError("the value of that key does not stand there")
             value = standing[entry["apr"]] if "apr" in entry else entry["value"]
             metadata[key] = _value(entry["type"], value)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def flag(value: Any, key: str, *, file: str | Path | None = None) -> bool:
 
 
 class Keys:
-    """GGUF metadata of one architecture, asked by the short names of its keys."""
+    """GGUF metadata of one architecture, asked by the short names of its keys; it does not change meanwhile."""
 
     def __init__(self, metadata: Mapping[str, Value], architecture: str) -> None:
         self.metadata, self.architecture = metadata, architecture
@@ -123,12 +124,12 @@ class Keys:
             raise MissingKeyError(f"{self.name(key)} is missing")
         return value
 
-    @property
+    @cached_property
     def heads(self) -> tuple[int, int]:
         """The number of heads of q, and of k and v. Raises UnevenGroupsError."""
         return grouped(self.need("attention.head_count"), self.whole("attention.head_count_kv"))
 
-    @property
+    @cached_property
     def head_dim(self) -> int:
         """Elements of a head. Raises UnevenHeadsError, OddHeadError, ValueLengthError, PartialRotaryError."""
         heads, width = self.heads[0], self.need("embedding_length")

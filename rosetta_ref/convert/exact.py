@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from rosetta_ref.quant import TYPES
 from rosetta_ref.streaming import value_chunks
 
 _NARROW = ("BF16", "F16")
+#: Elements of a tensor that is looked at with others; and how many of those.
+_SMALL = 256
 
 
 def exact_type(tensors: Iterable[Tensor]) -> str:
@@ -20,17 +22,27 @@ def exact_type(tensors: Iterable[Tensor]) -> str:
     Looks at stored floats first: quantised types rarely fit anything but F32, and end the search at once.
     """
     possible = list(_NARROW)
-    for tensor in sorted(tensors, key=lambda t: (t.type.is_scalar, t.nbytes)):
-        possible = [name for name in possible if _fits(tensor, name)]
+    for stored, values in _batches(sorted(tensors, key=lambda t: (t.type.is_scalar, t.nbytes))):
+        possible = [name for name in possible if name == stored or survives(values, name)]
         if not possible:
             return "F32"
     return possible[0]
 
 
-def _fits(tensor: Tensor, name: str) -> bool:
-    if tensor.type.name == name or tensor.type.decode is None:
-        return True
-    return all(survives(values, name) for _, values in value_chunks(tensor))
+def _batches(tensors: Iterable[Tensor]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Values and the type they are stored in; those of many small tensors in one array, for each call takes its time."""
+    few: dict[str, list[NDArray[np.float32]]] = {}
+    for tensor in tensors:
+        if tensor.type.decode is None:
+            continue
+        if tensor.count > _SMALL:
+            yield from ((tensor.type.name, values) for _, values in value_chunks(tensor))
+            continue
+        gathered = few.setdefault(tensor.type.name, [])
+        gathered.append(tensor.values().reshape(-1))
+        if len(gathered) == _SMALL:
+            yield tensor.type.name, np.concatenate(few.pop(tensor.type.name))
+    yield from ((name, np.concatenate(gathered)) for name, gathered in few.items())
 
 
 def survives(values: NDArray[np.float32], name: str) -> bool:

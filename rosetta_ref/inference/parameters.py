@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.architectures.aprender_json import from_entries
+from rosetta_ref.architectures.aprender_keys import PLACES
 from rosetta_ref.archive import Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.metadata import lookup
@@ -235,7 +236,7 @@ def _config_scaling(rope: _Numbers, config: _Numbers) -> Scaling | None:
 
 def gguf_metadata_of_apr(metadata: Mapping[str, Any]) -> dict[str, Value] | None:
     """The GGUF metadata that an APR file carries; None for a file that carries none."""
-    return from_entries(metadata[_GGUF_IN_APR], metadata) if _GGUF_IN_APR in metadata else None
+    return from_entries(metadata[_GGUF_IN_APR], metadata, PLACES) if _GGUF_IN_APR in metadata else None
 
 
 def of_apr(metadata: Mapping[str, Any]) -> Parameters:
