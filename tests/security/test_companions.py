@@ -1,0 +1,303 @@
+"""What stands beside the weights: only names that a Hugging Face model has are read or written, whatever a file says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rosetta_ref
+from rosetta_ref import RosettaError
+from rosetta_ref.convert.companions import NAMES, is_companion
+from tests.support.hostile import (
+    GOLDEN,
+    SPM,
+    directory,
+    memory,
+    remembering,
+    safetensors_header,
+    snapshot,
+    write_header,
+)
+
+CODE = b"import os; os.system('true')\n"
+BAD_NAMES = [
+    "conftest.py", ".bash_profile", "numpy.py", "pytest.ini", "setup.cfg", "Makefile", "model.safetensors", "MODEL.safetensors",
+    "model-00001-of-00002.safetensors", "other.safetensors.index.json", "rosetta/source.json", "rosetta/blocks.safetensors",
+    "rosetta", "config.json\0.py", "../config.json", "..\\config.json", "/tmp/config.json", "./config.json", "config.json/",
+    "config.json.", "config.json ", " config.json", "CONFIG.JSON", "Config.json", "con", "NUL.json", "config.json:stream", "", ".",
+    "..", "additional_chat_templates", "additional_chat_templates/../x.jinja", "additional_chat_templates/x.py",
+    "additional_chat_templates/.jinja", "additional_chat_templates/" + "a" * 65 + ".jinja", "additional_chat_templates/a.b.jinja",
+    "additional_chat_templates/CON.jinja", "additional_chat_templates/lpt1.jinja", "additional_chat_templates/a/b.jinja",
+    "Additional_chat_templates/x.jinja", "additional_chat_templates\\x.jinja", "config\u202e.json", "config.json\n",
+    "additional_chat_templates/x.jinja\n", "tokenizer\u00ad.json", "\u0441onfig.json", "c\u043enfig.json",
+]  # fmt: skip
+
+
+def refused(source: Path, target: Path, **options: Any) -> str:
+    """What is said of a conversion that is refused; it leaves nothing."""
+    before = snapshot(target.parent)
+    with pytest.raises(RosettaError) as caught:
+        rosetta_ref.convert(source, target, **options)
+    assert snapshot(target.parent) == before
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_no_other_name_is_restored(name: str, tmp_path: Path) -> None:
+    source = remembering(tmp_path / "m.gguf", memory({name: CODE}))
+    for target in ("hf", "m.safetensors"):
+        said = refused(source, tmp_path / target)
+        assert "rosetta.files" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["conftest.py", "../x", "model.safetensors", "CONFIG.JSON", "rosetta/source.json"])
+def test_nor_from_apr(name: str, tmp_path: Path) -> None:
+    source = remembering(tmp_path / "m.gguf", memory({name: CODE}))
+    rosetta_ref.convert(source, tmp_path / "m.apr")
+    assert "rosetta.files" in refused(tmp_path / "m.apr", tmp_path / "hf")
+
+
+def test_the_checked_weights_are_not_replaced(tmp_path: Path) -> None:
+    source = remembering(tmp_path / "m.gguf", memory({"model.safetensors": b"\0" * 100}))
+    target = directory(tmp_path / "hf")
+    before = snapshot(target)
+    with pytest.raises(RosettaError, match=r"rosetta\.files"):
+        rosetta_ref.convert(source, target, force=True)
+    assert snapshot(target) == before
+
+
+def test_a_key_beside_the_list_is_refused(tmp_path: Path) -> None:
+    for name in ("conftest.py", "vocab.json"):
+        keys = memory({"config.json": b"{}", name: CODE}, names=["config.json"])
+        assert f"rosetta.file.{name}" in refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["config.json", "config.json"], ["vocab.json"], [f"additional_chat_templates/{i}.jinja" for i in range(300)]],
+)
+def test_the_list_names_what_is_there_once(names: list[str], tmp_path: Path) -> None:
+    files = {name: b"{}" for name in names if name != "vocab.json"}
+    keys = memory(files, names=names)
+    assert "rosetta.file" in refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+
+
+def test_two_templates_are_not_one_where_case_does_not_count(tmp_path: Path) -> None:
+    keys = memory({f"additional_chat_templates/{name}.jinja": b"x" for name in ("tool", "TOOL")})
+    assert "rosetta.files" in refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".hidden.safetensors", "../m.safetensors", "a/b.safetensors", "a\\b.safetensors", "config.json", "conftest.py",
+        "model.safetensors.", "model.safetensors ", "model.safetensors\0", "nul.safetensors", "CON.safetensors", ".safetensors",
+        "model.safetensors\n", "~.safetensors", "-.safetensors", "$(x).safetensors", "model.safetensors.index.json", "", 5, None,
+        "rosetta/blocks.safetensors", "a" * 300 + ".safetensors",
+    ],
+)  # fmt: skip
+def test_no_other_name_of_weights_is_restored(name: Any, tmp_path: Path) -> None:
+    keys = memory({"config.json": b"{}"})
+    record = json.loads(keys["rosetta.safetensors"])
+    record["shards"][0]["file"] = name
+    keys["rosetta.safetensors"] = json.dumps(record)
+    assert "rosetta.safetensors" in refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+
+
+def halves(*names: str) -> dict[str, Any]:
+    """The record of a directory with its tensors in two files of these names."""
+    shard = json.loads(memory({})["rosetta.safetensors"])["shards"][0]
+    tensors = list(shard["tensors"].items())
+    return {
+        "shards": [
+            {"file": name, "metadata": shard["metadata"], "tensors": dict(tensors[i::2])}
+            for i, name in enumerate(names)
+        ]
+    }
+
+
+def test_shards_are_told_apart_where_case_does_not_count(tmp_path: Path) -> None:
+    for names in (("a.safetensors", "A.safetensors"), ("a.safetensors", "a.safetensors")):
+        keys = memory({}, **halves(*names))
+        assert "rosetta.safetensors" in refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+
+
+INDEX = "model.safetensors.index.json"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+
+@pytest.mark.parametrize("wrong", ["file", "missing", "more", "text", "deep", "twice"])
+def test_a_remembered_index_speaks_of_these_very_files(wrong: str, tmp_path: Path) -> None:
+    record = halves(*SHARDS)
+    right = {name: shard["file"] for shard in record["shards"] for name in shard["tensors"]}
+    first = next(iter(right))
+    maps = {
+        "file": right | {first: "../../secret.safetensors"},
+        "missing": {name: file for name, file in right.items() if name != first},
+        "more": right | {"another": SHARDS[0]},
+    }
+    texts = {"text": b"not JSON", "deep": b"[" * 100_000, "twice": b'{"weight_map": {}, "weight_map": {}}'}
+    data = texts.get(wrong) or json.dumps({"metadata": {"mine": 1}, "weight_map": maps[wrong]}).encode()
+    keys = memory({"config.json": (SPM / "hf" / "config.json").read_bytes(), INDEX: data}, **record)
+    report = rosetta_ref.convert(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+    written = json.loads((tmp_path / "hf" / INDEX).read_bytes())
+    assert written["weight_map"] == right
+    assert any(INDEX in note and "not that of these files" in note for note in report.notes)
+
+
+def test_the_right_index_comes_back_to_the_byte(tmp_path: Path) -> None:
+    record = halves(*SHARDS)
+    right = {name: shard["file"] for shard in record["shards"] for name in shard["tensors"]}
+    data = json.dumps({"weight_map": right, "metadata": {"mine": 1}}, indent=5).encode()
+    keys = memory({"config.json": (SPM / "hf" / "config.json").read_bytes(), INDEX: data}, **record)
+    rosetta_ref.convert(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+    assert (tmp_path / "hf" / INDEX).read_bytes() == data
+
+
+def test_an_index_stands_under_the_name_of_its_shards_alone(tmp_path: Path) -> None:
+    keys = memory({"other.safetensors.index.json": b"{}"}, **halves(*SHARDS))
+    assert "rosetta.files" in refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+
+
+@pytest.mark.parametrize("stem", ["model", "pytorch.v2"])
+def test_shards_with_an_index_come_back_to_the_byte(stem: str, tmp_path: Path) -> None:
+    source = directory(tmp_path / "from", GOLDEN / "qwen2-tied-sharded")
+    for path in sorted(source.glob("model*")):
+        text = path.read_bytes()
+        if path.suffix == ".json":
+            text = text.replace(b"model-0", stem.encode() + b"-0")
+        path.unlink()
+        (source / (stem + path.name.removeprefix("model"))).write_bytes(text)
+    rosetta_ref.convert(source, tmp_path / "m.gguf")
+    rosetta_ref.convert(tmp_path / "m.gguf", tmp_path / "hf")
+    assert snapshot(tmp_path / "hf") == snapshot(source)
+
+
+# --- what is read is what is restored
+
+
+def full_directory(path: Path) -> Path:
+    """A directory with every companion there is, and other things."""
+    made = directory(path, GOLDEN / "llama3-rope-bias")
+    (made / "additional_chat_templates").mkdir()
+    for name in (*NAMES, "additional_chat_templates/tool_use.jinja", "additional_chat_templates/A-1_b.jinja"):
+        assert is_companion(name)
+        if not (made / name).exists() and name not in ("tokenizer.model", "chat_template.json", "added_tokens.json"):
+            (made / name).write_bytes(b"any bytes \xff of " + name.encode())
+    return made
+
+
+def test_every_companion_comes_back_and_nothing_else(tmp_path: Path) -> None:
+    source = full_directory(tmp_path / "from")
+    before = snapshot(source)
+    strangers = [
+        "README.md",
+        "LICENSE",
+        "conftest.py",
+        "modeling.py",
+        ".gitattributes",
+        "additional_chat_templates/x.py",
+    ]
+    for name in strangers:
+        (source / name).write_bytes(CODE)
+    (source / "original").mkdir()
+    for middle in ("m.gguf", "m.apr"):
+        report = rosetta_ref.convert(source, tmp_path / middle)
+        (note,) = [note for note in report.notes if "left behind" in note]
+        assert all(name in note for name in ["LICENSE", "README.md", "conftest.py", "original/", strangers[-1]])
+        assert not any(name in note for name in NAMES)
+        back = tmp_path / f"{middle}.hf"
+        back.mkdir()
+        report = rosetta_ref.convert(tmp_path / middle, back)
+        assert snapshot(back) == before
+        (note,) = [note for note in report.notes if "written beside" in note]
+        assert all(name in note for name in before if is_companion(name))
+        assert note in report.to_json()["notes"]
+
+
+def test_many_strangers_are_told_in_one_short_note(tmp_path: Path) -> None:
+    source = directory(tmp_path / "from")
+    for i in range(500):
+        (source / f"{i:03}{'n' * 200}").write_bytes(b"")
+    report = rosetta_ref.convert(source, tmp_path / "m.gguf")
+    (note,) = [note for note in report.notes if "left behind" in note]
+    assert len(note) < 1500
+    assert "492 more" in note
+
+
+def test_a_directory_of_odd_weights_comes_back_under_the_usual_name(tmp_path: Path) -> None:
+    source = directory(tmp_path / "from")
+    (source / "model.safetensors").rename(source / "my model (1).safetensors")
+    report = rosetta_ref.convert(source, tmp_path / "m.gguf")
+    assert any("will come back as model.safetensors" in note for note in report.notes)
+    rosetta_ref.convert(tmp_path / "m.gguf", tmp_path / "hf")
+    assert (tmp_path / "hf" / "model.safetensors").read_bytes() == (SPM / "hf" / "model.safetensors").read_bytes()
+
+
+# --- rosetta/source.json
+
+
+@pytest.mark.parametrize("name", ["conftest.py", "../config.json", "CONFIG.JSON", "a\0", "model.safetensors"])
+def test_a_record_names_companions_alone(name: str, tmp_path: Path) -> None:
+    rosetta_ref.convert(SPM / "q8_0.gguf", tmp_path / "hf")
+    path = tmp_path / "hf" / "rosetta" / "source.json"
+    record = json.loads(path.read_bytes())
+    path.write_text(json.dumps(record | {"companions": {name: "00"}}))
+    assert "source.json" in refused(tmp_path / "hf", tmp_path / "m.gguf")
+    for odd in ("../model.safetensors", "a/b", "..", "", "a\\b", "\0"):
+        path.write_text(json.dumps(record | {"weights": ["model.safetensors", odd]}))
+        assert "source.json" in refused(tmp_path / "hf", tmp_path / "m.gguf")
+
+
+# --- tensors that GGUF leaves out
+
+
+LEFT_OUT = [
+    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "lm_head.weight"}},
+    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "nothing"}},
+    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": ["model.embed_tokens.weight"]}},
+    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "model.embed_tokens.weight"}},
+    {"lm_head.weight": {"type": "F32", "shape": [2], "base64": "AAAAAA=="}},
+    {"lm_head.weight": {"type": "F32", "shape": [True], "base64": "AAAAAA=="}},
+    {"lm_head.weight": {"type": "F32", "shape": [-1, -1], "base64": "AAAAAA=="}},
+    {"lm_head.weight": {"type": "F32", "shape": [0, 10**400], "base64": ""}},
+    {"lm_head.weight": {"type": "F32", "shape": [1] * 100_000, "base64": "AAAAAA=="}},
+    {"lm_head.weight": {"type": "Q4_K", "shape": [1], "base64": "AAAAAA=="}},
+    {"lm_head.weight": {"type": [], "shape": [1], "base64": "AAAAAA=="}},
+    {"lm_head.weight": {"type": "F32", "shape": [1], "base64": 5}},
+    {"lm_head.weight": {"type": "F32", "shape": [1], "base64": "AAAAAA"}},
+    {"lm_head.weight": {"type": "F32", "shape": [1]}},
+    {"conftest.py": {"type": "F32", "shape": [1], "base64": "AAAAAA=="}},
+    {f"{i}": {"type": "F32", "shape": [1], "copy_of": "model.embed_tokens.weight"} for i in range(2000)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT, ids=range(len(LEFT_OUT)))
+def test_a_tensor_that_was_left_out_is_made_once_and_as_large_as_it_says(left_out: Any, tmp_path: Path) -> None:
+    record = json.loads(memory({})["rosetta.safetensors"])
+    record["shards"][0]["tensors"] |= {name: said["type"] for name, said in left_out.items()}
+    keys = memory({"config.json": b"{}"})
+    keys["rosetta.safetensors"] = json.dumps(record | {"left_out": left_out})
+    refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+
+
+def test_buffers_and_a_second_head_come_back(tmp_path: Path) -> None:
+    source = directory(tmp_path / "from")
+    path = source / "model.safetensors"
+    header = safetensors_header(path)
+    end = max(one["data_offsets"][1] for name, one in header.items() if name != "__metadata__")
+    names = [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(2)]
+    for i, name in enumerate(names):
+        header[name] = {"dtype": "F32", "shape": [1], "data_offsets": [end + 4 * i, end + 4 * i + 4]}
+    write_header(path, header)
+    path.write_bytes(path.read_bytes() + b"\1\2\3\4" * len(names))
+    before = snapshot(source)
+    rosetta_ref.convert(source, tmp_path / "m.gguf")
+    rosetta_ref.convert(tmp_path / "m.gguf", tmp_path / "hf")
+    back = safetensors_header(tmp_path / "hf" / "model.safetensors")
+    assert back == header
+    assert (tmp_path / "hf" / "config.json").read_bytes() == before["config.json"]
