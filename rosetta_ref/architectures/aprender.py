@@ -30,7 +30,7 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import ForeignTextError, json_object
 from rosetta_ref.formats.apr.metadata import lookup
-from rosetta_ref.formats.apr.tables import ALIASES, NOT_NULL
+from rosetta_ref.formats.apr.tables import ALIASES, GGML_TYPES, NOT_NULL
 
 GGUF_METADATA = "rosetta.gguf_metadata"
 APR_METADATA = "rosetta.apr.metadata"
@@ -201,13 +201,17 @@ def _describes(original: Mapping[str, Any], metadata: Mapping[str, Value]) -> bo
 
 def _repaired(original: dict[str, Any], made: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The original JSON, with what is no longer true of the file, or would make it unreadable, put right."""
-    repaired = dict(original)
+    # What our own keys mean is made anew: in a text from anybody, they would say that the tensors are of other types.
+    repaired = {key: value for key, value in original.items() if key not in (GGML_TYPES, GGUF_METADATA)}
     for key, aliases in ALIASES.items():
         present = [name for name in (key, *aliases) if name in repaired]
         for name in present[1:]:
             del repaired[name]
     for key in ("rope_type", *(key for key in NOT_NULL if repaired.get(key, 0) is None)):
-        repaired[key] = made[key]
+        repaired.pop(key, None)
+        repaired |= (
+            {key: made[key]} if key in made else {}
+        )  # with names as stored, nobody says what order the rows are in
     if "tensor_shapes" in repaired:
         repaired["tensor_shapes"] = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())}
     return repaired

@@ -28,6 +28,11 @@ NAMES = (
     "normalizer.json", "tokenizer.model.v3", "tekken.json", "tiktoken.model", "qwen.tiktoken", "params.json",
     "quantize_config.json", "quantization_config.json", "hf_quant_config.json",
 )  # fmt: skip
+#: Those that a tokenizer is in, where it is not in tokenizer.json or tokenizer.model.
+VOCABULARIES = (
+    "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm", "bpe.codes",
+    "tokenizer.model.v3", "tekken.json", "tiktoken.model", "qwen.tiktoken",
+)  # fmt: skip
 #: Templates for special purposes (tool_use, rag), one a file.
 TEMPLATES = "additional_chat_templates"
 _TEMPLATE = re.compile(rf"{TEMPLATES}/([A-Za-z0-9_-]{{1,64}})\.jinja")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from rosetta_ref.architectures import aprender, huggingface
+from rosetta_ref.architectures.aprender_keys import gguf_metadata
 from rosetta_ref.architectures.typed_json import value_to_json
 from rosetta_ref.archive import Archive, Value
 from rosetta_ref.convert.extras import ENCODING, PREFIX, strip
 from rosetta_ref.convert.record import Directory, few
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.apr.tables import ALIASES
 
 #: The `__metadata__` that this package writes where nobody had another one.
 PLAIN_HEADER = {"format": "pt"}
@@ -59,22 +61,46 @@ def of_extras(model: Archive) -> list[str]:
 def of_directory(model: Archive, written: Archive, files: Mapping[str, bytes], *, keep_names: bool) -> list[str]:
     """The notes on metadata that a directory without `rosetta/` does not say: it is read again, and what differs is named."""
     ours, theirs = strip(model.metadata), _read_again(written, files, keep_names=keep_names)
-    if theirs is None:
-        lost: Iterable[str] = ours
-    else:
-        aside = [key for key in ENCODING if key != "general.alignment"]
-        lost = [key for key, value in ours.items() if theirs.get(key) != value and key not in aside]
+    aside = [key for key in ENCODING if key != "general.alignment"]
+    lost = [key for key, value in ours.items() if theirs.get(key) != value and key not in aside]
     notes = [f"without rosetta/, a Hugging Face directory has no place for {few(lost)}"] if lost else []
+    common = [key for key in ours if key in theirs]
+    if common != [key for key in theirs if key in ours]:
+        notes.append("without rosetta/, the order of the metadata keys is lost")
     return notes + of_extras(model)
 
 
-def _read_again(written: Archive, files: Mapping[str, bytes], *, keep_names: bool) -> dict[str, Value] | None:
+def _read_again(written: Archive, files: Mapping[str, bytes], *, keep_names: bool) -> dict[str, Value]:
     if keep_names:
-        return None
+        return {}
     try:
         return huggingface.from_huggingface(written, files).metadata
+    except RosettaError:  # then it says nothing
+        return {}
+
+
+def of_apr(model: Archive, written: Archive, *, extra_keys: bool) -> list[str]:
+    """The notes on what an APR file does not say: of the JSON of the one that the model came from, and of GGUF metadata."""
+    original = aprender.remembered_json(model)
+    replaced = {alias for key, names in ALIASES.items() for alias in (key, *names)} if original else set()
+    lost = [key for key in original if key not in written.metadata and key not in replaced]
+    if not extra_keys:
+        lost += _without_extra_keys(model, written)
+    return [f"the APR file has no place for {few(lost)}"] if lost else []
+
+
+def _without_extra_keys(model: Archive, written: Archive) -> list[str]:
+    try:
+        said, _ = gguf_metadata(written.metadata, str(written.metadata.get("architecture")))
     except RosettaError:
-        return None
+        said = {}
+    return [key for key, value in strip(model.metadata).items() if said.get(key) != value and key not in ENCODING]
+
+
+def of_stripped(metadata: Mapping[str, Value]) -> list[str]:
+    """The note on keys that --no-extra-keys leaves behind."""
+    gone = [key for key in metadata if key.startswith(PREFIX)]
+    return [f"--no-extra-keys leaves behind {few(gone)}"] if gone else []
 
 
 def of_weights(directory: Directory, notes: list[str], *, kept: bool) -> None:

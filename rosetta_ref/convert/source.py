@@ -67,6 +67,7 @@ def read_source(
         source = _read_safetensors(path, keep_names=keep_names)
     source.notes += source.archive.notes
     if not extra_keys:
+        source.notes += losses.of_stripped(source.model.metadata)
         metadata = extras.strip(source.model.metadata)
         source.model = Archive("gguf", metadata, source.model.tensors, source.model.path, source.model.parts)
     return source
@@ -109,11 +110,19 @@ def _with_companions(archive: Archive, path: Path, folder: Path, *, keep_names: 
             archive, files, name=path.resolve().stem if path.is_file() else path.resolve().name
         )
         names = huggingface.hf_names(model)
+        _note_unread_tokenizer(files, notes)
         library.require_taken(files)
     if index is not None:
         files[index] = read_beside(folder, index)
     extras.remember(model, archive, files, names, notes)
     return Source(archive, model, notes=notes)
+
+
+def _note_unread_tokenizer(files: Mapping[str, bytes], notes: list[str]) -> None:
+    """Say that a tokenizer is there, and that it is of a kind that is not read."""
+    unread = [name for name in companions.VOCABULARIES if name in files]
+    if unread and "tokenizer.json" not in files and "tokenizer.model" not in files:
+        notes.append(f"{few(unread)} is carried and not read: without a tokenizer.json, the model has no vocabulary")
 
 
 def _note_others(archive: Archive, folder: Path, index: str | None, notes: list[str]) -> None:

@@ -62,6 +62,7 @@ def plan_apr(model: Archive, *, wanted: Encoding | None, native: bool, keep_name
             f"apr cannot compute with {len(foreign)} tensors (no code for their type); --apr-native decodes them"
         )
     plan.archive = aprender.to_apr(shaped, keep_names=keep_names, extra=extra_keys)
+    plan.notes += losses.of_apr(model, plan.archive, extra_keys=extra_keys)
     names = dict(zip(shaped.tensors, aprender.apr_names(shaped, keep_names=keep_names), strict=True))
     plan.origins = {
         names[name]: tensor for name, tensor in plan.origins.items() if plan.archive.tensors[names[name]].source
