@@ -13,6 +13,8 @@ from rosetta_ref.convert.record import Directory, few
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.tables import ALIASES
 
+#: How many names a note has: what is lost is to be seen.
+_NAMED = 40
 #: The `__metadata__` that this package writes where nobody had another one.
 PLAIN_HEADER = {"format": "pt"}
 
@@ -20,7 +22,7 @@ PLAIN_HEADER = {"format": "pt"}
 def of_headers(archive: Archive) -> list[str]:
     """The notes on `__metadata__` of weights that go to where `rosetta/` came from, which has no place for it."""
     odd = {key for part in archive.parts for key, value in part.metadata.items() if PLAIN_HEADER.get(key) != value}
-    return [f"__metadata__ of the weights is left behind: {few(odd)}"] if odd else []
+    return [f"__metadata__ of the weights is left behind: {few(odd, _NAMED)}"] if odd else []
 
 
 def of_remembered(model: Archive, directory: Directory) -> list[str]:
@@ -49,13 +51,13 @@ def of_extras(model: Archive) -> list[str]:
     notes = []
     if aprender.APR_METADATA in model.metadata:
         keys = aprender.remembered_json(model)
-        notes.append(f"a Hugging Face directory has no place for keys of the APR file: {few(keys) or 'none'}")
+        notes.append(f"a Hugging Face directory has no place for keys of the APR file: {few(keys, _NAMED) or 'none'}")
     known = (aprender.APR_METADATA, "rosetta.safetensors", "rosetta.files", "rosetta.digest")
     odd = [
         key for key in model.metadata
         if key.startswith(PREFIX) and key not in known and not key.startswith("rosetta.file.")
     ]  # fmt: skip
-    return [*notes, f"a Hugging Face directory has no place for {few(odd)}"] if odd else notes
+    return [*notes, f"a Hugging Face directory has no place for {few(odd, _NAMED)}"] if odd else notes
 
 
 def of_directory(model: Archive, written: Archive, files: Mapping[str, bytes], *, keep_names: bool) -> list[str]:
@@ -63,7 +65,7 @@ def of_directory(model: Archive, written: Archive, files: Mapping[str, bytes], *
     ours, theirs = strip(model.metadata), _read_again(written, files, keep_names=keep_names)
     aside = [key for key in ENCODING if key != "general.alignment"]
     lost = [key for key, value in ours.items() if theirs.get(key) != value and key not in aside]
-    notes = [f"without rosetta/, a Hugging Face directory has no place for {few(lost)}"] if lost else []
+    notes = [f"without rosetta/, a Hugging Face directory has no place for {few(lost, _NAMED)}"] if lost else []
     common = [key for key in ours if key in theirs]
     if common != [key for key in theirs if key in ours]:
         notes.append("without rosetta/, the order of the metadata keys is lost")
@@ -86,7 +88,7 @@ def of_apr(model: Archive, written: Archive, *, extra_keys: bool) -> list[str]:
     lost = [key for key in original if key not in written.metadata and key not in replaced]
     if not extra_keys:
         lost += _without_extra_keys(model, written)
-    return [f"the APR file has no place for {few(lost)}"] if lost else []
+    return [f"the APR file has no place for {few(lost, _NAMED)}"] if lost else []
 
 
 def _without_extra_keys(model: Archive, written: Archive) -> list[str]:
@@ -110,4 +112,4 @@ def of_weights(directory: Directory, notes: list[str], *, kept: bool) -> None:
     header = directory.header([])
     odd = {key for key, value in header.items() if PLAIN_HEADER.get(key) != value}
     if odd and not kept:
-        notes.append(f"__metadata__ is not written again: {few(odd)}")
+        notes.append(f"__metadata__ is not written again: {few(odd, _NAMED)}")

@@ -14,6 +14,7 @@ from rosetta_ref.convert.companions import NAMES, is_companion
 from tests.support.hostile import (
     GOLDEN,
     SPM,
+    digests,
     directory,
     memory,
     remembering,
@@ -38,10 +39,10 @@ BAD_NAMES = [
 
 def refused(source: Path, target: Path, **options: Any) -> str:
     """What is said of a conversion that is refused; it leaves nothing."""
-    before = snapshot(target.parent)
+    before = digests(target.parent)
     with pytest.raises(RosettaError) as caught:
         rosetta_ref.convert(source, target, **options)
-    assert snapshot(target.parent) == before
+    assert digests(target.parent) == before
     return str(caught.value)
 
 
@@ -64,10 +65,10 @@ def test_nor_from_apr(name: str, tmp_path: Path) -> None:
 def test_the_checked_weights_are_not_replaced(tmp_path: Path) -> None:
     source = remembering(tmp_path / "m.gguf", memory({"model.safetensors": b"\0" * 100}))
     target = directory(tmp_path / "hf")
-    before = snapshot(target)
+    before = digests(target)
     with pytest.raises(RosettaError, match=r"rosetta\.files"):
         rosetta_ref.convert(source, target, force=True)
-    assert snapshot(target) == before
+    assert digests(target) == before
 
 
 def test_a_key_beside_the_list_is_refused(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_shards_with_an_index_come_back_to_the_byte(stem: str, tmp_path: Path) -
         (source / (stem + path.name.removeprefix("model"))).write_bytes(text)
     rosetta_ref.convert(source, tmp_path / "m.gguf")
     rosetta_ref.convert(tmp_path / "m.gguf", tmp_path / "hf")
-    assert snapshot(tmp_path / "hf") == snapshot(source)
+    assert digests(tmp_path / "hf") == digests(source)
 
 
 # --- what is read is what is restored
@@ -193,7 +194,7 @@ def full_directory(path: Path) -> Path:
 
 def test_every_companion_comes_back_and_nothing_else(tmp_path: Path) -> None:
     source = full_directory(tmp_path / "from")
-    before = snapshot(source)
+    before = digests(source)
     strangers = [
         "README.md",
         "LICENSE",
@@ -213,7 +214,7 @@ def test_every_companion_comes_back_and_nothing_else(tmp_path: Path) -> None:
         back = tmp_path / f"{middle}.hf"
         back.mkdir()
         report = rosetta_ref.convert(tmp_path / middle, back)
-        assert snapshot(back) == before
+        assert digests(back) == before
         (note,) = [note for note in report.notes if "written beside" in note]
         assert all(name in note for name in before if is_companion(name))
         assert note in report.to_json()["notes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import struct
@@ -53,10 +54,11 @@ def safetensors_header(path: Path) -> dict[str, Any]:
 
 
 def write_header(path: Path, header: Mapping[str, Any]) -> None:
-    """The same file with another header."""
+    """The same file with another header, as the library spells it."""
     data = path.read_bytes()
     rest = data[8 + int.from_bytes(data[:8], "little") :]
-    new = json.dumps(header).encode()
+    new = json.dumps({"__metadata__": header["__metadata__"], **header}, separators=(",", ":")).encode()
+    new += b" " * (-len(new) % 8)
     path.write_bytes(struct.pack("<Q", len(new)) + new + rest)
 
 
@@ -92,3 +94,8 @@ def directory(path: Path, of: Path = SPM) -> Path:
 def snapshot(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The same as digests: where they differ, pytest would show all of the bytes."""
+    return {name: hashlib.sha256(data).hexdigest() for name, data in snapshot(folder).items()}
