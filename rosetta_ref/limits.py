@@ -56,9 +56,13 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
             Limit("toml-bytes", _MIB, "bytes", "a rosetta.toml or pyproject.toml", "they have some kB"),
             Limit("alignment", 1 << 16, "bytes", "general.alignment of GGUF", "files in use have 32"),
             Limit("metadata-keys", 1 << 16, "keys", "metadata of one file", "models have some 50"),
-            Limit("template-seconds", 10, "seconds", "a tokenizer or a chat template of a model", "they take milliseconds"),
-            Limit("template-bytes", 1024 * _MIB, "bytes", "memory of a tokenizer or a chat template",
-                  "Gemma 3's tokenizer takes 300 MB"),
+            Limit("template-seconds", 2, "seconds", "CPU time of all that is asked of a tokenizer, or of a chat template once; "
+                  "half a second more for each MiB of tokenizer.json", "SmolLM2's tokenizer takes 0.5 s"),
+            Limit("template-bytes", 192 * _MIB, "bytes", "memory of a tokenizer or a chat template; 24 more for each of "
+                  "tokenizer.json", "SmolLM2's tokenizer, of 2 MB, takes 60 MB"),
+            Limit("template-length", _MIB, "characters", "a chat template", "the longest in use have some 30,000"),
+            Limit("template-output", 4 * _MIB, "characters or tokens", "what a tokenizer or a chat template answers",
+                  "Gemma 3 has 262,144 tokens"),
         )
     }
 )  # fmt: skip
