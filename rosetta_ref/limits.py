@@ -61,6 +61,9 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
             Limit("template-bytes", 192 * _MIB, "bytes", "memory of a tokenizer or a chat template; 24 more for each of "
                   "tokenizer.json", "SmolLM2's tokenizer, of 2 MB, takes 60 MB"),
             Limit("template-length", _MIB, "characters", "a chat template", "the longest in use have some 30,000"),
+            Limit("prompt-tokens", 4096, "tokens", "a prompt of a model, beyond one for each byte of what is asked",
+                  "Command R's chat template adds some 1,000"),
+            Limit("vocabulary", 1 << 22, "tokens", "vocab_size", "Gemma 3 has 262,144"),
             Limit("template-output", 4 * _MIB, "characters or tokens", "what a tokenizer or a chat template answers",
                   "Gemma 3 has 262,144 tokens"),
         )

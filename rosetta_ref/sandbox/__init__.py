@@ -9,8 +9,8 @@ and ends it; `asked` is what callers use.
     sandbox.Tokenizer(data).encode(["a text"])      # [[64, 2083]]
     sandbox.render(template, "What is 2+2?", {})    # a user's message through a chat template
 
-Limits: the rows `template-...` of `rosetta_ref.limits`. Time is limited everywhere; memory where the system does it (RLIMIT_AS: Linux
-and the BSDs, neither macOS nor Windows).
+Limits: the rows `template-...` of `rosetta_ref.limits`. Time is limited everywhere; memory where the system does it (RLIMIT_AS on
+Linux and the BSDs, neither on macOS nor on Windows).
 """
 
 from rosetta_ref.sandbox.asked import RefusedError, Tokenizer, render, tokenizers_refuses
