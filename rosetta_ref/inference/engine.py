@@ -78,6 +78,9 @@ class Engine(Protocol):
     def text(self, tokens: Sequence[int]) -> str:
         """The text of ids, control tokens by name."""
 
+    def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each sequence of ids."""
+
     def rest(self) -> None:
         """Let go of what can be had again: another model is asked next."""
 
@@ -187,6 +190,10 @@ class NumpyEngine(Closing):
     def text(self, tokens: Sequence[int]) -> str:
         """The text of ids, control tokens by name."""
         return self.words.decode(tokens)
+
+    def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each sequence of ids."""
+        return self.words.decode_all(sequences)
 
 
 #: Tokens that go through the layers together: enough that a weight is used often once it is at hand.

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 def frequencies(parameters: Parameters, factors: Array | None = None) -> tuple[NDArray[np.float64], float]:
     """The angle per position of each pair, shape (head / 2,), and what cosine and sine are multiplied with.
 
-    `factors` is `rope_freqs.weight` where the model has one. Raises ParameterError where the numbers of a scaling do not go together.
+    `factors` is `rope_freqs.weight` where the model has one. Raises ParameterError where a scaling cannot be computed.
     """
     try:
         with np.errstate(all="ignore"):

@@ -24,7 +24,7 @@ from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metad
 from rosetta_ref.archive import Archive, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.inference.parameters import FAMILIES, ParameterError, gguf_metadata_of_apr, parse_json
-from rosetta_ref.sandbox import MissingLibraryError
+from rosetta_ref.sandbox import MissingLibraryError as MissingLibraryError  # callers know it from here
 
 _FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json",

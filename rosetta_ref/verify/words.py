@@ -60,7 +60,8 @@ def _compare_vocabulary(report: Report, source: Engine, target: Engine) -> None:
         report.fail(
             "vocabulary", source.name, f"{len(wrong)} of {len(ids)} tokens are spelled otherwise: {first}, {shown}"
         )
-    texts = list(dict.fromkeys(text for i in sorted(ours) if (text := source.text([i])) and "\ufffd" not in text))
+    spoken = source.texts([[i] for i in sorted(ours)])
+    texts = list(dict.fromkeys(text for text in spoken if text and "\ufffd" not in text))
     encoded = [engine.tokenize_all(texts) for engine in (source, target)]
     report.counts["texts of tokens"] += len(texts)
     odd = [i for i, (a, b) in enumerate(zip(*encoded, strict=True)) if a != b]
