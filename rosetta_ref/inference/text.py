@@ -88,10 +88,11 @@ class Text:
 
         Raises LimitExceededError where there are many more than the text has bytes.
         """
-        tokenizer = self._tokenizer
-        with _telling(BrokenTokenizerError, TokenizerLimitError):
-            (ids,) = tokenizer.encode([text], special=special)
-        return self._within(ids, text)
+        tokenizer, known = self._tokenizer, self._encoded
+        if (text, special) not in known:
+            with _telling(BrokenTokenizerError, TokenizerLimitError):
+                (known[text, special],) = tokenizer.encode([text], special=special)
+        return self._within(list(known[text, special]), text)
 
     def _within(self, ids: list[int], asked: str) -> list[int]:
         """The ids, where they are not many more than the bytes of what is asked."""
@@ -107,13 +108,29 @@ class Text:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, control tokens by name."""
-        return self.decode_all([tokens])[0]
+        key, known = tuple(tokens), self._decoded
+        if key not in known:
+            (known[key],) = self.decode_all([tokens])
+        return known[key]
 
     def decode_all(self, sequences: Sequence[Sequence[int]]) -> list[str]:
         """The text of each sequence of ids."""
         tokenizer = self._tokenizer
         with _telling(BrokenTokenizerError, TokenizerLimitError):
             return tokenizer.decode(sequences)
+
+    #: What was asked before: prompts and answers come several times, and each question costs two switches of processes.
+    @cached_property
+    def _encoded(self) -> dict[tuple[str, bool], list[int]]:
+        return {}
+
+    @cached_property
+    def _decoded(self) -> dict[tuple[int, ...], str]:
+        return {}
+
+    @cached_property
+    def _rendered(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -156,8 +173,9 @@ class Text:
         if self.template is None:
             raise NoTemplateError("the model has none", file=self.path)
         named = {key: self._special(key) for key in ("bos_token", "eos_token")}
-        text = rendered(self.template, question, named, self.path)
-        return self._within(self.encode(text, special=False), question)
+        if question not in self._rendered:
+            self._rendered[question] = rendered(self.template, question, named, self.path)
+        return self._within(self.encode(self._rendered[question], special=False), question)
 
     def _special(self, key: str) -> str:
         stated = self._config.get(key)

@@ -12,14 +12,16 @@ import contextlib
 import importlib.util
 import json
 import os
+import select
 import signal
 import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rosetta_ref.errors import RosettaError
 
@@ -79,40 +81,56 @@ class Process:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(PROGRAM), *_directories()],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROGRAM.parent, env=environment,
-                start_new_session=True,
+                bufsize=0, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise SandboxError(f"{sys.executable}: {error.strerror}") from error
 
     def ask(self, request: dict[str, Any], blob: bytes | None = None) -> dict[str, Any]:
         """The reply. Raises _EndedError."""
-        watch = threading.Timer(_AT_LEAST + _PATIENCE * request["seconds"], self._kill)
-        watch.daemon = True
-        watch.start()
         try:
-            reply = self._exchange(json.dumps(request).encode("ascii"), blob, request["bytes"])
+            with self._watched(_AT_LEAST + _PATIENCE * request["seconds"]) as until:
+                reply = self._exchange(json.dumps(request).encode("ascii"), blob, request["bytes"], until)
         except (OSError, ValueError, struct.error) as error:
             raise self._ended() from error
-        finally:
-            watch.cancel()
         self.fresh = False
         return reply
 
-    def _exchange(self, request: bytes, blob: bytes | None, most: int) -> dict[str, Any]:
-        source, target = self._process.stdout, self._process.stdin
-        assert source is not None
-        assert target is not None
+    @contextlib.contextmanager
+    def _watched(self, seconds: float) -> Iterator[float | None]:
+        """End it where it takes longer by the clock; yields the seconds to wait where the system can wait for a pipe."""
+        if hasattr(select, "poll"):
+            yield seconds
+            return
+        watch = threading.Timer(seconds, self._kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield None
+        finally:
+            watch.cancel()
+
+    def _exchange(self, request: bytes, blob: bytes | None, most: int, seconds: float | None) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         for message in (request,) if blob is None else (request, blob):
-            target.write(struct.pack(">Q", len(message)))
-            target.write(message)
-        target.flush()
-        (size,) = struct.unpack(">Q", source.read(8))
+            _write(self._process.stdin, struct.pack(">Q", len(message)) + message)
+        if seconds is not None and not _readable(self._process.stdout, seconds):
+            self._kill()
+        (size,) = struct.unpack(">Q", self._read(8))
         if size > most:
             raise ValueError("a reply of more bytes than it may have")
-        reply = json.loads(source.read(size))
+        reply = json.loads(self._read(size))
         if not isinstance(reply, dict):
             raise ValueError("no reply")  # noqa: TRY004 (as any other that is none)
         return reply
+
+    def _read(self, size: int) -> bytearray:
+        assert self._process.stdout is not None
+        data = bytearray()
+        while len(data) < size and (piece := self._process.stdout.read(size - len(data))):
+            data += piece
+        return data
 
     def _kill(self) -> None:
         self.killed = True
@@ -151,6 +169,18 @@ class Process:
                 if pipe is not None:
                     os.close(pipe.fileno())
         self._process.returncode = 0  # or Popen would wait for a process that is not a child of this one
+
+
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[pipe.write(rest) :]
+
+
+def _readable(pipe: IO[bytes], seconds: float) -> bool:
+    watch = select.poll()
+    watch.register(pipe, select.POLLIN)
+    return bool(watch.poll(1000 * seconds))
 
 
 class Pool:
