@@ -21,6 +21,7 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inference import parameters as numbers
+from rosetta_ref.inference.meter import Meter
 from rosetta_ref.inference.parameters import Parameters
 from rosetta_ref.inference.rope import frequencies
 from rosetta_ref.quant.block import NoDecoderError
@@ -96,6 +97,7 @@ class Model:
     weights: Mapping[str, Weight]
     path: Path | None = None
     archive: Archive | None = None
+    meter: Meter = field(default_factory=Meter, compare=False)
 
     @property
     def head(self) -> str:
@@ -169,7 +171,8 @@ def model_of(archive: Archive, path: Path) -> Model:
         tensors = _as_configured(tensors, config)
     keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
     weights = {role: Weight(tensor, parameters.pairing, keep) for role, tensor in tensors.items()}
-    return Model(parameters, weights, path, archive)
+    meter = Meter(sum(tensor.nbytes for tensor in tensors.values()), path)
+    return Model(parameters, weights, path, archive, meter)
 
 
 def _config(path: Path) -> dict[str, Any]:
