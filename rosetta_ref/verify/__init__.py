@@ -300,6 +300,10 @@ def _on_another_engine(
     for side, one in sides:
         one.dtype = np.float32
         try:
+            if name == "llama.cpp":
+                from rosetta_ref.inference.trial import require_alive
+
+                require_alive(one.path, [question.text for question in questions])
             with load(one.path, name) as other:
                 _compare_words_of_engines(report, side, one, other, questions, sequences)
             compare_engines(report, side, one, name, sequences)
