@@ -351,4 +351,4 @@ def _blame(
             model.meter.require_steps(model.parameters, model.vocabulary, len(tokens))
         report.blame = blame(ours.model, theirs.model, tokens)
     except AnswerLimitError as error:
-        report.notes.append(f"no weight was looked for: {error}")
+        report.note(f"no weight was looked for: {error}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import SHOWN, RosettaError
 from rosetta_ref.inference.engine import Engine, NumpyEngine, portions
 from rosetta_ref.verify.claims import Claim
 from rosetta_ref.verify.limits import beyond
@@ -190,7 +190,7 @@ def compare_answers(
                 "text", source.name, f"prompt {name!r}: the same tokens read {_said(source, a)} and {_said(target, b)}"
             )
     if source.has_text:
-        report.answer[source.name] = source.text(ours[0])
+        report.answer[source.name] = source.text(ours[0])[:SHOWN]
 
 
 def _said(engine: Engine, tokens: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ def compare_words(report: Report, source: Engine, target: Engine, prompts: Seque
     """Note what differs; the source's tokens of each prompt, which both models are then asked."""
     name = source.name
     if source.vocabulary < target.vocabulary and _only_padded(source, target):
-        report.notes.append(f"{target.vocabulary - source.vocabulary} unused tokens pad the vocabulary")
+        report.note(f"{target.vocabulary - source.vocabulary} unused tokens pad the vocabulary")
     elif source.vocabulary != target.vocabulary:
         report.fail("vocabulary", name, f"{source.vocabulary} tokens became {target.vocabulary}")
     if source.has_text != target.has_text:
@@ -79,7 +79,7 @@ def _compare_stops(report: Report, source: Engine, target: Engine) -> None:
     if ours and not set(ours) & set(theirs):
         report.fail("stops", source.name, f"answers ended at {ours}, and now at {theirs or 'nothing'}")
     elif ours != theirs:
-        report.notes.append(f"answers end at {ours} in the source, at {theirs} in the converted model")
+        report.note(f"answers end at {ours} in the source, at {theirs} in the converted model")
 
 
 def _only_padded(source: Engine, target: Engine) -> bool:
