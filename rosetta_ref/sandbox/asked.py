@@ -32,7 +32,7 @@ class Tokenizer:
     def __init__(self, data: bytes, file: str | Path | None = None) -> None:
         self._data, self._file = data, file
         self._key = hashlib.sha256(data).hexdigest()
-        self._seconds = limits.of("template-seconds") + _SECONDS_A_MIB * len(data) / _MIB
+        self._seconds: float = limits.of("template-seconds") + _SECONDS_A_MIB * len(data) / _MIB
 
     def load(self) -> None:
         """See whether it is taken."""
@@ -57,7 +57,11 @@ class Tokenizer:
         nbytes = limits.of("template-bytes") + _BYTES_A_BYTE * len(self._data)
         seconds = max(self._seconds, _LEAST)
         common = {"do": do, "key": self._key, "seconds": seconds, "bytes": nbytes, "most": limits.of("template-output")}
-        reply = _answer("tokenizer.json", {**common, **arguments}, self._data, self._file)
+        try:
+            reply = _answer("tokenizer.json", {**common, **arguments}, self._data, self._file)
+        except OverLimitError:
+            self._seconds = 0
+            raise
         self._seconds -= reply["cpu"]
         return reply["value"]
 

@@ -347,7 +347,7 @@ def _blame(
     tokens = sequences[sequence][: position + 1]
     try:
         for model in (ours.model, theirs.model):
-            model.meter.spent = 0.0
+            model.meter.spent = model.meter.allowed / 2  # for this, half as much again
             model.meter.require_steps(model.parameters, model.vocabulary, len(tokens))
         report.blame = blame(ours.model, theirs.model, tokens)
     except AnswerLimitError as error:
