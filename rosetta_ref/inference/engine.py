@@ -78,6 +78,9 @@ class Engine(Protocol):
     def text(self, tokens: Sequence[int]) -> str:
         """The text of ids, control tokens by name."""
 
+    def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each sequence of ids."""
+
     def rest(self) -> None:
         """Let go of what can be had again: another model is asked next."""
 
@@ -159,9 +162,12 @@ class NumpyEngine(Closing):
         `drafts` are what they may well be; in float64 checking them takes less time than finding them.
         """
         _require_tokens(prompts, self.vocabulary)
-        if self.dtype is np.float32:
-            return greedy(self.model, prompts, [count] * len(prompts), self.words.stops)
-        return exact(self.model, prompts, count, self.words.stops, self.dtype, drafts)
+        self.model.meter.require_activations(self.model.parameters, self.vocabulary, prompts)
+        stops = self.words.stops
+        with self.model.meter.running():
+            if self.dtype is np.float32:
+                return greedy(self.model, prompts, [count] * len(prompts), stops)
+            return exact(self.model, prompts, count, stops, self.dtype, drafts)
 
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, with what the tokenizer adds around it."""
@@ -188,6 +194,10 @@ class NumpyEngine(Closing):
         """The text of ids, control tokens by name."""
         return self.words.decode(tokens)
 
+    def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each sequence of ids."""
+        return self.words.decode_all(sequences)
+
 
 #: Tokens that go through the layers together: enough that a weight is used often once it is at hand.
 _TOGETHER = 2048
@@ -196,14 +206,24 @@ _TOGETHER = 2048
 def logits_of(
     model: Model, sequences: Sequence[Sequence[int]], dtype: Any = np.float32, tap: Tap | None = None
 ) -> Iterator[Logits]:
-    """The logits of each sequence; some go through the layers together, and each through the head alone."""
+    """The logits of each sequence; some go through the layers together, and each through the head alone.
+
+    Raises AnswerLimitError where they take more time or memory than a model of that size may.
+    """
     _require_tokens(sequences, model.vocabulary)
-    model.load()
+    meter = model.meter
+    meter.require_activations(model.parameters, model.vocabulary, sequences)
+    with meter.running():
+        model.load()
     one = Pass(model, dtype) if tap is None else Pass(model, dtype, tap)
     for some in portions(sequences, _TOGETHER):
-        batch = Batch.of(some, [Cache.of(model) for _ in some])
-        hidden = one.forward(batch)
-        yield from (one.head(hidden[span]) for span in batch.spans)
+        with meter.running():
+            batch = Batch.of(some, [Cache.of(model) for _ in some])
+            hidden = one.forward(batch)
+        for span in batch.spans:
+            with meter.running():
+                logits = one.head(hidden[span])
+            yield logits
 
 
 def portions(sequences: Sequence[Sequence[int]], most: int) -> Iterator[list[Sequence[int]]]:

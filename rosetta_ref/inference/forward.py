@@ -30,6 +30,8 @@ from rosetta_ref.inference.rope import paired, turned
 
 Array = NDArray[Any]
 _HEAD_ROWS = 8192
+#: Bytes of attention scores of one sequence at a time: they are the square of its tokens, for each head.
+_SCORES = 1 << 25
 #: Called with the name of a step and its value; what it returns goes on.
 Tap = Callable[[str, Array], Array]
 
@@ -91,6 +93,7 @@ class Pass:
         x = self.tap("token_embd", self.model.weights[EMBEDDING].values()[batch.tokens].astype(self.dtype, copy=False))
         rope = self.model.frequencies()
         for layer in range(p.layers):
+            self.model.meter.check()
             x = self.tap(f"blk.{layer}.attn", x + self._attention(layer, x, batch, rope))
             x = self.tap(f"blk.{layer}.ffn", x + self._feed_forward(layer, x))
         for cache, span in zip(batch.caches, batch.spans, strict=True):
@@ -164,6 +167,11 @@ def attend(q: Array, keys: Array, values: Array) -> Array:
     """
     new, heads, size = q.shape
     total, groups, _ = keys.shape
+    some = max(1, _SCORES // (heads * total * q.itemsize))
+    if new > some:  # a part of the tokens at a time, none of which sees what comes behind the part
+        seen = total - new
+        parts = [(i, min(i + some, new)) for i in range(0, new, some)]
+        return np.concatenate([attend(q[i:j], keys[: seen + j], values[: seen + j]) for i, j in parts])
     # (groups, heads of the group x new tokens, head), so that each group is one product of matrices.
     each = q.reshape(new, groups, heads // groups, size).transpose(1, 2, 0, 3).reshape(groups, -1, size)
     scores = each @ keys.transpose(1, 2, 0) / q.dtype.type(math.sqrt(size))

@@ -14,13 +14,19 @@ from rosetta_ref.inference.model import Model
 Prompts = Sequence[Sequence[int]]
 
 
-def greedy(model: Model, prompts: Prompts, counts: Sequence[int], stops: Container[int]) -> list[list[int]]:
-    """For each prompt at most so many tokens that follow, in float32, up to one that ends the answer."""
+#: Drafts of an answer, after which it is computed token by token: where float32 is nowhere right, each is right in one token.
+_DRAFTS = 8
+
+
+def greedy(
+    model: Model, prompts: Prompts, counts: Sequence[int], stops: Container[int], dtype: Any = np.float32
+) -> list[list[int]]:
+    """For each prompt at most so many tokens that follow, up to one that ends the answer."""
     model.load()
     answers: list[list[int]] = [[] for _ in prompts]
     going = {i: Cache.of(model) for i, count in enumerate(counts) if count > 0}
     new = {i: list(prompts[i]) for i in going}
-    one = Pass(model)
+    one = Pass(model, dtype)
     while going:
         batch = Batch.of([new[i] for i in going], list(going.values()))
         logits = one.head(one.forward(batch)[[span.stop - 1 for span in batch.spans]])
@@ -54,7 +60,9 @@ def exact(
         for draft in drafts
     ]
     unsure = list(range(len(prompts)))
-    while unsure:
+    for turn in range(_DRAFTS + 1):
+        if not unsure:
+            break
         wrong = []
         asked = [[*prompts[i], *answers[i]] for i in unsure]
         skipped = [len(prompts[i]) - 1 for i in unsure]
@@ -65,10 +73,11 @@ def exact(
                 answers[i].append(best[right])
                 wrong.append(i)
         left = [count - len(answers[i]) for i in wrong]
-        more = greedy(model, [[*prompts[i], *answers[i]] for i in wrong], left, stops)
+        last = turn == _DRAFTS
+        more = greedy(model, [[*prompts[i], *answers[i]] for i in wrong], left, stops, dtype if last else np.float32)
         for i, following in zip(wrong, more, strict=True):
             answers[i] += following
-        unsure = wrong
+        unsure = [] if last else wrong
     return answers
 
 

@@ -1,10 +1,14 @@
 """transformers and mlx-lm as engines, where they are installed; Hugging Face directories only.
 
-Both read the directory as their users would. Tokens come from the directory's own tokenizer.json, as they do in both.
+Both read the directory as their users would, but run and fetch nothing for it: no code beside the weights (`auto_map` of
+transformers, `model_file` of mlx-lm), no pickled weights, no other model that an adapter is made for. Tokens come from the
+directory's own tokenizer.json, as they do in both.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ref import foreign
+from rosetta_ref.architectures.checked import shown
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.inference.engine import Closing, EngineFormatError
+from rosetta_ref.inference.parameters import parse_json
 from rosetta_ref.inference.text import Text, library, text_of_directory
+
+#: Read when the libraries are imported: nothing is fetched.
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+class CodeInModelError(RosettaError):
+    """A model that is loaded by another library brings no code, and names no other model."""
+
+
+class ForeignEngineError(RosettaError):
+    """transformers or mlx-lm loads the directory and computes with it."""
 
 
 class _Directory(Closing):
@@ -25,6 +44,8 @@ class _Directory(Closing):
         self.path = Path(path)
         if not (self.path.is_dir() and (self.path / "config.json").is_file()):
             raise EngineFormatError(f"{self.name} reads Hugging Face directories", file=self.path)
+        _refuse_code(self.path)
+        os.environ.update(_OFFLINE)
         self.words: Text = text_of_directory(self.path)
         self.has_text = self.words.exists
         self.has_template = self.words.exists and self.words.template is not None
@@ -78,6 +99,29 @@ class _Directory(Closing):
         """The text of ids, control tokens by name."""
         return self.words.decode(tokens)
 
+    def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each sequence of ids."""
+        return self.words.decode_all(sequences)
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raise CodeInModelError where the directory has mlx-lm run a file, or transformers load another model."""
+    file = folder / "config.json"
+    stated = parse_json(foreign.read_file(file), file.name, file).get("model_file")
+    if stated is not None:
+        raise CodeInModelError(f"model_file is {shown(stated)}", file=file)
+    if os.path.lexists(folder / "adapter_config.json"):
+        raise CodeInModelError("adapter_config.json names another model", file=folder)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What these libraries raise is no end of the list: whatever it is, it is about the directory."""
+    try:
+        yield
+    except Exception as error:
+        raise ForeignEngineError(f"{type(error).__name__}: {error}", file=path) from error
+
 
 class Transformers(_Directory):
     """A directory loaded by transformers, in float32 on the CPU."""
@@ -88,14 +132,18 @@ class Transformers(_Directory):
         super().__init__(path)
         self._torch = library("torch", "pip install transformers torch")
         auto = library("transformers", "pip install transformers torch").AutoModelForCausalLM
-        self._model: Any = auto.from_pretrained(str(self.path), dtype=self._torch.float32, local_files_only=True)
-        self._model.eval()
-        self.vocabulary = int(self._model.config.vocab_size)
+        with _told(self.path):
+            self._model: Any = auto.from_pretrained(
+                str(self.path), dtype=self._torch.float32, local_files_only=True, trust_remote_code=False,
+                use_safetensors=True,
+            )  # fmt: skip
+            self._model.eval()
+            self.vocabulary = int(self._model.config.vocab_size)
 
     def _rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        with self._torch.no_grad():
+        with _told(self.path), self._torch.no_grad():
             made = self._model(self._torch.tensor([list(tokens)])).logits[0]
-        return np.asarray(made.float().numpy(), np.float32)
+            return np.asarray(made.float().numpy(), np.float32)
 
     def close(self) -> None:
         """Let go of the model."""
@@ -111,13 +159,15 @@ class Mlx(_Directory):
         super().__init__(path)
         self._mlx = library("mlx.core", "pip install 'rosetta-ref[mlx]'")
         utils = library("mlx_lm.utils", "pip install 'rosetta-ref[mlx]'")
-        self._model: Any = utils.load_model(self.path)[0]
-        self._model.set_dtype(self._mlx.float32)
-        self.vocabulary = int(self._model.args.vocab_size)
+        with _told(self.path):
+            self._model: Any = utils.load_model(self.path)[0]
+            self._model.set_dtype(self._mlx.float32)
+            self.vocabulary = int(self._model.args.vocab_size)
 
     def _rows(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        made = self._model(self._mlx.array([list(tokens)]))[0]
-        return np.array(made.astype(self._mlx.float32), np.float32)
+        with _told(self.path):
+            made = self._model(self._mlx.array([list(tokens)]))[0]
+            return np.array(made.astype(self._mlx.float32), np.float32)
 
     def close(self) -> None:
         """Let go of the model."""

@@ -187,6 +187,10 @@ class LlamaCpp(Closing):
         """The text of ids, control tokens by name."""
         return self.pieces(tokens).decode("utf-8", "replace")
 
+    def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each sequence of ids."""
+        return [self.text(tokens) for tokens in sequences]
+
     def pieces(self, tokens: Sequence[int]) -> bytes:
         """The bytes that tokens stand for, control tokens by name."""
         return b"".join(self._piece(token) for token in tokens)
@@ -206,4 +210,4 @@ class LlamaCpp(Closing):
         if count >= len(buffer):
             buffer = ctypes.create_string_buffer(count + 1)
             self._c.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
-        return buffer.value.decode() if count >= 0 else None
+        return buffer.value.decode("utf-8", "replace") if count >= 0 else None

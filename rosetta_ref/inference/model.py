@@ -6,6 +6,7 @@ package's own: the converter's names and row orders are what is to be judged, so
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ref import foreign
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inference import parameters as numbers
+from rosetta_ref.inference.meter import Meter
 from rosetta_ref.inference.parameters import Parameters
 from rosetta_ref.inference.rope import frequencies
 from rosetta_ref.quant.block import NoDecoderError
@@ -93,6 +97,7 @@ class Model:
     weights: Mapping[str, Weight]
     path: Path | None = None
     archive: Archive | None = None
+    meter: Meter = field(default_factory=Meter, compare=False)
 
     @property
     def head(self) -> str:
@@ -166,21 +171,22 @@ def model_of(archive: Archive, path: Path) -> Model:
         tensors = _as_configured(tensors, config)
     keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
     weights = {role: Weight(tensor, parameters.pairing, keep) for role, tensor in tensors.items()}
-    return Model(parameters, weights, path, archive)
+    meter = Meter(sum(tensor.nbytes for tensor in tensors.values()), path)
+    return Model(parameters, weights, path, archive, meter)
 
 
 def _config(path: Path) -> dict[str, Any]:
     file = (path if path.is_dir() else path.parent) / "config.json"
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise numbers.ParameterError("there is no config.json beside the weights", file=path)
-    return numbers.parse_json(file.read_bytes(), "config.json")
+    return numbers.parse_json(foreign.read_file(file), "config.json", file)
 
 
 def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """What loaders make of tie_word_embeddings and vocab_size: a tied head is the embedding, whatever lm_head holds."""
     stated, rows = config.get("vocab_size"), tensors[EMBEDDING].shape[0]
-    if stated is not None and stated != rows:
-        raise WeightShapeError(f"{rows} rows, and vocab_size is {stated}", tensor=EMBEDDING)
+    if stated is not None and (type(stated) is not int or stated != rows):
+        raise WeightShapeError(f"{rows} rows, and vocab_size is {shown(stated)}", tensor=EMBEDDING)
     if config.get("tie_word_embeddings") is False and HEAD not in tensors:
         raise MissingWeightError("tie_word_embeddings is false, and there is no head", tensor="lm_head.weight")
     tied = config.get("tie_word_embeddings") is True

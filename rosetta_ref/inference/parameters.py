@@ -7,15 +7,17 @@ stores): config.json's 1e-5 and GGUF's are then the same number.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rosetta_ref import foreign
 from rosetta_ref.architectures.aprender_json import from_entries
 from rosetta_ref.architectures.aprender_keys import PLACES
+from rosetta_ref.architectures.checked import LARGEST, shown
 from rosetta_ref.archive import Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.metadata import lookup
@@ -33,6 +35,7 @@ FAMILIES = {
 _GGUF_IN_APR = "rosetta.gguf_metadata"
 _ROPE_TYPES = {0: ADJACENT, 2: HALVES}
 _DEFAULT_THETA, _DEFAULT_EPSILON = 10000.0, 1e-6
+_LARGEST_REAL = float(np.finfo(np.float32).max)
 _ORIGINAL, _PARTIAL = "original_max_position_embeddings", "partial_rotary_factor"
 
 
@@ -82,6 +85,8 @@ class Parameters:
     def __post_init__(self) -> None:
         if self.heads % self.groups or self.head % 2:
             raise ParameterError(f"{self.heads} heads on {self.groups}, of {self.head} elements")
+        if not self.theta > 0:
+            raise ParameterError(f"the base of rope is {self.theta}")
 
     @property
     def queries(self) -> int:
@@ -94,12 +99,8 @@ class Parameters:
         return self.groups * self.head
 
 
-def _single(value: float) -> float:
-    return float(np.float32(value))
-
-
 class _Numbers:
-    """A mapping asked for numbers; each refusal names the key."""
+    """A mapping asked for numbers; each refusal names the key. Where a key is null, it is as if it were absent."""
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
         self.values, self.prefix = values, prefix
@@ -111,22 +112,30 @@ class _Numbers:
     def whole(self, key: str, default: int | None = None) -> int:
         value = self.get(key)
         value = default if value is None else value
-        if type(value) is not int or value < 1:
-            raise ParameterError(f"{self.prefix}{key} is {value!r}")
+        if type(value) is not int or not 0 < value <= LARGEST:
+            raise ParameterError(f"{self.prefix}{key} is {shown(value)}")
         return value
 
     def real(self, key: str, default: float | None = None) -> float:
         value: Any = self.get(key)
         value = default if value is None else value
-        if type(value) not in (int, float) or not np.isfinite(value):
-            raise ParameterError(f"{self.prefix}{key} is {value!r}")
-        return _single(value)
+        if type(value) not in (int, float) or not abs(value) <= _LARGEST_REAL:  # NaN is no more than anything
+            raise ParameterError(f"{self.prefix}{key} is {shown(value)}")
+        return float(np.float32(value))
+
+    def real_if_any(self, key: str) -> float | None:
+        return None if self.get(key) is None else self.real(key)
+
+    def original(self, key: str, other: str, elsewhere: _Numbers) -> int:
+        """The context before it was stretched; where it is 0 or absent, the whole one."""
+        stated = self.get(key)
+        return elsewhere.whole(other) if stated is None or stated == 0 else self.whole(key)
 
 
 def _known(name: Any) -> str:
     found = FAMILIES.get(name.lower()) if isinstance(name, str) else None
     if found is None:
-        raise NoForwardPassError(f"the architecture is {name!r}")
+        raise NoForwardPassError(f"the architecture is {shown(name)}")
     return found
 
 
@@ -134,11 +143,11 @@ def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
     """From GGUF's keys."""
     stated = metadata.get("general.architecture")
     name = stated.plain() if stated is not None else None
-    if name not in GGUF_PAIRING:
-        raise NoForwardPassError(f"general.architecture is {name!r}")
+    if not isinstance(name, str) or name not in GGUF_PAIRING:
+        raise NoForwardPassError(f"general.architecture is {shown(name)}")
     keys = _Numbers(metadata, f"{name}.")
     if keys.get("expert_count"):
-        raise NoForwardPassError(f"{name}.expert_count is {keys.get('expert_count')}")
+        raise NoForwardPassError(f"{name}.expert_count is {shown(keys.get('expert_count'))}")
     width, heads = keys.whole("embedding_length"), keys.whole("attention.head_count")
     head = keys.whole("attention.key_length", width // heads)
     for key in ("rope.dimension_count", "attention.value_length"):
@@ -170,14 +179,13 @@ def _gguf_scaling(keys: _Numbers) -> Scaling | None:
     if kind in (None, "linear"):
         return Scaling("linear", factor)
     if kind != "yarn":
-        raise NoForwardPassError(f"{keys.prefix}rope.scaling.type is {kind!r}")
-    attention = keys.get("rope.scaling.yarn_attn_factor")
+        raise NoForwardPassError(f"{keys.prefix}rope.scaling.type is {shown(kind)}")
     return Scaling(
         "yarn",
         factor,
-        original=keys.get("rope.scaling.original_context_length") or keys.whole("context_length"),
+        original=keys.original("rope.scaling.original_context_length", "context_length", keys),
         extrapolation=keys.real("rope.scaling.yarn_ext_factor", 1.0),
-        attention=None if attention is None else _single(attention),
+        attention=keys.real_if_any("rope.scaling.yarn_attn_factor"),
         beta_fast=keys.real("rope.scaling.yarn_beta_fast", 32.0),
         beta_slow=keys.real("rope.scaling.yarn_beta_slow", 1.0),
     )
@@ -185,16 +193,22 @@ def _gguf_scaling(keys: _Numbers) -> Scaling | None:
 
 def of_config(config: Mapping[str, Any]) -> Parameters:
     """From config.json, in the spelling of transformers 5 (`rope_parameters`) or of those before (`rope_scaling`)."""
-    name = _known((config.get("architectures") or [config.get("model_type")])[0])
+    stated = config.get("architectures") or [config.get("model_type")]
+    if not isinstance(stated, list):
+        raise ParameterError(f"architectures is {shown(stated)}")
+    name = _known(stated[0])
     if config.get("hidden_act", "silu") not in ("silu", "swish"):
-        raise NoForwardPassError(f"hidden_act is {config['hidden_act']!r}")
+        raise NoForwardPassError(f"hidden_act is {shown(config['hidden_act'])}")
     numbers = _Numbers(config)
     width, heads = numbers.whole("hidden_size"), numbers.whole("num_attention_heads")
     rope = {key: value for key, value in config.items() if key in ("rope_theta", _ORIGINAL, _PARTIAL)}
     for key in ("rope_scaling", "rope_parameters"):
-        rope |= config.get(key) or {}
+        stretched = config.get(key) or {}
+        if not isinstance(stretched, dict):
+            raise ParameterError(f"{key} is {shown(stretched)}")
+        rope |= stretched
     if _Numbers(rope).real(_PARTIAL, 1.0) != 1:
-        raise NoForwardPassError(f"{_PARTIAL} is {rope[_PARTIAL]}")
+        raise NoForwardPassError(f"{_PARTIAL} is {shown(rope[_PARTIAL])}")
     return Parameters(
         architecture=name,
         layers=numbers.whole("num_hidden_layers"),
@@ -221,14 +235,13 @@ def _config_scaling(rope: _Numbers, config: _Numbers) -> Scaling | None:
         low, high = rope.real("low_freq_factor"), rope.real("high_freq_factor")
         return Scaling("llama3", factor, rope.whole(_ORIGINAL), low, high)
     if kind != "yarn":
-        raise NoForwardPassError(f"rope_type is {kind!r}")
-    attention = rope.get("attention_factor")
+        raise NoForwardPassError(f"rope_type is {shown(kind)}")
     return Scaling(
         "yarn",
         factor,
-        original=rope.get(_ORIGINAL) or config.whole("max_position_embeddings"),
+        original=rope.original(_ORIGINAL, "max_position_embeddings", config),
         extrapolation=rope.real("extrapolation_factor", 1.0),
-        attention=None if attention is None else _single(attention),
+        attention=rope.real_if_any("attention_factor"),
         beta_fast=rope.real("beta_fast", 32.0),
         beta_slow=rope.real("beta_slow", 1.0),
     )
@@ -249,12 +262,12 @@ def of_apr(metadata: Mapping[str, Any]) -> Parameters:
     named = (metadata.get("architecture"), metadata.get("hf_model_type"), metadata.get("model_type"))
     name = _known(next((word for word in named if word), None))
     if lookup(metadata, "num_experts"):
-        raise NoForwardPassError(f"num_experts is {lookup(metadata, 'num_experts')!r}")
+        raise NoForwardPassError(f"num_experts is {shown(lookup(metadata, 'num_experts'))}")
     numbers = _Numbers(own)
     width, heads = numbers.whole("hidden_size"), numbers.whole("num_heads")
     stated = own.get("rope_type", 0 if name == "llama" else 2)
-    if stated not in _ROPE_TYPES:
-        raise NoForwardPassError(f"rope_type is {stated!r}")
+    if type(stated) is not int or stated not in _ROPE_TYPES:
+        raise NoForwardPassError(f"rope_type is {shown(stated)}")
     carried = gguf_metadata_of_apr(metadata)
     found = Parameters(
         architecture=name,
@@ -288,12 +301,6 @@ def _require_agreement(own: Parameters, carried: Parameters) -> None:
             raise ConflictingParameterError(f"{what}: APR's own keys say {value}, {_GGUF_IN_APR} says {other}")
 
 
-def parse_json(data: bytes, name: str) -> dict[str, Any]:
-    """A JSON object. Raises ParameterError."""
-    try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise ParameterError(f"{name} is not JSON: {error}", file=name) from error
-    if not isinstance(found, dict):
-        raise ParameterError(f"{name} is a JSON {type(found).__name__}, not an object", file=name)
-    return found
+def parse_json(data: bytes, name: str, path: Path | None = None) -> dict[str, Any]:
+    """The JSON object in a file of a model, as loaders read it: NaN is let pass. Raises ForeignTextError."""
+    return foreign.json_object(data, file=name if path is None else path, what=name, constants=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.inference.parameters import ADJACENT, Parameters, Scaling
+from rosetta_ref.inference.parameters import ADJACENT, ParameterError, Parameters, Scaling
 
 Array = NDArray[Any]
 
@@ -25,8 +25,16 @@ Array = NDArray[Any]
 def frequencies(parameters: Parameters, factors: Array | None = None) -> tuple[NDArray[np.float64], float]:
     """The angle per position of each pair, shape (head / 2,), and what cosine and sine are multiplied with.
 
-    `factors` is `rope_freqs.weight` where the model has one.
+    `factors` is `rope_freqs.weight` where the model has one. Raises ParameterError where a scaling cannot be computed.
     """
+    try:
+        with np.errstate(all="ignore"):
+            return _frequencies(parameters, factors)
+    except (ArithmeticError, ValueError) as error:
+        raise ParameterError(f"rope cannot be computed of {parameters.scaling}: {error}") from error
+
+
+def _frequencies(parameters: Parameters, factors: Array | None) -> tuple[NDArray[np.float64], float]:
     size, theta = parameters.head, parameters.theta
     plain = theta ** -(np.arange(0, size, 2, dtype=np.float64) / size)
     if factors is not None:

@@ -1,24 +1,30 @@
 """Between text and tokens: the model's own tokenizer, by the library `tokenizers`, and its chat template.
 
 A Hugging Face directory has a tokenizer.json; GGUF and APR carry the keys that one is made of, and a directory with only a
-SentencePiece tokenizer.model is read by way of those keys too.
+SentencePiece tokenizer.model is read by way of those keys too. Neither the library nor the template runs in this process
+(`rosetta_ref.sandbox`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref import foreign, limits, sandbox
 from rosetta_ref.architectures.aprender_keys import gguf_metadata
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metadata
 from rosetta_ref.archive import Archive, Value
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.inference.parameters import FAMILIES, gguf_metadata_of_apr, parse_json
+from rosetta_ref.inference.parameters import FAMILIES, ParameterError, gguf_metadata_of_apr, parse_json
+from rosetta_ref.sandbox import MissingLibraryError as MissingLibraryError  # callers know it from here
 
 _FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json",
@@ -35,6 +41,10 @@ class BrokenTokenizerError(RosettaError):
     """A tokenizer.json is one that the library `tokenizers` reads."""
 
 
+class TokenizerLimitError(BrokenTokenizerError):
+    """A tokenizer answers within the limits of time, memory and length, and leaves its process alive."""
+
+
 class NoTemplateError(RosettaError):
     """A chat needs a chat template."""
 
@@ -43,8 +53,8 @@ class TemplateError(RosettaError):
     """A chat template is a Jinja template that takes a message of a user."""
 
 
-class MissingLibraryError(RosettaError):
-    """An engine works where its library is installed."""
+class TemplateLimitError(TemplateError):
+    """A chat template answers within the limits of time, memory and length, and leaves its process alive."""
 
 
 def library(name: str, hint: str = INSTALL) -> Any:
@@ -68,60 +78,104 @@ class Text:
         return "tokenizer.json" in self.files
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self) -> sandbox.Tokenizer:
         if not self.exists:
             raise NoTokenizerError("the model has no vocabulary", file=self.path)
-        try:
-            made = library("tokenizers").Tokenizer.from_str(self.files["tokenizer.json"].decode("utf-8", "replace"))
-        except MissingLibraryError:
-            raise
-        except Exception as error:  # the library raises nothing narrower
-            raise BrokenTokenizerError(f"tokenizer.json: {error}", file=self.path) from error
-        made.no_truncation()
-        made.no_padding()
-        return made
+        return sandbox.Tokenizer(self.files["tokenizer.json"], self.path)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids; `special` adds what the tokenizer adds around a text. Names of control tokens are parsed."""
-        return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
+        """Token ids; `special` adds what the tokenizer adds around a text. Names of control tokens are parsed.
+
+        Raises LimitExceededError where there are many more than the text has bytes.
+        """
+        tokenizer, known = self._tokenizer, self._encoded
+        if (text, special) not in known:
+            with _telling(BrokenTokenizerError, TokenizerLimitError):
+                (known[text, special],) = tokenizer.encode([text], special=special)
+        return self._within(list(known[text, special]), text)
+
+    def _within(self, ids: list[int], asked: str) -> list[int]:
+        """The ids, where they are not many more than the bytes of what is asked."""
+        extra = len(ids) - len(asked.encode("utf-8", "replace"))
+        limits.require("prompt-tokens", extra, "tokens of a prompt beyond its bytes", file=self.path)
+        return ids
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, with nothing added around it."""
-        return [list(one.ids) for one in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        tokenizer = self._tokenizer
+        with _telling(BrokenTokenizerError, TokenizerLimitError):
+            return tokenizer.encode(texts)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, control tokens by name."""
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+        key, known = tuple(tokens), self._decoded
+        if key not in known:
+            (known[key],) = self.decode_all([tokens])
+        return known[key]
+
+    def decode_all(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each sequence of ids."""
+        tokenizer = self._tokenizer
+        with _telling(BrokenTokenizerError, TokenizerLimitError):
+            return tokenizer.decode(sequences)
+
+    #: What was asked before: prompts and answers come several times, and each question costs two switches of processes.
+    @cached_property
+    def _encoded(self) -> dict[tuple[str, bool], list[int]]:
+        return {}
+
+    @cached_property
+    def _decoded(self) -> dict[tuple[int, ...], str]:
+        return {}
+
+    @cached_property
+    def _rendered(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        tokenizer = self._tokenizer
+        with _telling(BrokenTokenizerError, TokenizerLimitError):
+            return tokenizer.vocabulary()
 
     @cached_property
     def tokens(self) -> dict[int, str]:
         """Every token by its id, as the tokenizer spells it."""
-        return {index: token for token, index in self._tokenizer.get_vocab(with_added_tokens=True).items()}
+        return {index: token for token, index in self._ids.items()}
+
+    def _json(self, name: str) -> dict[str, Any]:
+        return parse_json(self.files[name], name, self.path) if name in self.files else {}
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        name = "tokenizer_config.json"
-        return parse_json(self.files[name], name) if name in self.files else {}
+        return self._json("tokenizer_config.json")
 
-    @property
+    @cached_property
     def template(self) -> str | None:
-        """The chat template, if there is one; the one named default where there are several."""
+        """The chat template, if there is one; the one named default where there are several. Raises TemplateError."""
         if "chat_template.jinja" in self.files:
             try:
                 return self.files["chat_template.jinja"].decode()
             except UnicodeDecodeError as error:
                 raise TemplateError(f"chat_template.jinja: {error}", file=self.path) from error
         stated = self._config.get("chat_template")
+        for one in stated if isinstance(stated, list) else ():
+            if not isinstance(one, dict) or not {str} == {type(one.get("name")), type(one.get("template"))}:
+                raise TemplateError(f"tokenizer_config.json names the chat template {shown(one)}", file=self.path)
         if isinstance(stated, list):
             stated = {one["name"]: one["template"] for one in stated}.get("default")
-        return stated if isinstance(stated, str) else None
+        if not isinstance(stated, (str, type(None))):
+            raise TemplateError(f"chat_template of tokenizer_config.json is {shown(stated)}", file=self.path)
+        return stated
 
     def chat(self, question: str) -> list[int]:
         """The token ids of a user's message through the chat template. Raises NoTemplateError or TemplateError."""
         if self.template is None:
             raise NoTemplateError("the model has none", file=self.path)
         named = {key: self._special(key) for key in ("bos_token", "eos_token")}
-        return self.encode(rendered(self.template, question, named, self.path), special=False)
+        if question not in self._rendered:
+            self._rendered[question] = rendered(self.template, question, named, self.path)
+        return self._within(self.encode(self._rendered[question], special=False), question)
 
     def _special(self, key: str) -> str:
         stated = self._config.get(key)
@@ -131,35 +185,35 @@ class Text:
 
     @cached_property
     def stops(self) -> frozenset[int]:
-        """The tokens that end an answer, as the configuration names them."""
+        """The tokens that end an answer, as the configuration names them. Raises ParameterError."""
         found: set[int] = set()
         for name in ("generation_config.json", "config.json"):
-            stated = parse_json(self.files[name], name).get("eos_token_id") if name in self.files else None
-            found |= set(stated) if isinstance(stated, list) else {stated} if isinstance(stated, int) else set()
+            stated = self._json(name).get("eos_token_id")
+            several = stated if isinstance(stated, list) else [] if stated is None else [stated]
+            if not all(type(index) is int for index in several):
+                raise ParameterError(f"eos_token_id of {name} is {shown(stated)}", file=self.path)
+            found |= set(several)
         named = self._special("eos_token")
-        if self.exists and named:
-            found.add(self._tokenizer.token_to_id(named))
-        return frozenset(index for index in found if index is not None)
+        if self.exists and named in self._ids:
+            found.add(self._ids[named])
+        return frozenset(found)
+
+
+@contextlib.contextmanager
+def _telling(refused: type[RosettaError], limit: type[RosettaError]) -> Iterator[None]:
+    """In the words of this module."""
+    try:
+        yield
+    except sandbox.OverLimitError as error:
+        raise limit(error.problem, file=error.file, hint=error.hint) from error
+    except sandbox.RefusedError as error:
+        raise refused(error.problem, file=error.file) from error
 
 
 def rendered(template: str, question: str, named: Mapping[str, str], path: Path | None = None) -> str:
     """A user's message through a chat template. Raises TemplateError."""
-    jinja2, sandbox = library("jinja2"), library("jinja2.sandbox")
-    environment = sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = _raise
-    environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
-    messages = [{"role": "user", "content": question}]
-    try:
-        made = environment.from_string(template).render(messages=messages, add_generation_prompt=True, **named)
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
-        raise TemplateError(f"{type(error).__name__}: {error}", file=path) from error
-    return str(made)
-
-
-def _raise(message: str) -> None:
-    raise ValueError(message)
+    with _telling(TemplateError, TemplateLimitError):
+        return sandbox.render(template, question, named, path)
 
 
 def text_of(archive: Archive, path: Path) -> Text:
@@ -167,10 +221,14 @@ def text_of(archive: Archive, path: Path) -> Text:
     if archive.format == "safetensors":
         return text_of_directory(path if path.is_dir() else path.parent)
     metadata = archive.metadata
-    if archive.format == "apr":
-        carried = gguf_metadata_of_apr(metadata)
-        metadata = carried if carried is not None else gguf_metadata(metadata, _family(metadata))[0]
-    files = tokenizer_files(metadata)
+    try:
+        if archive.format == "apr":
+            carried = gguf_metadata_of_apr(metadata)
+            metadata = carried if carried is not None else gguf_metadata(metadata, _family(metadata))[0]
+        files = tokenizer_files(metadata)
+    except RosettaError as error:
+        error.file = path  # tokenizer.json is what would have been made of it
+        raise
     return Text({**files, **_stops(metadata)} if files else {}, path)
 
 
@@ -187,11 +245,16 @@ def _stops(metadata: Mapping[str, Value]) -> dict[str, bytes]:
 
 def text_of_directory(folder: Path) -> Text:
     """The tokenizer files of a Hugging Face directory."""
-    files = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).is_file()}
+    files = {name: foreign.read_file(folder / name) for name in _FILES if os.path.lexists(folder / name)}
     if "tokenizer.json" not in files and "tokenizer.model" in files:
-        size = parse_json(files.get("config.json", b"{}"), "config.json").get("vocab_size")
-        if type(size) is not int:
-            raise BrokenTokenizerError("config.json does not say vocab_size", file=folder)
-        made = tokenizer_files(tokenizer_metadata(files, size))
+        size = parse_json(files.get("config.json", b"{}"), "config.json", folder).get("vocab_size")
+        if type(size) is not int or size < 0:
+            raise BrokenTokenizerError(f"vocab_size of config.json is {shown(size)}", file=folder)
+        limits.require("vocabulary", size, "vocab_size of config.json", file=folder)
+        try:
+            made = tokenizer_files(tokenizer_metadata(files, size))
+        except RosettaError as error:
+            error.file = folder if error.file is None else folder / error.file
+            raise
         files |= {"tokenizer.json": made["tokenizer.json"]}
     return Text(files, folder)

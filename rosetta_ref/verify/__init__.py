@@ -18,6 +18,7 @@ import numpy as np
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Engine, NumpyEngine, load
+from rosetta_ref.inference.meter import AnswerLimitError
 from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
 from rosetta_ref.inference.text import MissingLibraryError
 from rosetta_ref.verify import prompts as asked
@@ -63,6 +64,8 @@ class NothingToAskError(RosettaError):
 
 #: How far apart angles may be, relatively, where one side has factors in float32.
 FREQUENCIES = 1e-6
+#: Characters of the built-in prompts, and tokens of a text, that are no more than usual.
+_ASKED = 4000
 #: Errors of the run: nothing was judged.
 RUN_ERRORS = (
     *(NothingConvertedError, NoPromptError, NothingToAskError, NothingComparedError, BrokenSourceError),
@@ -106,10 +109,13 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
         questions = _questions(ours, chosen)
         try:
             with _opened(target, UnreadableTargetError, OSError) as theirs:
+                ours.model.meter.times = theirs.model.meter.times = _times(questions, chosen)
                 _judge(report, ours, theirs, questions, chosen)
         except RUN_ERRORS:
             raise
         except RosettaError as error:  # the source is known to load: it is the converted model that does not
+            if isinstance(error, AnswerLimitError) and error.file == source:
+                raise UnreadableSourceError(str(error), file=source) from error
             report.fail("load", "numpy", str(error))
     report.seconds = time.perf_counter() - began
     return report
@@ -126,6 +132,12 @@ def _questions(ours: NumpyEngine, chosen: Verify) -> list[Prompt]:
     except RosettaError as error:
         raise UnreadableSourceError(str(error), file=ours.path) from error
     raise NoPromptError("a prompt has no tokens", file=ours.path)
+
+
+def _times(questions: Sequence[Prompt], chosen: Verify) -> float:
+    """How much more the user asks than the built-in prompts do, which is what the limits of answers are made for."""
+    asked_for = sum(len(question.text) + len(question.tokens) for question in questions)
+    return max(1.0, asked_for / _ASKED, chosen.count / Verify.count)
 
 
 def _opened(path: Path, refusal: type[RosettaError], *refused: type[Exception]) -> NumpyEngine:
@@ -288,6 +300,10 @@ def _on_another_engine(
     for side, one in sides:
         one.dtype = np.float32
         try:
+            if name == "llama.cpp":
+                from rosetta_ref.inference.trial import require_alive
+
+                require_alive(one.path, [question.text for question in questions])
             with load(one.path, name) as other:
                 _compare_words_of_engines(report, side, one, other, questions, sequences)
             compare_engines(report, side, one, name, sequences)
@@ -328,4 +344,11 @@ def _blame(
     if kinds <= {"vocabulary", "tokens", "stops", "silent", "engines", "load"}:
         return
     sequence, position = measured.worst
-    report.blame = blame(ours.model, theirs.model, sequences[sequence][: position + 1])
+    tokens = sequences[sequence][: position + 1]
+    try:
+        for model in (ours.model, theirs.model):
+            model.meter.spent = model.meter.allowed / 2  # for this, half as much again
+            model.meter.require_steps(model.parameters, model.vocabulary, len(tokens))
+        report.blame = blame(ours.model, theirs.model, tokens)
+    except AnswerLimitError as error:
+        report.note(f"no weight was looked for: {error}")

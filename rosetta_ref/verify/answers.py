@@ -6,6 +6,7 @@ prompts after the other.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import SHOWN, RosettaError
 from rosetta_ref.inference.engine import Engine, NumpyEngine, portions
 from rosetta_ref.verify.claims import Claim
 from rosetta_ref.verify.limits import beyond
@@ -68,8 +69,9 @@ def compare_logits(
         if fault:
             report.fail("nan" if "NaN" in fault else "flat", target.name, f"prompt {number + 1}: {fault}")
             theirs = np.nan_to_num(theirs, nan=0.0, posinf=0.0, neginf=0.0)
-        unused += int(np.count_nonzero(theirs.argmax(axis=1) >= width))
-        measured.add(number, tokens, ours[:, :width], theirs[:, :width])
+        with source.model.meter.running() if isinstance(source, NumpyEngine) else contextlib.nullcontext():
+            unused += int(np.count_nonzero(theirs.argmax(axis=1) >= width))
+            measured.add(number, tokens, ours[:, :width], theirs[:, :width])
     if unused:
         report.fail("top1", target.name, f"the best token is one that the source does not have at {unused} positions")
     _deaf(report, source, target, sequences, last)
@@ -188,7 +190,7 @@ def compare_answers(
                 "text", source.name, f"prompt {name!r}: the same tokens read {_said(source, a)} and {_said(target, b)}"
             )
     if source.has_text:
-        report.answer[source.name] = source.text(ours[0])
+        report.answer[source.name] = source.text(ours[0])[:SHOWN]
 
 
 def _said(engine: Engine, tokens: Sequence[int]) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.inference.engine import Engine
+from rosetta_ref.limits import LimitExceededError
 
 #: Tokens that one sequence of a long text has at most: within the context of any model.
 WINDOW = 512
@@ -85,11 +87,12 @@ def wordless(vocabulary: int) -> tuple[Prompt, ...]:
 
 
 def of_file(path: Path, engine: Engine) -> list[Prompt]:
-    """A text in windows of at most WINDOW tokens. Raises NoPromptError for one without tokens."""
+    """A text in windows of at most WINDOW tokens. Raises NoPromptError for one without tokens, and for one that cannot be read."""
     try:
-        tokens = engine.tokenize(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise NoPromptError(f"the text is not UTF-8: {error}", file=path) from error
+        text = foreign.text_of(foreign.read_file(path), file=path)
+    except (foreign.ForeignTextError, LimitExceededError) as error:
+        raise NoPromptError(f"the text: {error.problem}", file=path) from error
+    tokens = engine.tokenize(text.replace("\r\n", "\n").replace("\r", "\n"))
     windows = [tokens[i : i + WINDOW] for i in range(0, len(tokens), WINDOW)]
     if not windows:
         raise NoPromptError("the text is empty", file=path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref.errors import SHOWN, safe_line
 from rosetta_ref.verify.blame import Blame
 
 
@@ -51,8 +52,12 @@ class Report:
         return not self.failures
 
     def fail(self, kind: str, engine: str, detail: str) -> None:
-        """Note a failure."""
-        self.failures.append(Failure(kind, engine, detail))
+        """Note a failure: in one line, cut, since it may hold the words of a file."""
+        self.failures.append(Failure(kind, engine, safe_line(detail, SHOWN)))
+
+    def note(self, text: str) -> None:
+        """Note what is no failure."""
+        self.notes.append(safe_line(text, SHOWN))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; a figure that is no number is text."""

@@ -21,7 +21,7 @@ def compare_words(report: Report, source: Engine, target: Engine, prompts: Seque
     """Note what differs; the source's tokens of each prompt, which both models are then asked."""
     name = source.name
     if source.vocabulary < target.vocabulary and _only_padded(source, target):
-        report.notes.append(f"{target.vocabulary - source.vocabulary} unused tokens pad the vocabulary")
+        report.note(f"{target.vocabulary - source.vocabulary} unused tokens pad the vocabulary")
     elif source.vocabulary != target.vocabulary:
         report.fail("vocabulary", name, f"{source.vocabulary} tokens became {target.vocabulary}")
     if source.has_text != target.has_text:
@@ -60,7 +60,8 @@ def _compare_vocabulary(report: Report, source: Engine, target: Engine) -> None:
         report.fail(
             "vocabulary", source.name, f"{len(wrong)} of {len(ids)} tokens are spelled otherwise: {first}, {shown}"
         )
-    texts = list(dict.fromkeys(text for i in sorted(ours) if (text := source.text([i])) and "\ufffd" not in text))
+    spoken = source.texts([[i] for i in sorted(ours)])
+    texts = list(dict.fromkeys(text for text in spoken if text and "\ufffd" not in text))
     encoded = [engine.tokenize_all(texts) for engine in (source, target)]
     report.counts["texts of tokens"] += len(texts)
     odd = [i for i, (a, b) in enumerate(zip(*encoded, strict=True)) if a != b]
@@ -78,7 +79,7 @@ def _compare_stops(report: Report, source: Engine, target: Engine) -> None:
     if ours and not set(ours) & set(theirs):
         report.fail("stops", source.name, f"answers ended at {ours}, and now at {theirs or 'nothing'}")
     elif ours != theirs:
-        report.notes.append(f"answers end at {ours} in the source, at {theirs} in the converted model")
+        report.note(f"answers end at {ours} in the source, at {theirs} in the converted model")
 
 
 def _only_padded(source: Engine, target: Engine) -> bool:
