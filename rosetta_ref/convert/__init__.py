@@ -1,9 +1,9 @@
 """The six pairs, by way of the canonical (GGUF-shaped) model; atomic, checked, with checksums.
 
 Read `policy` (what happens to each type), `source` (any file to the canonical model), `target` (the model to what is
-written), `writing` and `check` (what is verified before anything gets its name), `staging` and `publish` (all or nothing). `encoding` and
-`imatrix` are what `--type` asks for. `kept`, `restore` and `extras` hold what one format has no place for while a model lives in
-another.
+written), `writing` and `check` (what is verified before anything gets its name), `staging` and `publish` (all or nothing).
+`encoding` and `imatrix` are what `--type` asks for. `kept`, `restore` and `extras` hold what one format has no place for while a
+model lives in another.
 """
 
 from __future__ import annotations
