@@ -26,6 +26,7 @@ from rosetta_ref.convert.encoding import Encoding, OptionError, encoding_of
 from rosetta_ref.convert.extras import PREFIX
 from rosetta_ref.convert.manifest import Manifest
 from rosetta_ref.convert.policy import Action
+from rosetta_ref.convert.publish import disk
 from rosetta_ref.convert.report import ProgressLike, Report
 from rosetta_ref.convert.source import Source, read_source
 from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetensors
@@ -56,6 +57,7 @@ class Options:
     max_shard_size: bytes of a SafeTensors shard at most.
     checksums: where to write the manifest of SHA-256 sums.
     force: replace an existing target.
+    durable: wait for the disk before anything gets its name; without, it is whole after a kill, but not after a power failure.
     """
 
     dtype: str = "exact"
@@ -70,6 +72,7 @@ class Options:
     max_shard_size: int = 5_000_000_000
     checksums: str | Path | None = None
     force: bool = False
+    durable: bool = True
 
 
 #: Looks at the source and at what was written, before it gets its name: raises what is wrong, gives a line for the report.
@@ -106,7 +109,7 @@ def convert(
     ) as source:
         plan = _plan(source, report, chosen, wanted)
         manifest = _claim(report, source, plan, place, chosen)
-        with staging.staged(place), _named_by_target(place), manifest:
+        with disk.waiting(chosen.durable), staging.staged(place), _named_by_target(place), manifest:
             written = write(source.model, plan, place.weights, report.target_format, chosen.lenient, progress)
             place.complete(manifest.name)
             sums, report.nbytes = check_written(

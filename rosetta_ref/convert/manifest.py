@@ -50,7 +50,9 @@ class Manifest:
         if self.name is not None:
             place.add(self.name, data)
             return
-        self._made = create(temporary_name(self.path), data, replace=True, durable=True)
+        self._made = create(temporary_name(self.path), data, replace=True)
+        with disk.naming(self.path):
+            disk.flush(temporary_name(self.path))
 
     def withdraw(self) -> None:
         """Put away the former one, before the target that it speaks of is replaced. Raises WriteError."""

@@ -56,8 +56,8 @@ def open_new(path: str | Path, *, replace: bool = False) -> int:
     return os.open(path, flags, 0o666)
 
 
-def create(path: Path, data: bytes, *, replace: bool = False, durable: bool = False) -> os.stat_result:
-    """Write a new file; what it is, to know it again. `replace` as for `open_new`; `durable` waits until the disk has it.
+def create(path: Path, data: bytes, *, replace: bool = False) -> os.stat_result:
+    """Write a new file; what it is, to know it again. `replace` as for `open_new`.
 
     Raises WriteError, which names the file, for one that is there already, too. Nothing is left behind then.
     """
@@ -65,8 +65,6 @@ def create(path: Path, data: bytes, *, replace: bool = False, durable: bool = Fa
         descriptor = open_new(path, replace=replace)
         try:
             _write_all(descriptor, np.frombuffer(data, np.uint8))
-            if durable:
-                os.fsync(descriptor)
             return os.fstat(descriptor)
         except BaseException:
             _discard(path)

@@ -2,13 +2,14 @@
 
 A step is a call that opens, makes, writes, waits for, links, renames or removes something. For each, a forked process runs the conversion
 and ends there as a kill does (a write when half of it is done). Then the target is the old one or the new one, to the byte, with
-all that is beside it; or the readers of this package refuse it as half published, and no weights have their name. The next run succeeds,
-and leaves the new one and nothing else.
+all that is beside it; or the readers of this package refuse it as half published. The next run, be it one that is refused without
+--force, makes it the old one or the new one; with --force it leaves the new one and nothing else.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import hashlib
 import os
 import shutil
@@ -26,6 +27,7 @@ from typing import Any
 
 from rosetta_ref.convert import convert
 from rosetta_ref.convert.publish import disk
+from rosetta_ref.convert.publish.rules import TargetExistsError
 from rosetta_ref.convert.source import read_source
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf
@@ -58,7 +60,11 @@ class Scenario:
     @property
     def apart(self) -> bool:
         """Whether the manifest is a file apart: after a kill it may be missing, and is never that of the other model."""
-        return self.sums is not None and (Path(self.target).suffix == "" or "/" in self.sums) and not self.sums.startswith(self.target)
+        return (
+            self.sums is not None
+            and (Path(self.target).suffix == "" or "/" in self.sums)
+            and not self.sums.startswith(self.target)
+        )
 
 
 SCENARIOS = (
@@ -111,9 +117,7 @@ class Workshop:
             options = {"max_shard_size": 150_000} if target.suffix == "" else {}
             convert(self.source(scenario, "old"), target, **options)
             if scenario.sums is not None:
-                convert(
-                    self.source(scenario, "old"), target, checksums=place / scenario.sums, force=True, **options
-                )
+                convert(self.source(scenario, "old"), target, checksums=place / scenario.sums, force=True, **options)
             if target.suffix == "":
                 _add_other_files(target)
         if scenario.target == "link":
@@ -145,10 +149,16 @@ def content(folder: Path) -> dict[str, str]:
     return found
 
 
-def run(workshop: Workshop, scenario: Scenario, place: Path) -> None:
+def run(workshop: Workshop, scenario: Scenario, place: Path, *, force: bool = True) -> None:
     """The conversion."""
     sums = {} if scenario.sums is None else {"checksums": place / scenario.sums}
-    convert(workshop.source(scenario), place / scenario.target, force=True, **sums, **scenario.options)
+    convert(workshop.source(scenario), place / scenario.target, force=force, **sums, **scenario.options)
+
+
+def run_refused(workshop: Workshop, scenario: Scenario, place: Path) -> None:
+    """The conversion without --force: what a killed run had decided is finished, and nothing else is done where a target is there."""
+    with contextlib.suppress(TargetExistsError):
+        run(workshop, scenario, place, force=False)
 
 
 def in_child(action: Callable[[], object]) -> int:
@@ -160,7 +170,7 @@ def in_child(action: Callable[[], object]) -> int:
         try:
             action()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the child ends here
             traceback.print_exc()
         finally:
             sys.stderr.flush()
@@ -261,7 +271,7 @@ def weights_in(state: dict[str, str], scenario: Scenario) -> bool:
 
 
 def judge(scenario: Scenario, place: Path, old: dict[str, str], new: dict[str, str]) -> str:
-    """ "old", "new" or "half" for what a kill left, or what is wrong with it."""
+    """Whether a kill left the "old" or the "new" target, or is refused as "half"; else what is wrong with it."""
     left = {name: said for name, said in content(place).items() if ".partial" not in name}
     for name, state in (("old", old), ("new", new)):
         if left == state:
@@ -291,7 +301,9 @@ class Counts:
     wrong: list[str] = field(default_factory=list)
 
 
-def try_scenario(workshop: Workshop, scenario: Scenario, folder: Path, choose: Callable[[list[str]], list[int]]) -> Counts:
+def try_scenario(
+    workshop: Workshop, scenario: Scenario, folder: Path, choose: Callable[[list[str]], list[int]]
+) -> Counts:
     """Kill the conversion at the chosen steps (numbers from 1), one after the other."""
     start = folder / "start"
     workshop.prepare(scenario, start)
@@ -310,15 +322,29 @@ def try_scenario(workshop: Workshop, scenario: Scenario, folder: Path, choose: C
         counts.left[kind if kind in ("old", "new", "half") else "wrong"] += 1
         if kind not in ("old", "new", "half"):
             counts.wrong.append(f"step {last} of {len(steps)}, {steps[last - 1]}: {kind}")
+        code = in_child(lambda place=place: run_refused(workshop, scenario, place))  # type: ignore[misc]
+        again = judge(scenario, place, old, new)
+        if code or again not in ("old", "new") or _partial(place, scenario):
+            counts.wrong.append(
+                f"step {last}, {steps[last - 1]} ({kind}): a refused run ends with {code}, leaves {again}"
+            )
         code = in_child(lambda place=place: run(workshop, scenario, place))  # type: ignore[misc]
         if code or content(place) != new:
             after = content(place)
             odd = sorted(name for name in after.keys() | new.keys() if after.get(name) != new.get(name))
-            counts.wrong.append(f"step {last}, {steps[last - 1]} ({kind}): the next run ends with {code}, differing in {odd}")
+            counts.wrong.append(
+                f"step {last}, {steps[last - 1]} ({kind}): the next run ends with {code}, differing in {odd}"
+            )
         shutil.rmtree(place)
     shutil.rmtree(start)
     shutil.rmtree(whole)
     return counts
+
+
+def _partial(place: Path, scenario: Scenario) -> list[str]:
+    """What is partial; a manifest apart is the business of the run that writes it."""
+    found = [path.name for path in place.rglob("*.partial*")]
+    return [name for name in found if not (scenario.apart and name.startswith(".sums.json"))]
 
 
 def _copy(folder: Path, to: Path) -> Path:
@@ -327,8 +353,20 @@ def _copy(folder: Path, to: Path) -> Path:
 
 
 def every(steps: list[str]) -> list[int]:
-    """All of them, and one more: the run that is not killed any more."""
+    """All of them."""
     return list(range(1, len(steps) + 1))
+
+
+def a_few(count: int) -> Callable[[list[str]], list[int]]:
+    """So many, spread over the second half, where things are put in place, and one of the first."""
+
+    def choose(steps: list[str]) -> list[int]:
+        half = len(steps) // 2
+        return sorted(
+            {half // 2, *(half + 1 + index * (len(steps) - half - 1) // count for index in range(count))} - {0}
+        )
+
+    return choose
 
 
 def main() -> int:
@@ -342,7 +380,10 @@ def main() -> int:
             wrong += len(counts.wrong)
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.steps.items()))
             left = ", ".join(f"{kind} {counts.left[kind]}" for kind in ("old", "new", "half"))
-            print(f"{scenario.name}: {sum(counts.steps.values())} kills ({kinds}); left: {left}; wrong: {len(counts.wrong)}")
+            print(
+                f"{scenario.name}: {sum(counts.steps.values())} kills ({kinds}); left: {left}; wrong: {len(counts.wrong)}",
+                flush=True,
+            )
             for line in counts.wrong[:10]:
                 print(f"    {line}")
     print(

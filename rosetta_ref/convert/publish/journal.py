@@ -39,7 +39,9 @@ class Journal:
 
 def write(journal: Journal, folder: Path) -> None:
     """Write the journal into a staging folder, durably: the decision. Raises WriteError."""
-    create(folder / MARK, b"", durable=True)
+    create(folder / MARK, b"")
+    with disk.naming(folder / MARK):
+        disk.flush(folder / MARK)
     record = {
         "version": _VERSION,
         "bound": bound_to(folder),
@@ -50,8 +52,9 @@ def write(journal: Journal, folder: Path) -> None:
         "old": list(journal.old.items()),
     }
     partial = folder / f".{JOURNAL}.partial"
-    create(partial, (json.dumps(record, indent=1) + "\n").encode(), durable=True)
+    create(partial, (json.dumps(record, indent=1) + "\n").encode())
     with disk.naming(folder / JOURNAL):
+        disk.flush(partial)
         os.rename(partial, folder / JOURNAL)
         disk.flush(folder)
 

@@ -77,8 +77,9 @@ class Place:
 
     def add(self, name: str, data: bytes) -> None:
         """One more file, which is no part of the model: the manifest. Raises WriteError."""
-        create(self.tree / name, data, durable=True)
+        create(self.tree / name, data)
         with disk.naming(self.tree / name):
+            disk.flush(self.tree / name)
             disk.flush(self.tree)
         self.checked[name] = tree.files_of(self.tree)[name]
 
