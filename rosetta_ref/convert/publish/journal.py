@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref.convert.publish import disk
-from rosetta_ref.convert.publish.names import may_be_published
+from rosetta_ref.convert.publish.names import is_plain, may_be_published
 from rosetta_ref.formats.output import create
 from rosetta_ref.formats.unfinished import JOURNAL, MARK, JournalError, bound_to, read_journal
 
@@ -86,13 +86,13 @@ def where(folder: Path) -> str:
 
 
 def _checked(record: dict[str, Any], target: Path) -> Journal:
-    if record.keys() != _FIELDS or record["version"] != _VERSION:
+    if record.keys() != _FIELDS or type(record["version"]) is not int or record["version"] != _VERSION:
         raise ValueError(f"it is no journal of version {_VERSION}")
     directory, manifest = record["directory"], record["manifest"]
     if record["target"] != target.name or type(directory) is not bool:
         raise ValueError("it is that of another target")
-    if not (manifest is None or isinstance(manifest, str)):
-        raise ValueError("its manifest is no name")
+    if not (manifest is None or (isinstance(manifest, str) and is_plain(manifest))):
+        raise ValueError("its manifest has no name of a file beside the target")
     new, old = _numbered(record["new"]), _numbered(record["old"])
     for name in [*new, *old]:
         if not may_be_published(name, target.name, directory=directory, manifest=manifest):

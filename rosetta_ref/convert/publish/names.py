@@ -66,7 +66,7 @@ def require_names(files: Iterable[str], shards: Iterable[str], *, directory: boo
 def may_be_published(name: str, target: str, *, directory: bool, manifest: str | None) -> bool:
     """Whether publishing can have written a file of that name: in the directory `target`, or beside and as the file `target`."""
     if name == manifest:
-        return is_plain(name)
+        return True
     if directory:
         return is_companion(name) or is_index(name) or is_weights(name) or name in KEPT
     if name == target:
