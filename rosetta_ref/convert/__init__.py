@@ -137,8 +137,11 @@ def _named_by_target(place: staging.Place) -> Iterator[None]:
     try:
         yield
     except RosettaError as error:
-        if error.file is not None and Path(error.file).is_relative_to(place.new):
-            error.file = place.target.parent / Path(error.file).relative_to(place.new)
+        path = None if error.file is None else Path(error.file)
+        if path is not None and path.is_relative_to(place.new):
+            error.file = place.target.parent / path.relative_to(place.new)
+        elif path is not None and path.is_relative_to(place.folder):
+            error.file = place.target
         raise
 
 

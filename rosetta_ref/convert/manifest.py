@@ -85,14 +85,13 @@ class Manifest:
         if self.path is None or self.name is not None:
             return
         with contextlib.suppress(OSError):
-            if self._away is not None and self._away == _number(self._target) and not os.path.lexists(self.path):
+            if self._away is not None and self._away == _number(self._target):
                 os.replace(_former(self.path), self.path)
+            elif self._away is not None or kind is None:
+                os.unlink(_former(self.path))
         with contextlib.suppress(OSError):
             if self._made is not None and os.path.samestat(self._made, os.lstat(temporary_name(self.path))):
                 os.unlink(temporary_name(self.path))
-        if kind is None:
-            with contextlib.suppress(OSError):
-                os.unlink(_former(self.path))
 
 
 def _number(path: Path) -> tuple[int, int]:

@@ -179,17 +179,19 @@ def in_child(action: Callable[[], object]) -> int:
 
 
 @contextmanager
-def counted(steps: list[str], last: int | None) -> Iterator[None]:
-    """Note each step on the disk; end the process at the step of that number, the first is 1."""
+def counted(steps: list[str], last: int | None, error: int | None = None) -> Iterator[None]:
+    """Note each step on the disk; end the process at the step of that number, the first is 1, or let it fail with that error."""
     before = {name: getattr(os, name) for name in _STEPS}
     opened, renamed = builtins.open, disk._renamed
 
     def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def step(*args: Any, **named: Any) -> Any:
-            steps.append(name)
+            steps.append("create" if name == "open" and args[1] & os.O_CREAT else name)
             if len(steps) == last:
                 if name == "write":
                     call(args[0], memoryview(args[1])[: len(args[1]) // 2])
+                if error is not None:
+                    raise OSError(error, os.strerror(error))
                 os._exit(KILLED)
             return call(*args, **named)
 

@@ -32,6 +32,8 @@ _CANNOT = {
     errno.EACCES,
 }
 _AT_FDCWD = -100
+#: How many folders within each other are removed by functions within each other.
+_DEEP = 32
 
 
 @contextlib.contextmanager
@@ -184,23 +186,23 @@ def empty(folder: Path) -> None:
     try:
         while names := os.listdir(descriptor):
             for name in names:
-                _remove(name, descriptor)
+                _remove(name, descriptor, descriptor)
     finally:
         os.close(descriptor)
 
 
-def _remove(name: str, folder: int) -> None:
-    """Remove a file, or a folder whose own folders are lifted out of it first, under names of chance: so none is ever deep."""
+def _remove(name: str, folder: int, top: int, depth: int = 0) -> None:
+    """Remove a file, or a folder with all that is in it; what is deep is lifted out to the `top` first, under a name of chance."""
     if not _is_folder(name, folder):
         os.unlink(name, dir_fd=folder)
+        return
+    if depth == _DEEP:
+        os.rename(name, os.urandom(8).hex(), src_dir_fd=folder, dst_dir_fd=top)
         return
     inner = os.open(name, OPEN_FOLDER, dir_fd=folder)
     try:
         for one in os.listdir(inner):
-            if _is_folder(one, inner):
-                os.rename(one, os.urandom(8).hex(), src_dir_fd=inner, dst_dir_fd=folder)
-            else:
-                os.unlink(one, dir_fd=inner)
+            _remove(one, inner, top, depth + 1)
     finally:
         os.close(inner)
     os.rmdir(name, dir_fd=folder)
