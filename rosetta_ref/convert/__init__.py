@@ -1,14 +1,15 @@
 """The six pairs, by way of the canonical (GGUF-shaped) model; atomic, checked, with checksums.
 
 Read `policy` (what happens to each type), `source` (any file to the canonical model), `target` (the model to what is
-written), `writing` and `check` (what is verified before anything gets its name), `staging` (all or nothing). `encoding` and
-`imatrix` are what `--type` asks for. `kept`, `restore` and `extras` hold what one format has no place for while a model lives in
-another.
+written), `writing` and `check` (what is verified before anything gets its name), `staging` and `publish` (all or nothing).
+`encoding` and `imatrix` are what `--type` asks for. `kept`, `restore` and `extras` hold what one format has no place for while a
+model lives in another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -25,10 +26,11 @@ from rosetta_ref.convert.encoding import Encoding, OptionError, encoding_of
 from rosetta_ref.convert.extras import PREFIX
 from rosetta_ref.convert.manifest import Manifest
 from rosetta_ref.convert.policy import Action
+from rosetta_ref.convert.publish import disk
 from rosetta_ref.convert.report import ProgressLike, Report
 from rosetta_ref.convert.source import Source, read_source
 from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetensors
-from rosetta_ref.convert.writing import planned_names, write_and_check
+from rosetta_ref.convert.writing import check_written, planned_names, write
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import format_of_target, sniff
 
@@ -55,6 +57,7 @@ class Options:
     max_shard_size: bytes of a SafeTensors shard at most.
     checksums: where to write the manifest of SHA-256 sums.
     force: replace an existing target.
+    durable: wait for the disk before anything gets its name; without, it is whole after a kill, but not after a power failure.
     """
 
     dtype: str = "exact"
@@ -69,6 +72,7 @@ class Options:
     max_shard_size: int = 5_000_000_000
     checksums: str | Path | None = None
     force: bool = False
+    durable: bool = True
 
 
 #: Looks at the source and at what was written, before it gets its name: raises what is wrong, gives a line for the report.
@@ -92,6 +96,8 @@ def convert(
     chosen = Options(**options)
     source_path, target = Path(src), Path(dst)
     report = Report(source_path, target, sniff(source_path), format_of_target(target))
+    place = staging.place_of(target, directory=_is_directory(report))
+    staging.recover(place)
     _refuse_early(report, chosen)
     wanted = encoding_of(chosen.type, pure=chosen.pure, imatrix=chosen.imatrix)
     with read_source(
@@ -102,37 +108,40 @@ def convert(
         extra_keys=chosen.extra_keys,
     ) as source:
         plan = _plan(source, report, chosen, wanted)
-        manifest = _claim(report, source, plan, chosen)
-        with staging.staged(target) as folder, _named_by_target(folder, target), manifest:
-            written = folder if _is_directory(report) else folder / target.name
-            sums, report.nbytes = write_and_check(
+        manifest = _claim(report, source, plan, place, chosen)
+        with disk.waiting(chosen.durable), staging.staged(place), _named_by_target(place), manifest:
+            written = write(source.model, plan, place.weights, report.target_format, chosen.lenient, progress)
+            place.complete(manifest.name)
+            sums, report.nbytes = check_written(
                 source.model,
                 plan,
                 written,
-                kind=report.target_format,
                 lenient=chosen.lenient,
                 sha256=chosen.checksums is not None,
                 progress=progress,
             )
             _fill(report, source, plan, sums)
             if verify is not None:
-                report.notes.append(verify(source_path, written))
-            manifest.write(report.checksums)
-            _publish(report, folder, chosen.force)
+                report.notes.append(verify(source_path, place.weights))
+            manifest.write(report.checksums, place)
+            manifest.withdraw()
+            place.publish(force=chosen.force, manifest=manifest.name)
             manifest.publish()
     report.seconds = time.perf_counter() - began
     return report
 
 
 @contextlib.contextmanager
-def _named_by_target(folder: Path, target: Path) -> Iterator[None]:
+def _named_by_target(place: staging.Place) -> Iterator[None]:
     """Errors about a file in the staging folder speak of the target: the folder is gone when they are read."""
     try:
         yield
     except RosettaError as error:
-        if error.file is not None and Path(error.file).is_relative_to(folder):
-            inside = Path(error.file).relative_to(folder)
-            error.file = target.parent / inside if inside.name == target.name else target / inside
+        path = None if error.file is None else Path(error.file)
+        if path is not None and path.is_relative_to(place.new):
+            error.file = place.target.parent / path.relative_to(place.new)
+        elif path is not None and path.is_relative_to(place.folder):
+            error.file = place.target
         raise
 
 
@@ -149,7 +158,7 @@ def _refuse_early(report: Report, options: Options) -> None:
         raise OptionError("--apr-native goes with APR targets", file=target)
     if options.max_shard_size < 1:
         raise OptionError(f"--max-shard-size is {options.max_shard_size}", file=target)
-    if target.exists() and target.resolve() == source.resolve():
+    if target.exists() and os.path.realpath(target) == os.path.realpath(source):
         raise staging.SourceIsTargetError("the target is the source", file=target)
     if target.is_dir() is not _is_directory(report) and target.exists():
         what = "a directory, and the target is a file" if target.is_dir() else "a file, and the target is a directory"
@@ -161,15 +170,16 @@ def _is_directory(report: Report) -> bool:
     return report.target_format == "safetensors" and report.target.suffix.lower() != ".safetensors"
 
 
-def _claim(report: Report, source: Source, plan: Plan, options: Options) -> Manifest:
+def _claim(report: Report, source: Source, plan: Plan, place: staging.Place, options: Options) -> Manifest:
     """Refuse to write over the source, or over anything else without --force, before any work is done."""
-    target, directory, names = report.target, _is_directory(report), planned_names(plan)
+    target, directory, names = place.target, place.directory, planned_names(plan)
     staging.refuse_clashes(target, names, source.paths, directory=directory)
     beside = [] if directory else [name for name in names if name != target.name]
     staging.refuse_existing(target, beside, force=options.force)
+    staging.refuse_kinds(target, names if directory else beside, directory=directory)
     folder = target if directory else target.parent
     taken = [*source.paths, target, *(folder / name for name in names)]
-    return Manifest(options.checksums, taken=taken, force=options.force)
+    return Manifest(options.checksums, place, taken=taken, force=options.force)
 
 
 def _plan(source: Source, report: Report, options: Options, wanted: Encoding | None) -> Plan:
@@ -202,15 +212,6 @@ def _require_whole(model: Archive) -> None:
         require_complete(model.tensors, model.metadata, architecture_of_metadata(model.metadata))
     except RosettaError as error:
         raise error.at(file=model.path) from None
-
-
-def _publish(report: Report, folder: Path, force: bool) -> None:
-    target = report.target
-    if _is_directory(report):
-        staging.publish_folder(folder, target, force=force)
-        return
-    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    staging.publish_file(folder, target, [name for name in names if name != target.name], force=force)
 
 
 def _fill(report: Report, source: Source, plan: Plan, sums: Mapping[str, Sums]) -> None:

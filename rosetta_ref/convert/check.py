@@ -95,6 +95,20 @@ def check(
     return found if sums or sha256 else {}
 
 
+def crcs_of(archive: Archive) -> dict[str, int]:
+    """The CRC-32 of the bytes of each tensor, by name."""
+
+    def one(tensor: Tensor) -> int:
+        crc = 0
+        for start, stop in tensor.spans():
+            crc = zlib.crc32(tensor.source.read(start, stop), crc)
+            tensor.source.release(start, stop)
+        return crc
+
+    tensors = archive.tensors.values()
+    return dict(zip(archive.tensors, each(one, tensors, sum(tensor.nbytes for tensor in tensors)), strict=True))
+
+
 def _sha256(tensor: Tensor) -> str:
     digest = hashlib.sha256()
     for chunk in tensor.chunks():

@@ -17,6 +17,7 @@ from rosetta_ref.convert.record import few
 from rosetta_ref.convert.restore import restored
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import whole
+from rosetta_ref.formats.unfinished import steady
 
 #: The same table under its former name.
 COMPANIONS = companions.NAMES
@@ -64,7 +65,8 @@ def read_source(
         archive = apr.read(path)
         source = Source(archive, aprender.from_apr(archive, keep_names=keep_names))
     else:
-        source = _read_safetensors(path, keep_names=keep_names)
+        with steady(path):
+            source = _read_safetensors(path, keep_names=keep_names)
     source.notes += source.archive.notes
     if not extra_keys:
         source.notes += losses.of_stripped(source.model.metadata)

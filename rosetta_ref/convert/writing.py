@@ -5,21 +5,43 @@ Weights are compared tensor by tensor with what they ought to be (`check`), meta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import Archive
 from rosetta_ref.convert import kept
-from rosetta_ref.convert.check import MismatchError, Sums, check
+from rosetta_ref.convert.check import MismatchError, Sums, check, crcs_of
+from rosetta_ref.convert.publish.disk import naming
+from rosetta_ref.convert.publish.names import require_names
 from rosetta_ref.convert.report import ProgressLike
 from rosetta_ref.convert.target import Plan
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats.output import create
 
 
 class MetadataMismatchError(RosettaError):
     """The metadata that was written is read back as it was."""
+
+
+@dataclass
+class Written:
+    """What was written: the weights at `path`, in format `kind`; all files beside them, or in the same directory.
+
+    `crcs` are the CRC-32 of tensors that `rosetta/source.json` records; `blocks` names those of `rosetta/blocks.safetensors`.
+    """
+
+    path: Path
+    kind: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    crcs: dict[str, int] = field(default_factory=dict)
+    blocks: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds everything."""
+        return self.path if self.path.is_dir() else self.path.parent
 
 
 def planned_names(plan: Plan) -> list[str]:
@@ -30,85 +52,104 @@ def planned_names(plan: Plan) -> list[str]:
     return list(dict.fromkeys([*plan.files, *shards, *index, *beside]))
 
 
-def write_and_check(
-    model: Archive,
-    plan: Plan,
-    path: Path,
-    *,
-    kind: str,
-    lenient: bool = False,
-    sha256: bool = False,
-    progress: ProgressLike | None = None,
-) -> tuple[dict[str, Sums], int]:
-    """Write the plan made of a model, as format `kind`, to a file or directory; its checksums by name, and its size in bytes.
+def write(
+    model: Archive, plan: Plan, path: Path, kind: str, lenient: bool = False, progress: ProgressLike | None = None
+) -> Written:
+    """Write the plan made of a model, as format `kind`, to a file or into a directory, each file once.
 
-    Beside a file, or in the directory, go the other files of the plan. Raises what writing raises, MismatchError,
-    InventedValueError and MetadataMismatchError.
+    Beside a file, or in the directory, go the other files of the plan. Raises what writing raises, and PublishedNameError.
     """
     total = sum(tensor.nbytes for tensor in plan.archive.tensors.values())
     if progress is not None:
         progress.total(total, "writing")
     advance = None if progress is None else progress.advance
+    written = Written(path, kind)
     if kind == "gguf":
         gguf.write(plan.archive, path, lenient=lenient, progress=advance)
     elif kind == "apr":
         apr.write(plan.archive, path, progress=advance)
     else:
-        _write_weights(plan, path, advance)
+        require_names(plan.files, [shard.file_name for shard in plan.layout], directory=path.is_dir())
+        _write_weights(plan, written.folder, advance)
+        _write_beside(model, plan, written)
+    return written
+
+
+def check_written(
+    model: Archive,
+    plan: Plan,
+    written: Written,
+    *,
+    lenient: bool = False,
+    sha256: bool = False,
+    progress: ProgressLike | None = None,
+) -> tuple[dict[str, Sums], int]:
+    """Read everything again, where it will be published from; the checksums of the weights by name, and their size in bytes.
+
+    Nothing is written after this. Raises MismatchError, InventedValueError and MetadataMismatchError.
+    """
     if progress is not None:
-        progress.total(total, "checking")
-    with _reopen(kind, path, lenient) as written:
-        sums = check(written, plan.archive, plan.origins, sums=plan.keep, sha256=sha256, progress=progress)
-        _check_metadata(written, plan)
-        nbytes = sum(part.map.size for part in written.parts)
-    if kind == "safetensors":
-        _write_beside(model, plan, path if path.is_dir() else path.parent, sums)
-    return sums, nbytes
+        progress.total(sum(tensor.nbytes for tensor in plan.archive.tensors.values()), "checking")
+    for name, data in written.files.items():
+        if (written.folder / name).read_bytes() != data:
+            raise MismatchError("is not read back as it was written", file=written.folder / name)
+    if written.blocks:
+        with safetensors.read(written.folder / kept.FOLDER / kept.BLOCKS) as back:
+            check(back, kept.blocks_archive(model, written.blocks), {})
+    with _reopen(written.kind, written.path, lenient) as again:
+        sums = check(again, plan.archive, plan.origins, sums=plan.keep, sha256=sha256, progress=progress)
+        _check_metadata(again, plan)
+        for name, crc in written.crcs.items():
+            if sums[name].crc32 != crc:
+                raise MismatchError("changed since it was written", file=written.path, tensor=name)
+        return sums, sum(part.map.size for part in again.parts)
 
 
-def _write_weights(plan: Plan, path: Path, advance: Any) -> None:
-    folder = path if path.is_dir() else path.parent
+def _write_weights(plan: Plan, folder: Path, advance: Any) -> None:
     if len(plan.layout) == 1:
         shard = plan.layout[0]
         tensors = {name: plan.archive.tensors[name] for name in shard.names}
         one = Archive("safetensors", dict(shard.metadata or {}), tensors)
         safetensors.write(one, folder / shard.file_name, progress=advance)
-    else:
-        safetensors.write_sharded(plan.archive, folder, plan.layout, progress=advance)
+        return
+    safetensors.write_sharded(plan.archive, folder, plan.layout, progress=advance)
+    if safetensors.INDEX_NAME in plan.files:  # a remembered index is the very file that the directory had
+        with naming(folder / safetensors.INDEX_NAME):
+            (folder / safetensors.INDEX_NAME).unlink(missing_ok=True)
 
 
-def _write_beside(model: Archive, plan: Plan, folder: Path, sums: Mapping[str, Sums]) -> None:
-    """Configuration, tokenizer, what is kept; a remembered index is the very file that the directory had."""
-    files = dict(plan.files)
+def _write_beside(model: Archive, plan: Plan, written: Written) -> None:
+    """Configuration, tokenizer, what is kept. None of them is there yet, so that nothing takes the place of the weights."""
+    written.files = dict(plan.files)
+    folders = {name.partition("/")[0] for name in plan.files if "/" in name} | ({kept.FOLDER} if plan.keep else set())
+    for name in sorted(folders):
+        with naming(written.folder / name):
+            (written.folder / name).mkdir()
+    for name, data in plan.files.items():
+        create(written.folder / name, data)
     if plan.keep:
-        (folder / kept.FOLDER).mkdir(exist_ok=True)
-        files[f"{kept.FOLDER}/{kept.SOURCE}"] = _write_kept(model, plan, folder, sums)
-    for name, data in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)  # additional_chat_templates/
-        (folder / name).write_bytes(data)
-    for name, data in files.items():
-        if (folder / name).read_bytes() != data:
-            raise MismatchError("is not read back as it was written", file=folder / name)
+        name = f"{kept.FOLDER}/{kept.SOURCE}"
+        written.files[name] = _write_kept(model, plan, written)
+        create(written.folder / name, written.files[name])
 
 
-def _write_kept(model: Archive, plan: Plan, folder: Path, sums: Mapping[str, Sums]) -> bytes:
+def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
     """Write the original blocks; the record that belongs to them."""
-    written = plan.archive.tensors
-    names = [
+    made = plan.archive.tensors
+    written.blocks = [
         name
         for name, tensor in model.tensors.items()
-        if kept.needs_keeping(tensor, written.get(plan.hf_names.get(name, "")), exact=plan.exact)
+        if kept.needs_keeping(tensor, made.get(plan.hf_names.get(name, "")), exact=plan.exact)
     ]
-    if names:
-        blocks = kept.blocks_archive(model, names)
-        safetensors.write(blocks, folder / kept.FOLDER / kept.BLOCKS)
-        with safetensors.read(folder / kept.FOLDER / kept.BLOCKS) as back:
-            check(back, blocks, {})
+    if written.blocks:
+        safetensors.write(kept.blocks_archive(model, written.blocks), written.folder / kept.FOLDER / kept.BLOCKS)
+    with _reopen(written.kind, written.path, False) as weights:
+        written.crcs = crcs_of(weights)
     return kept.source_json(
         model,
         plan.hf_names,
-        {name: one.crc32 for name, one in sums.items()},
-        names,
+        written.crcs,
+        written.blocks,
         weights=[shard.file_name for shard in plan.layout],
         companions=plan.files,
     )

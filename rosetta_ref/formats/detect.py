@@ -9,6 +9,7 @@ from rosetta_ref.beside import require_inside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.errors import BadMagicError
+from rosetta_ref.formats.unfinished import require_published, steady
 
 _INDEX_SUFFIX = ".index.json"
 _SUFFIXES = {".gguf": "gguf", ".apr": "apr", ".safetensors": "safetensors"}
@@ -27,9 +28,10 @@ class UnknownTargetError(RosettaError):
 def sniff(path: str | Path) -> str:
     """The format of what is there: "gguf", "apr" or "safetensors".
 
-    Raises UnknownFormatError, and OSError where there is nothing.
+    Raises UnknownFormatError, HalfPublishedError, and OSError where there is nothing.
     """
     path = Path(path)
+    require_published(path)
     if path.is_dir() or path.name.endswith(_INDEX_SUFFIX):
         path.stat()
         return "safetensors"
@@ -71,7 +73,8 @@ def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
         return gguf.read(path, lenient=lenient)
     if kind == "apr":
         return apr.read(path, lenient=lenient)
-    return safetensors.read(whole(path))
+    with steady(path):
+        return safetensors.read(whole(path))
 
 
 def whole(path: Path) -> Path:

@@ -7,6 +7,7 @@ thread, so the memory in flight is a handful of chunks, whatever the model's siz
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import zlib
 from collections import deque
@@ -35,6 +36,50 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+def open_new(path: str | Path, *, replace: bool = False) -> int:
+    """A descriptor of a file that nobody made before. A link is never followed.
+
+    `replace` removes a file or a link of that name first: what a killed run left of a temporary file, or what somebody planted
+    there. Raises OSError.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a name has a NUL in it")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT"):
+        flags |= getattr(os, name, 0)
+    try:
+        return os.open(path, flags, 0o666)
+    except FileExistsError:
+        if not replace:
+            raise
+    os.unlink(path)
+    return os.open(path, flags, 0o666)
+
+
+def create(path: Path, data: bytes, *, replace: bool = False) -> os.stat_result:
+    """Write a new file; what it is, to know it again. `replace` as for `open_new`.
+
+    Raises WriteError, which names the file, for one that is there already, too. Nothing is left behind then.
+    """
+    try:
+        descriptor = open_new(path, replace=replace)
+        try:
+            _write_all(descriptor, np.frombuffer(data, np.uint8))
+            return os.fstat(descriptor)
+        except BaseException:
+            _discard(path)
+            raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise cannot_write(error, path) from error
+
+
+def cannot_write(error: OSError, path: Path) -> WriteError:
+    """What the system said about a file, as an error of ours."""
+    return WriteError(f"cannot write: {error.strerror or error}", file=path)
+
+
 def write_file(
     path: str | Path, pieces: Sequence[Piece], *, crc_footer: bool = False, progress: Progress | None = None
 ) -> None:
@@ -45,23 +90,37 @@ def write_file(
     """
     target = Path(path)
     partial = temporary_name(target)
+    made = False
     try:
-        with partial.open("wb", buffering=0) as file:
-            sums: list[tuple[int, int]] = []
-            for chunk, crc in _ahead(pieces, crc_footer):
+        with os.fdopen(open_new(partial, replace=True), "wb", buffering=0) as file:
+            made = True
+            for chunk in _chunks(pieces, crc_footer, progress):
                 _write_all(file.fileno(), chunk)
-                sums.append((crc, len(chunk)))
-                if progress is not None:
-                    progress(len(chunk))
-            if crc_footer:
-                _write_all(file.fileno(), np.frombuffer(joined(sums).to_bytes(4, "little"), np.uint8))
-        partial.replace(target)
+            itself = os.fstat(file.fileno())
+        if not os.path.samestat(itself, os.lstat(partial)):
+            made = False
+            raise OSError(errno.EBUSY, "another one writes it at the same time")
+        os.replace(partial, target)
     except OSError as error:
-        _discard(partial)
-        raise WriteError(f"cannot write: {error.strerror or error}", file=target) from error
+        if made:
+            _discard(partial)
+        raise cannot_write(error, target) from error
     except BaseException:
-        _discard(partial)
+        if made:
+            _discard(partial)
         raise
+
+
+def _chunks(pieces: Sequence[Piece], crc_footer: bool, progress: Progress | None) -> Iterator[Bytes]:
+    """The bytes of the pieces in order, then their CRC-32 where it is wanted."""
+    sums: list[tuple[int, int]] = []
+    for chunk, crc in _ahead(pieces, crc_footer):
+        yield chunk
+        sums.append((crc, len(chunk)))
+        if progress is not None:
+            progress(len(chunk))
+    if crc_footer:
+        yield np.frombuffer(joined(sums).to_bytes(4, "little"), np.uint8)
 
 
 def _discard(path: Path) -> None:
@@ -72,7 +131,10 @@ def _discard(path: Path) -> None:
 def _write_all(descriptor: int, data: Bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        count = os.write(descriptor, view)
+        if not count:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[count:]
 
 
 def _ahead(pieces: Sequence[Piece], crc: bool, depth: int = 2 * THREADS) -> Iterator[tuple[Bytes, int]]:

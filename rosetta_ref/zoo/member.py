@@ -94,7 +94,8 @@ class Member:
         given = dict(options)
         asked = given.pop("type", None) or (self.asks if self.asks and takes(self.asks, src, dst) else None)
         names = {} if "keep_names" in given else {"keep_names": not is_model(src)}
-        return {"keep_blocks": False, **names, **self.options, **asking(asked, dst), **given}
+        # Nobody waits for the disk: what is wrong on purpose need not outlast a power failure.
+        return {"keep_blocks": False, "durable": False, **names, **self.options, **asking(asked, dst), **given}
 
 
 def asking(kind: str | None, dst: Path) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""What is refused before anything is put in place: what would be lost, and what no model is written to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rosetta_ref import foreign
+from rosetta_ref.convert.kept import FOLDER, SOURCE
+from rosetta_ref.convert.publish.names import FOLDERS, is_file_or_link, kept_files, model_files
+from rosetta_ref.errors import RosettaError
+
+
+class TargetExistsError(RosettaError):
+    """An existing target, or an existing file beside it that would be replaced, needs --force."""
+
+
+class TargetKindError(RosettaError):
+    """What a conversion replaces is a file, a link to one, or a model directory: no pipe, device or socket, no other folder."""
+
+
+class SourceIsTargetError(RosettaError):
+    """The source is never touched: the target is another file."""
+
+
+class BusyTargetError(RosettaError):
+    """One conversion at a time writes a target."""
+
+
+class StagingFolderError(RosettaError):
+    """The folder in which a conversion is prepared is a directory of one's own."""
+
+
+class ChangedAfterCheckError(RosettaError):
+    """What is published is what was checked, file by file."""
+
+
+def refuse_existing(target: Path, names: Sequence[str], *, force: bool) -> None:
+    """Raise TargetExistsError where the target, or one of the files that go beside it, is there already."""
+    if force:
+        return
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise TargetExistsError("already exists", file=target, hint="Use --force to replace it.")
+    for name in names:
+        if os.path.lexists(target.parent / name):
+            raise TargetExistsError(
+                "already exists beside the target", file=target.parent / name, hint="Use --force to replace it."
+            )
+
+
+def refuse_clashes(target: Path, names: Sequence[str], protected: Iterable[Path], *, directory: bool) -> None:
+    """Raise SourceIsTargetError where a file of the source would be replaced or removed, whatever --force says.
+
+    `names` are the files to be written: in the target, or, for a target that is a file, beside it.
+    """
+    folder = target if directory else target.parent
+    touched = [target, *(folder / name for name in [*names, *stale(target, names, directory=directory)])]
+    source = {os.path.realpath(path) for path in protected}
+    for path in touched:
+        if os.path.realpath(path) in source:
+            raise SourceIsTargetError("belongs to the source, and would be replaced", file=path)
+
+
+def refuse_kinds(target: Path, names: Iterable[str], *, directory: bool) -> None:
+    """Raise TargetKindError where something that is no file stands in the place of one, or a link in that of a folder."""
+    base = target if directory else target.parent
+    if directory and os.path.lexists(target) and not target.is_dir():
+        raise TargetKindError("it is no directory", file=target)
+    for folder in FOLDERS if directory or target.suffix.lower() == ".safetensors" else ():
+        if os.path.islink(base / folder):  # its files would be read as those of the new model
+            raise TargetKindError("a link stands where a folder of the model goes", file=base / folder)
+    for name in names if directory else [target.name, *names]:
+        folder, _, inner = name.rpartition("/")
+        if inner and folder and os.path.lexists(base / folder) and not (base / folder).is_dir():
+            raise TargetKindError("no folder of the model can be made there", file=base / folder)
+        if os.path.lexists(base / name) and not is_file_or_link(base / name):
+            raise TargetKindError("it is no file, and would be replaced by one", file=base / name)
+
+
+def stale(target: Path, names: Iterable[str], *, directory: bool) -> list[str]:
+    """Files of the model that stood there before, which a loader would take for parts of the new one."""
+    if directory:
+        return sorted(set(model_files(target)) - set(names))
+    if target.suffix.lower() != ".safetensors" or not _keeps_for(target):
+        return []
+    return sorted(set(kept_files(target.parent)) - set(names))
+
+
+def _keeps_for(target: Path) -> bool:
+    """Whether the `rosetta/` beside a file belongs to it, and not to another file of the folder."""
+    path = target.parent / FOLDER / SOURCE
+    if not os.path.lexists(path):
+        return False
+    try:
+        record = foreign.json_object(foreign.read_file(path, follow=False), file=path)
+    except RosettaError:
+        return False
+    return bool(record.get("weights") == [target.name])
