@@ -60,6 +60,8 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
                   "the evidence of a full run has 3 MB"),
             Limit("merges-ratio", 16, "times", "merges made of a SentencePiece vocabulary against its own text, from 1 MiB on",
                   "Gemma's are 4 times as long"),
+            Limit("imatrix-bytes", 8192 * _MIB, "bytes", "an importance matrix, which is read whole",
+                  "that of Kimi K2 has 1.4 GB"),
             Limit("yaml-bytes", 4 * _MIB, "characters", "a file of expectations", "those of released converters have 26 kB"),
             Limit("toml-bytes", _MIB, "bytes", "a rosetta.toml or pyproject.toml", "they have some kB"),
             Limit("alignment", 1 << 16, "bytes", "general.alignment of GGUF", "files in use have 32"),

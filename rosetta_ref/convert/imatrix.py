@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rosetta_ref import foreign, limits
+from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.mix_table import EMBEDDINGS
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
@@ -91,11 +93,16 @@ def _short(text: str) -> str:
 
 
 def read_imatrix(path: str | Path) -> Imatrix:
-    """Read an importance matrix whole. Raises an error of this module, or that of a damaged GGUF file."""
+    """Read an importance matrix whole.
+
+    Raises an error of this module, that of a damaged GGUF file, NotAFileError, UnreadableTextError or LimitExceededError.
+    """
     path = Path(path)
     _refuse_legacy(path)
     with gguf.read(path) as archive:
         datasets, chunks = _facts(archive, path)
+        nbytes = sum(tensor.nbytes for tensor in archive.tensors.values())
+        limits.require("imatrix-bytes", nbytes, "the tensors", file=path)
         names = [name.removesuffix(_SUMS) for name in archive.tensors if name.endswith(_SUMS)]
         names += [
             stem
@@ -109,7 +116,7 @@ def read_imatrix(path: str | Path) -> Imatrix:
 
 def _refuse_legacy(path: Path) -> None:
     """The form before GGUF has no magic: the number of entries, then the length of the first name and the name itself."""
-    with path.open("rb") as file:
+    with foreign.open_file(path) as file:  # waits for no pipe
         head = file.read(8 + 64)
     length = int.from_bytes(head[4:8], "little")
     name = head[8 : 8 + length]
@@ -124,7 +131,7 @@ def _facts(archive: Archive, path: Path) -> tuple[tuple[str, ...], int]:
     """The datasets and the number of chunks that the matrix was measured on."""
     kind = archive.metadata.get("general.type")
     if kind is None or kind.plain() != "imatrix":
-        raise NotImatrixError(f"general.type is {None if kind is None else kind.plain()!r}", file=path)
+        raise NotImatrixError(f"general.type is {None if kind is None else shown(kind.plain())}", file=path)
     expected = {_DATASETS: (Kind.ARRAY, Kind.STRING), _CHUNKS: (Kind.U32, None), _CHUNK_SIZE: (Kind.U32, None)}
     for key, what in expected.items():
         value = archive.metadata.get(key)

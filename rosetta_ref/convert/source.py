@@ -15,6 +15,7 @@ from rosetta_ref.beside import read_beside
 from rosetta_ref.convert import companions, extras, kept, losses
 from rosetta_ref.convert.record import few
 from rosetta_ref.convert.restore import restored
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import whole
 from rosetta_ref.formats.unfinished import steady
@@ -90,8 +91,10 @@ def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
     archive = safetensors.read(path)
     try:
         return _with_companions(archive, path, folder, keep_names=keep_names)
-    except BaseException:
+    except BaseException as error:
         archive.close()
+        if isinstance(error, RosettaError):
+            error.at(file=path)
         raise
 
 

@@ -67,5 +67,7 @@ def tokenizer_metadata(files: Mapping[str, bytes], vocab_size: int) -> dict[str,
         if kind != "BPE":
             raise UnknownTokenizerModelError(f"the model is {shown(kind)}", file="tokenizer.json")
         return bpe.metadata_of(files, tokenizer, vocab_size)
+    except BrokenVocabularyError as error:
+        raise error.at(file="tokenizer.model" if "tokenizer.model" in files else "tokenizer.json") from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BrokenTokenizerFileError(f"{type(error).__name__}: {error}", file="tokenizer.json") from error

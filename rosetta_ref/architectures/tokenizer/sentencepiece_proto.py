@@ -73,7 +73,7 @@ def _piece(data: bytes) -> tuple[str, float, int]:
     text, score, kind = "", 0.0, int(TokenType.NORMAL)
     for number, value in fields(data):
         if number == 1:
-            text = value.decode("utf-8", "surrogateescape")
+            text = value.decode("utf-8")
         elif number == 2:
             (score,) = struct.unpack("<f", value)
         elif number == 3:
@@ -105,7 +105,7 @@ def parse(data: bytes) -> Pieces:
                 model_type = _last(value, model_type)
             elif number == 3:
                 prefix = bool(_last(value, prefix))
-    except (AttributeError, TypeError, struct.error) as error:
+    except (AttributeError, TypeError, ValueError, struct.error) as error:
         raise BrokenTokenizerFileError(f"a field of another kind: {error}", file="tokenizer.model") from error
     if model_type != _BPE:
         raise UnigramModelError("the model is not BPE", file="tokenizer.model", hint="Convert with --keep-names.")
