@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Engine, NumpyEngine, load
@@ -146,6 +147,8 @@ def _times(questions: Sequence[Prompt], chosen: Verify) -> float:
 
 def _opened(path: Path, refusal: type[RosettaError], *refused: type[Exception]) -> NumpyEngine:
     try:
+        if not path.is_dir():
+            foreign.open_file(path).close()  # a pipe would be waited for
         return NumpyEngine(path)
     except refused as error:
         raise refusal(str(error), file=path) from error

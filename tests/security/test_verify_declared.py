@@ -199,7 +199,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(name: str, kind: str, dir
     assert name in failure.detail
 
 
-@pytest.mark.parametrize("kind", ["pipes", "loops", "folders of pipes", "missing"])
+@pytest.mark.parametrize("kind", ["pipes", "loops", "missing"])
 def test_models_that_are_no_files(kind: str, tmp_path: Path) -> None:
     """To see whether one is a copy of the other, both were opened: two pipes are of the same size."""
     paths = [tmp_path / "a", tmp_path / "b"]
@@ -208,9 +208,6 @@ def test_models_that_are_no_files(kind: str, tmp_path: Path) -> None:
             os.mkfifo(path)
         elif kind == "loops":
             path.symlink_to(path)
-        elif kind == "folders of pipes":
-            path.mkdir()
-            os.mkfifo(path / "model.safetensors")
     with pytest.raises(UnreadableSourceError) as caught:
         verify(*paths)
     assert caught.value.file == paths[0]
