@@ -110,9 +110,12 @@ class Model:
         return self.weights[self.head].tensor.shape[0]
 
     def frequencies(self) -> tuple[NDArray[np.float64], float]:
-        """The angle per position of each pair of a head, and what cosine and sine are multiplied with."""
+        """The angle per position of each pair of a head, and what cosine and sine are multiplied with. Raises ParameterError."""
         factors = self.weights.get(FACTORS)
-        return frequencies(self.parameters, None if factors is None else factors.values(np.float64))
+        try:
+            return frequencies(self.parameters, None if factors is None else factors.values(np.float64))
+        except RosettaError as error:
+            raise error.at(file=self.path) from error.__cause__
 
     def load(self) -> None:
         """Decode everything ahead, on all cores, where the model is kept in memory."""

@@ -1,8 +1,8 @@
 """The same answers after the conversion: two models asked the same questions, and the weight to blame where they differ.
 
-Read `verify` below (the order of the stages), then `prompts`, `words` (tokenisation), `claims` (must it be equal, or near?),
-`answers` and `measures` (logits and text), `limits` (how near), `engines` (the same file on two engines), `blame` (which weight),
-`report`.
+Read `verify` below (the order of the stages), then `copies`, `prompts`, `words` (tokenisation), `claims` (must it be equal, or
+near?), `answers` and `measures` (logits and text), `limits` (how near), `engines` (the same file on two engines), `blame` (which
+weight), `report`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.inference.engine import Engine, NumpyEngine, load
@@ -32,6 +33,7 @@ from rosetta_ref.verify.answers import (
 )
 from rosetta_ref.verify.blame import blame, differ, numbers_that_differ
 from rosetta_ref.verify.claims import Claim, claim_of, holds
+from rosetta_ref.verify.copies import NothingConvertedError, refuse_copies
 from rosetta_ref.verify.engines import compare_engines
 from rosetta_ref.verify.limits import UnknownLimitError, limits_for
 from rosetta_ref.verify.measures import Measured
@@ -44,10 +46,6 @@ __all__ = ["RUN_ERRORS", "Report", "VerificationError", "Verify", "verifier", "v
 
 class VerificationError(RosettaError):
     """A converted model gives the answers of its source."""
-
-
-class NothingConvertedError(RosettaError):
-    """What is verified is a conversion: another file than the source, with other bytes."""
 
 
 class UnreadableSourceError(RosettaError):
@@ -104,7 +102,7 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
     limits_for(None, chosen.limits)
     if chosen.count < 1:
         raise NoPromptError(f"an answer of {chosen.count} tokens is none")
-    _refuse_copies(source, target)
+    refuse_copies(source, target)
     with _opened(source, UnreadableSourceError, RosettaError, OSError) as ours:
         questions = _questions(ours, chosen)
         try:
@@ -113,12 +111,19 @@ def verify(src: str | Path, dst: str | Path, **options: Any) -> Report:
                 _judge(report, ours, theirs, questions, chosen)
         except RUN_ERRORS:
             raise
-        except RosettaError as error:  # the source is known to load: it is the converted model that does not
-            if isinstance(error, AnswerLimitError) and error.file == source:
+        except (
+            RosettaError
+        ) as error:  # the source is known to load: where nothing else is said, the converted model does not
+            if _is_about(error, source) and not _is_about(error, target):
                 raise UnreadableSourceError(str(error), file=source) from error
-            report.fail("load", "numpy", str(error))
+            report.fail("load", "numpy", str(error.at(file=target)))
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _is_about(error: RosettaError, path: Path) -> bool:
+    file = None if error.file is None else Path(error.file)
+    return file is not None and (file == path or path in file.parents)
 
 
 def _questions(ours: NumpyEngine, chosen: Verify) -> list[Prompt]:
@@ -142,6 +147,8 @@ def _times(questions: Sequence[Prompt], chosen: Verify) -> float:
 
 def _opened(path: Path, refusal: type[RosettaError], *refused: type[Exception]) -> NumpyEngine:
     try:
+        if not path.is_dir():
+            foreign.open_file(path).close()  # a pipe would be waited for
         return NumpyEngine(path)
     except refused as error:
         raise refusal(str(error), file=path) from error
@@ -177,27 +184,6 @@ def verifier(**options: Any) -> Callable[[Path, Path], str]:
         )
 
     return require_same
-
-
-def _refuse_copies(source: Path, target: Path) -> None:
-    ours, theirs = (
-        sorted(path.glob("*.safetensors")) if path.is_dir() else [path] * path.exists() for path in (source, target)
-    )
-    same = len(ours) == len(theirs) > 0 and all(
-        a.stat().st_size == b.stat().st_size and _equal_bytes(a, b) for a, b in zip(ours, theirs, strict=True)
-    )
-    if source.resolve() == target.resolve() or same:
-        raise NothingConvertedError("the converted model is a copy of the source, byte for byte", file=target)
-
-
-def _equal_bytes(a: Path, b: Path) -> bool:
-    with a.open("rb") as one, b.open("rb") as other:
-        while True:
-            here, there = one.read(1 << 20), other.read(1 << 20)
-            if here != there:
-                return False
-            if not here:
-                return True
 
 
 def _claim(report: Report, ours: NumpyEngine, theirs: NumpyEngine, chosen: Verify) -> Claim:

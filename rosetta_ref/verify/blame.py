@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ref import evidence
 from rosetta_ref.inference.engine import logits_of
 from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
 from rosetta_ref.inference.parameters import Parameters
@@ -49,7 +50,7 @@ class Suspect:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return vars(self) | {"error": self.error if np.isfinite(self.error) else str(self.error)}
+        return dict(evidence.plain(vars(self)))
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Blame:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return vars(self) | {"suspects": [suspect.to_json() for suspect in self.suspects]}
+        return dict(evidence.plain(vars(self) | {"suspects": [suspect.to_json() for suspect in self.suspects]}))
 
 
 def blame(source: Model, target: Model, tokens: Sequence[int]) -> Blame:

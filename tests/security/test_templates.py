@@ -36,7 +36,7 @@ GREEDY = {
     "a template of 20 MB": "a" * 20_000_000,
 }
 #: Beyond its time.
-ENDLESS = {"loops": LOOPS, "a power": "{{ 7 ** 7 ** 9 }}", "words": "{{ lipsum(100000) }}"}
+ENDLESS = {"loops": LOOPS, "a power": "{{ 7 ** (7 ** 9) }}", "words": "{{ lipsum(100000) }}"}
 #: What the sandbox or Jinja refuses, and what is raised on purpose.
 REFUSED = {
     "a long range": "{% for i in range(10**12) %}{% endfor %}",

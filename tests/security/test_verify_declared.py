@@ -22,6 +22,7 @@ from rosetta_ref.inference.model import MissingWeightError, WeightShapeError
 from rosetta_ref.inference.parameters import NoForwardPassError, ParameterError, of_config
 from rosetta_ref.inference.rope import frequencies
 from rosetta_ref.verify import NoPromptError, UnreadableSourceError, verify
+from rosetta_ref.verify.blame import Blame, Suspect
 from tests.support import asking
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "convert-hf"
@@ -198,6 +199,20 @@ def test_what_is_no_file_is_refused_and_not_waited_for(name: str, kind: str, dir
     assert name in failure.detail
 
 
+@pytest.mark.parametrize("kind", ["pipes", "loops", "missing"])
+def test_models_that_are_no_files(kind: str, tmp_path: Path) -> None:
+    """To see whether one is a copy of the other, both were opened: two pipes are of the same size."""
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        if kind == "pipes":
+            os.mkfifo(path)
+        elif kind == "loops":
+            path.symlink_to(path)
+    with pytest.raises(UnreadableSourceError) as caught:
+        verify(*paths)
+    assert caught.value.file == paths[0]
+
+
 @pytest.mark.parametrize("kind", ["pipe", "directory", "missing", "latin-1", "sparse", "empty"])
 def test_a_text_to_ask(kind: str, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
@@ -212,6 +227,23 @@ def test_a_text_to_ask(kind: str, tmp_path: Path) -> None:
     source, target = (asking.gguf(tmp_path / f"{i}.gguf", seed=i) for i in range(2))
     with pytest.raises(NoPromptError, match=r"text\.txt"):
         verify(source, target, text=text)
+
+
+def test_blame_is_json_whatever_it_found() -> None:
+    """A weight whose swap makes it worse by infinity explains minus infinity."""
+    found = Blame("step", [Suspect("role", "step", float("inf"), -float("inf"))], float("nan"))
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["suspects"][0]["role"] == "role"
+
+
+def test_a_source_whose_scaling_cannot_be_computed_is_named(tmp_path: Path) -> None:
+    keys = {
+        "llama.rope.scaling.type": asking.string("yarn"), "llama.rope.scaling.yarn_beta_fast": asking.f32(0),
+        "llama.rope.scaling.factor": asking.f32(2),
+    }  # fmt: skip
+    odd, plain = asking.gguf(tmp_path / "odd.gguf", keys=keys), asking.gguf(tmp_path / "plain.gguf", seed=1)
+    _require_declared(plain, odd, odd)
+    with pytest.raises(UnreadableSourceError, match=r"odd\.gguf: rope cannot be computed"):
+        verify(odd, plain)
 
 
 def test_words_of_a_file_are_one_line_of_a_report(tmp_path: Path) -> None:
