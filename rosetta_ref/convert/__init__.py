@@ -33,6 +33,7 @@ from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetenso
 from rosetta_ref.convert.writing import check_written, planned_names, write
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import format_of_target, sniff
+from rosetta_ref.formats.unfinished import require_published
 
 __all__ = ["Options", "Report", "convert"]
 
@@ -98,6 +99,8 @@ def convert(
     report = Report(source_path, target, sniff(source_path), format_of_target(target))
     place = staging.place_of(target, directory=_is_directory(report))
     staging.recover(place)
+    if place.directory:
+        require_published(place.target)  # a file in it may not be
     _refuse_early(report, chosen)
     wanted = encoding_of(chosen.type, pure=chosen.pure, imatrix=chosen.imatrix)
     with read_source(

@@ -7,6 +7,8 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +450,20 @@ def test_what_comes_into_a_directory_meanwhile_is_not_lost(tmp_path: Path, monke
     assert (hf / "README.md").read_text() == "edited"
 
 
+def test_another_conversion_into_the_directory_is_left_alone(tmp_path: Path) -> None:
+    hf = tmp_path / "hf"
+    rosetta_ref.convert(DEMO, hf)
+    with staging.staged(staging.place_of(hf / "other.apr", directory=False)) as other:
+        create(other.weights, b"begun")
+        rosetta_ref.convert(DEMO, hf, force=True)
+        assert other.weights.read_bytes() == b"begun"
+    forged(hf / ".m.safetensors.partial")
+    before = content(tmp_path)
+    with pytest.raises(HalfPublishedError):
+        rosetta_ref.convert(DEMO, hf, force=True)
+    assert content(tmp_path) == before
+
+
 def test_whoever_is_in_the_directory_stays_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hf = tmp_path / "hf"
     rosetta_ref.convert(DEMO, hf)
@@ -604,3 +620,19 @@ def test_without_descriptors_of_folders_it_is_the_same(tmp_path: Path, monkeypat
     with pytest.raises(NotADirectoryError):
         disk.move(tmp_path, "m.safetensors", tmp_path / "hf", "rosetta/m.safetensors")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_system_without_all_that_imports_and_works(tmp_path: Path) -> None:
+    program = """
+import os, sys
+for name in ("O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "geteuid", "chown", "mkfifo"):
+    delattr(os, name)
+os.supports_dir_fd, os.supports_follow_symlinks = set(), set()
+sys.modules["fcntl"] = None
+from rosetta_ref.convert import convert
+for target in ("hf", "hf", "m.safetensors", "m.safetensors", "m.apr"):
+    convert(sys.argv[1], os.path.join(sys.argv[2], target), force=True)
+"""
+    subprocess.run([sys.executable, "-c", program, DEMO, tmp_path], check=True)
+    assert not list(tmp_path.glob(".*"))
+    assert {"hf", "m.safetensors", "m.apr"} <= {path.name for path in tmp_path.iterdir()}

@@ -40,13 +40,21 @@ def refuse_existing(target: Path, names: Sequence[str], *, force: bool) -> None:
     """Raise TargetExistsError where the target, or one of the files that go beside it, is there already."""
     if force:
         return
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+    if os.path.lexists(target) and not _is_empty_directory(target):
         raise TargetExistsError("already exists", file=target, hint="Use --force to replace it.")
     for name in names:
         if os.path.lexists(target.parent / name):
             raise TargetExistsError(
                 "already exists beside the target", file=target.parent / name, hint="Use --force to replace it."
             )
+
+
+def _is_empty_directory(path: Path) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+    except OSError:  # a file, or a directory that may not be listed
+        return False
 
 
 def refuse_clashes(target: Path, names: Sequence[str], protected: Iterable[Path], *, directory: bool) -> None:

@@ -13,6 +13,9 @@ from typing import NamedTuple
 from rosetta_ref.convert.publish.names import FOLDERS
 from rosetta_ref.convert.publish.rules import ChangedAfterCheckError
 
+#: Of a link, the link itself; where the system cannot say so, what is linked here is none.
+_ITSELF: dict[str, bool] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
+
 
 class State(NamedTuple):
     """What a file is, so that any change to it shows: number, size, and when its bytes and its status last changed (ns)."""
@@ -40,12 +43,14 @@ def take_over(old: Path, new: Path, gone: Collection[str]) -> dict[str, int]:
         if stat.S_ISDIR(status.st_mode):
             if status.st_dev != modes[0][1].st_dev:
                 raise OSError(errno.EXDEV, "another disk is mounted in it")
+            if name.startswith(".") and name.endswith(".partial"):
+                raise OSError(errno.EBUSY, "another conversion writes into it")
             place.mkdir()
             modes.append((place, status))
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(old / name), place)
         else:
-            os.link(old / name, place, follow_symlinks=False)
+            os.link(old / name, place, **_ITSELF)
         taken[name] = status.st_ino
     for place, status in reversed(modes):
         _alike(place, status)
@@ -92,7 +97,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 def _alike(folder: Path, status: os.stat_result) -> None:
     """Give a new folder the owner and the permissions of the one whose place it takes."""
     own = os.stat(folder)
-    if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+    if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):  # always (0, 0) on Windows, which has no chown
         os.chown(folder, status.st_uid, status.st_gid)
     os.chmod(folder, stat.S_IMODE(status.st_mode))
 
