@@ -114,7 +114,7 @@ def convert(
         manifest = _claim(report, source, plan, place, chosen)
         with disk.waiting(chosen.durable), staging.staged(place), _named_by_target(place), manifest:
             written = write(source.model, plan, place.weights, report.target_format, chosen.lenient, progress)
-            place.complete(manifest.name)
+            place.complete(written.names, manifest.name)
             sums, report.nbytes = check_written(
                 source.model,
                 plan,

@@ -37,6 +37,14 @@ class Written:
     files: dict[str, bytes] = field(default_factory=dict)
     crcs: dict[str, int] = field(default_factory=dict)
     blocks: list[str] = field(default_factory=list)
+    shards: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        """Everything that was written, by its name in the folder: this and nothing else is to be there."""
+        index = [safetensors.INDEX_NAME] if len(self.shards) > 1 else []
+        blocks = [f"{kept.FOLDER}/{kept.BLOCKS}"] if self.blocks else []
+        return {*self.files, *blocks, *(self.shards or [self.path.name]), *index}
 
     @property
     def folder(self) -> Path:
@@ -69,7 +77,8 @@ def write(
     elif kind == "apr":
         apr.write(plan.archive, path, progress=advance)
     else:
-        require_names(plan.files, [shard.file_name for shard in plan.layout], directory=path.is_dir())
+        written.shards = [shard.file_name for shard in plan.layout]
+        require_names(plan.files, written.shards, directory=path.is_dir())
         _write_weights(plan, written.folder, advance)
         _write_beside(model, plan, written)
     return written
@@ -150,7 +159,7 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
         plan.hf_names,
         written.crcs,
         written.blocks,
-        weights=[shard.file_name for shard in plan.layout],
+        weights=written.shards,
         companions=plan.files,
     )
 

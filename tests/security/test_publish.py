@@ -492,6 +492,39 @@ def test_what_changes_after_the_check_is_not_published(tmp_path: Path, target: s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["m.apr", "m.safetensors", "hf"])
+def test_what_comes_after_the_check_is_not_published(tmp_path: Path, target: str) -> None:
+    def adds(source: Path, written: Path) -> str:
+        ((written if written.is_dir() else written.parent) / "conftest.py").write_text("")
+        return "all is well"
+
+    with pytest.raises(ChangedAfterCheckError, match=r"conftest\.py"):
+        rosetta_ref.convert(DEMO, tmp_path / target, verify=adds)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_not_planned_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = safetensors.write
+
+    def writes_more(archive: Any, path: Path, **options: Any) -> None:
+        honest(archive, path, **options)
+        (path.parent / "numpy.py").write_text("")
+
+    monkeypatch.setattr(safetensors, "write", writes_more)
+    with pytest.raises(names.PublishedNameError, match=r"numpy\.py"):
+        rosetta_ref.convert(DEMO, tmp_path / "hf", keep_blocks=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a\0b.apr", "\ud800.apr", "hf\0", "\ud800"])
+def test_a_name_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(WriteError):
+        rosetta_ref.convert(DEMO, tmp_path / name)
+    with pytest.raises(RosettaError):
+        rosetta_ref.convert(DEMO, tmp_path / "m.apr", checksums=tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rosetta_ref.convert.publish import disk, journal, steps, tree
+from rosetta_ref.convert.publish import disk, journal, names, steps, tree
 from rosetta_ref.convert.publish.journal import Journal
+from rosetta_ref.convert.publish.names import PublishedNameError
 from rosetta_ref.convert.publish.rules import TargetExistsError, refuse_existing, refuse_kinds, stale
 from rosetta_ref.formats.output import WriteError, create
 from rosetta_ref.formats.unfinished import staging_folder
@@ -48,12 +48,13 @@ class Place:
         """What is opened to read the new model."""
         return self.new / self.target.name
 
-    def complete(self, manifest: str | None = None) -> None:
-        """Everything is written: make it durable, with all that the old directory holds besides. From here on nothing changes.
+    def complete(self, names: set[str], manifest: str | None = None) -> None:
+        """All of these files are written: make them durable, with what the old directory holds besides. Nothing changes from here on.
 
-        `manifest` is the name of a file that is added later. Raises WriteError.
+        `manifest` is the name of a file that is added later. Raises PublishedNameError where others were written, WriteError.
         """
-        names = set(tree.files_of(self.tree))
+        if odd := tree.files_of(self.tree).keys() ^ names:
+            raise PublishedNameError("not what was planned is written", file=self.tree / min(odd))
         for name in sorted(names):
             with disk.naming(self.tree / name):
                 disk.flush(self.tree / name)
@@ -92,7 +93,7 @@ class Place:
         inner = names if self.directory else [name for name in names if name != self.target.name]
         refuse_existing(self.target, [] if self.directory else [n for n in inner if n != manifest], force=force)
         refuse_kinds(self.target, inner, directory=self.directory)
-        tree.require_same(self.tree, self.checked)
+        tree.require_same(self.tree, self.checked, self.taken or {})
         old = stale(self.target, names, directory=self.directory)
         alone = not self.directory and not inner and not old
         with disk.naming(self.target):
@@ -131,9 +132,10 @@ class Place:
 
 def place_of(target: Path, *, directory: bool) -> Place:
     """The place of a target. Raises WriteError where it has no name, or no folder to be in."""
-    if directory:
-        with contextlib.suppress(OSError, ValueError):  # a link without end: what is wrong with it is said below
-            target = Path(os.path.realpath(target))
+    if directory and names.is_possible(target):
+        target = Path(os.path.realpath(target))
+    if not names.is_possible(target):
+        raise WriteError("the system takes no such name", file=target)
     if not target.name:
         raise WriteError("it has no name of its own", file=target)
     if not target.parent.is_dir():

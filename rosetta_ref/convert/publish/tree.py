@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,8 +113,10 @@ def files_of(folder: Path) -> dict[str, State]:
     return {name: _state(status) for name, status in _entries(folder) if not stat.S_ISDIR(status.st_mode)}
 
 
-def require_same(folder: Path, checked: dict[str, State]) -> None:
-    """Raise ChangedAfterCheckError where a file is not what it was when `files_of` saw it."""
+def require_same(folder: Path, checked: Mapping[str, State], taken: Collection[str]) -> None:
+    """Raise ChangedAfterCheckError where a file is not what it was when `files_of` saw it, or has come since."""
+    for name in files_of(folder).keys() - checked.keys() - set(taken):
+        raise ChangedAfterCheckError("it came after the check", file=folder / name)
     for name, state in checked.items():
         try:
             now = _state(os.lstat(folder / name))
