@@ -49,7 +49,7 @@ class Place:
         return self.new / self.target.name
 
     def complete(self, names: set[str], manifest: str | None = None) -> None:
-        """All of these files are written: make them durable, with what the old directory holds besides. Nothing changes from here on.
+        """These files are written: make them durable, with what the old directory holds besides. Nothing changes from here on.
 
         `manifest` is the name of a file that is added later. Raises PublishedNameError where others were written, WriteError.
         """
