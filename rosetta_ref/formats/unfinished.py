@@ -116,8 +116,12 @@ def steady(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (RosettaError, OSError):
-        require_published(path)  # then that is why
+        _require_same(path, before)  # or else that is why
         raise
+    _require_same(path, before)
+
+
+def _require_same(path: str | Path, before: list[tuple[int, int]]) -> None:
     if _identity(Path(path)) != before:
         raise ReplacedWhileReadError("it was replaced in the meantime", file=path, hint="Read it again.")
     require_published(path)
