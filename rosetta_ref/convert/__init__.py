@@ -102,6 +102,7 @@ def convert(
     if place.directory:
         require_published(place.target)  # a file in it may not be
     _refuse_early(report, chosen)
+    staging.refuse_kinds(place.target, (), directory=place.directory)
     wanted = encoding_of(chosen.type, pure=chosen.pure, imatrix=chosen.imatrix)
     with read_source(
         source_path,

@@ -5,6 +5,7 @@ Weights are compared tensor by tensor with what they ought to be (`check`), meta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Written:
     @property
     def names(self) -> set[str]:
         """Everything that was written, by its name in the folder: this and nothing else is to be there."""
-        index = [safetensors.INDEX_NAME] if len(self.shards) > 1 else []
+        index = _index_names(self.shards)
         blocks = [f"{kept.FOLDER}/{kept.BLOCKS}"] if self.blocks else []
         return {*self.files, *blocks, *(self.shards or [self.path.name]), *index}
 
@@ -55,9 +56,13 @@ class Written:
 def planned_names(plan: Plan) -> list[str]:
     """The files of a SafeTensors target, but for the index of shards that are yet to be cut: its name is always here."""
     shards = [shard.file_name for shard in plan.layout]
-    index = [safetensors.INDEX_NAME] if len(shards) > 1 else []
     beside = [f"{kept.FOLDER}/{name}" for name in (kept.SOURCE, kept.BLOCKS)] if plan.keep else []
-    return list(dict.fromkeys([*plan.files, *shards, *index, *beside]))
+    return list(dict.fromkeys([*plan.files, *shards, *_index_names(shards), *beside]))
+
+
+def _index_names(shards: Sequence[str]) -> list[str]:
+    """The index that goes with these files: none for one file."""
+    return [safetensors.INDEX_NAME] if len(shards) > 1 else []
 
 
 def write(
@@ -122,9 +127,10 @@ def _write_weights(plan: Plan, folder: Path, advance: Any) -> None:
         safetensors.write(one, folder / shard.file_name, progress=advance)
         return
     safetensors.write_sharded(plan.archive, folder, plan.layout, progress=advance)
-    if safetensors.INDEX_NAME in plan.files:  # a remembered index is the very file that the directory had
-        with naming(folder / safetensors.INDEX_NAME):
-            (folder / safetensors.INDEX_NAME).unlink(missing_ok=True)
+    for name in _index_names([shard.file_name for shard in plan.layout]):
+        if name in plan.files:  # a remembered index is the very file that the directory had
+            with naming(folder / name):
+                (folder / name).unlink(missing_ok=True)
 
 
 def _write_beside(model: Archive, plan: Plan, written: Written) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import rosetta_ref
 from rosetta_ref.convert import staging, writing
-from rosetta_ref.convert.publish import disk, names
+from rosetta_ref.convert.publish import disk, names, place
 from rosetta_ref.convert.publish.rules import ChangedAfterCheckError, StagingFolderError, TargetKindError
 from rosetta_ref.convert.target import Plan
 from rosetta_ref.errors import RosettaError
@@ -462,6 +462,25 @@ def test_another_conversion_into_the_directory_is_left_alone(tmp_path: Path) -> 
     with pytest.raises(HalfPublishedError):
         rosetta_ref.convert(DEMO, hf, force=True)
     assert content(tmp_path) == before
+
+
+def test_a_directory_beside_which_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume of a container, say: it is prepared in the directory itself."""
+    monkeypatch.setattr(place, "_can_be_exchanged", lambda _: False)
+    hf = tmp_path / "hf"
+    hf.mkdir()
+    number = hf.stat().st_ino
+    for force in (False, True):
+        rosetta_ref.convert(DEMO, hf, force=force)
+        assert hf.stat().st_ino == number
+        assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+        assert not list(hf.glob(".*"))
+    with pytest.raises(staging.TargetExistsError):
+        rosetta_ref.convert(DEMO, hf)
+    forged(hf / ".hf.partial", "hf")
+    for path in (hf, hf / "model.safetensors"):
+        with pytest.raises(HalfPublishedError):
+            open_archive(path)
 
 
 def test_whoever_is_in_the_directory_stays_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

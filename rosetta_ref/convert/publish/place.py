@@ -13,25 +13,27 @@ from rosetta_ref.convert.publish.journal import Journal
 from rosetta_ref.convert.publish.names import PublishedNameError
 from rosetta_ref.convert.publish.rules import TargetExistsError, refuse_existing, refuse_kinds, stale
 from rosetta_ref.formats.output import WriteError, create
-from rosetta_ref.formats.unfinished import staging_folder
+from rosetta_ref.formats.unfinished import staging_folder, staging_folder_within
 
 
 @dataclass
 class Place:
     """A target, and the staging folder beside it.
 
-    `target` is the real directory where the one that was named is a link; `directory` says whether it is one.
+    `target` is the real directory where the one that was named is a link; `directory` says whether it is one. `within` says that
+    the staging folder is in that directory: then its files are replaced one by one.
     """
 
     target: Path
     directory: bool
+    within: bool = False
     taken: dict[str, int] | None = field(default=None, repr=False)
     checked: dict[str, tree.State] = field(default_factory=dict, repr=False)
 
     @property
     def folder(self) -> Path:
         """The staging folder: the lock, the journal, what is new, what is old."""
-        return staging_folder(self.target)
+        return staging_folder_within(self.target) if self.within else staging_folder(self.target)
 
     @property
     def new(self) -> Path:
@@ -58,7 +60,7 @@ class Place:
         for name in sorted(names):
             with disk.naming(self.tree / name):
                 disk.flush(self.tree / name)
-        if self.directory and self.target.is_dir() and not _is_here(self.target):
+        if self.directory and self.target.is_dir() and not (self.within or _is_here(self.target)):
             self._take_over(names, {manifest} if manifest else set())
         for path in tree.folders_of(self.new):
             with disk.naming(path):
@@ -140,7 +142,12 @@ def place_of(target: Path, *, directory: bool) -> Place:
         raise WriteError("it has no name of its own", file=target)
     if not target.parent.is_dir():
         raise WriteError("there is no such directory", file=target.parent)
-    return Place(target, directory)
+    return Place(target, directory, within=directory and target.is_dir() and not _can_be_exchanged(target))
+
+
+def _can_be_exchanged(target: Path) -> bool:
+    """Whether something can be prepared beside a directory: it is no disk of its own, in a folder that may be written to."""
+    return os.stat(target).st_dev == os.stat(target.parent).st_dev and os.access(target.parent, os.W_OK | os.X_OK)
 
 
 def _is_here(target: Path) -> bool:

@@ -10,6 +10,7 @@ from rosetta_ref import foreign
 from rosetta_ref.convert.kept import FOLDER, SOURCE
 from rosetta_ref.convert.publish.names import FOLDERS, is_file_or_link, kept_files, model_files
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.unfinished import staging_folder_within
 
 
 class TargetExistsError(RosettaError):
@@ -50,9 +51,10 @@ def refuse_existing(target: Path, names: Sequence[str], *, force: bool) -> None:
 
 
 def _is_empty_directory(path: Path) -> bool:
+    """Whether there is nothing in it but where a conversion is prepared."""
     try:
         with os.scandir(path) as entries:
-            return next(entries, None) is None
+            return {entry.name for entry in entries} <= {staging_folder_within(path).name}
     except OSError:  # a file, or a directory that may not be listed
         return False
 
