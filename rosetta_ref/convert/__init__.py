@@ -33,6 +33,7 @@ from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetenso
 from rosetta_ref.convert.writing import check_written, planned_names, write
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import format_of_target, sniff
+from rosetta_ref.formats.unfinished import require_published
 
 __all__ = ["Options", "Report", "convert"]
 
@@ -98,7 +99,10 @@ def convert(
     report = Report(source_path, target, sniff(source_path), format_of_target(target))
     place = staging.place_of(target, directory=_is_directory(report))
     staging.recover(place)
+    if place.directory:
+        require_published(place.target)  # a file in it may not be
     _refuse_early(report, chosen)
+    staging.refuse_kinds(place.target, (), directory=place.directory)
     wanted = encoding_of(chosen.type, pure=chosen.pure, imatrix=chosen.imatrix)
     with read_source(
         source_path,
@@ -111,7 +115,7 @@ def convert(
         manifest = _claim(report, source, plan, place, chosen)
         with disk.waiting(chosen.durable), staging.staged(place), _named_by_target(place), manifest:
             written = write(source.model, plan, place.weights, report.target_format, chosen.lenient, progress)
-            place.complete(manifest.name)
+            place.complete(written.names, manifest.name)
             sums, report.nbytes = check_written(
                 source.model,
                 plan,

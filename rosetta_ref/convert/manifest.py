@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from rosetta_ref.convert.publish import disk
+from rosetta_ref.convert.publish.names import is_possible
 from rosetta_ref.convert.publish.place import Place
 from rosetta_ref.convert.publish.rules import TargetExistsError
 from rosetta_ref.errors import RosettaError
@@ -119,7 +120,7 @@ def _name_in(place: Place, path: Path) -> str | None:
 
 
 def _refuse(path: Path, taken: set[str], force: bool) -> None:
-    if not path.parent.is_dir():
+    if not (is_possible(path) and path.parent.is_dir()):
         raise ManifestPathError("there is no such directory", file=path.parent)
     if os.path.realpath(path) in taken or (path.exists() and not path.is_file()):
         raise ManifestPathError("is a file of the model, or no file", file=path)

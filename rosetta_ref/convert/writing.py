@@ -5,6 +5,7 @@ Weights are compared tensor by tensor with what they ought to be (`check`), meta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,14 @@ class Written:
     files: dict[str, bytes] = field(default_factory=dict)
     crcs: dict[str, int] = field(default_factory=dict)
     blocks: list[str] = field(default_factory=list)
+    shards: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        """Everything that was written, by its name in the folder: this and nothing else is to be there."""
+        index = _index_names(self.shards)
+        blocks = [f"{kept.FOLDER}/{kept.BLOCKS}"] if self.blocks else []
+        return {*self.files, *blocks, *(self.shards or [self.path.name]), *index}
 
     @property
     def folder(self) -> Path:
@@ -47,9 +56,13 @@ class Written:
 def planned_names(plan: Plan) -> list[str]:
     """The files of a SafeTensors target, but for the index of shards that are yet to be cut: its name is always here."""
     shards = [shard.file_name for shard in plan.layout]
-    index = [safetensors.INDEX_NAME] if len(shards) > 1 else []
     beside = [f"{kept.FOLDER}/{name}" for name in (kept.SOURCE, kept.BLOCKS)] if plan.keep else []
-    return list(dict.fromkeys([*plan.files, *shards, *index, *beside]))
+    return list(dict.fromkeys([*plan.files, *shards, *_index_names(shards), *beside]))
+
+
+def _index_names(shards: Sequence[str]) -> list[str]:
+    """The index that goes with these files: none for one file."""
+    return [safetensors.INDEX_NAME] if len(shards) > 1 else []
 
 
 def write(
@@ -69,7 +82,8 @@ def write(
     elif kind == "apr":
         apr.write(plan.archive, path, progress=advance)
     else:
-        require_names(plan.files, [shard.file_name for shard in plan.layout], directory=path.is_dir())
+        written.shards = [shard.file_name for shard in plan.layout]
+        require_names(plan.files, written.shards, directory=path.is_dir())
         _write_weights(plan, written.folder, advance)
         _write_beside(model, plan, written)
     return written
@@ -113,9 +127,10 @@ def _write_weights(plan: Plan, folder: Path, advance: Any) -> None:
         safetensors.write(one, folder / shard.file_name, progress=advance)
         return
     safetensors.write_sharded(plan.archive, folder, plan.layout, progress=advance)
-    if safetensors.INDEX_NAME in plan.files:  # a remembered index is the very file that the directory had
-        with naming(folder / safetensors.INDEX_NAME):
-            (folder / safetensors.INDEX_NAME).unlink(missing_ok=True)
+    for name in _index_names([shard.file_name for shard in plan.layout]):
+        if name in plan.files:  # a remembered index is the very file that the directory had
+            with naming(folder / name):
+                (folder / name).unlink(missing_ok=True)
 
 
 def _write_beside(model: Archive, plan: Plan, written: Written) -> None:
@@ -150,7 +165,7 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
         plan.hf_names,
         written.crcs,
         written.blocks,
-        weights=[shard.file_name for shard in plan.layout],
+        weights=written.shards,
         companions=plan.files,
     )
 

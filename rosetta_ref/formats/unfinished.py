@@ -44,6 +44,11 @@ def staging_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
+def staging_folder_within(directory: Path) -> Path:
+    """The same in the directory itself: where nothing can be written beside it, or what is beside it is on another disk."""
+    return directory / staging_folder(directory).name
+
+
 def read_journal(folder: Path) -> dict[str, Any] | None:
     """The journal in a staging folder, as JSON; None where there is none.
 
@@ -95,11 +100,13 @@ def _folders_of(path: Path) -> Iterator[Path]:
         real = Path(os.path.realpath(path)) if directory else path
         if real.name:
             yield staging_folder(real)
+        if real.name and directory:
+            yield staging_folder_within(real)
         if path.suffix.lower() in _ALONE and not directory:
             return
         folder = real if directory else Path(os.path.realpath(path.parent))
         if folder.name and not directory:
-            yield staging_folder(folder)
+            yield from (staging_folder(folder), staging_folder_within(folder))
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.name.endswith(".safetensors.partial")]
         yield from (folder / name for name in sorted(names) if name.startswith("."))
@@ -116,8 +123,12 @@ def steady(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (RosettaError, OSError):
-        require_published(path)  # then that is why
+        _require_same(path, before)  # or else that is why
         raise
+    _require_same(path, before)
+
+
+def _require_same(path: str | Path, before: list[tuple[int, int]]) -> None:
     if _identity(Path(path)) != before:
         raise ReplacedWhileReadError("it was replaced in the meantime", file=path, hint="Read it again.")
     require_published(path)

@@ -7,6 +7,8 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 import rosetta_ref
 from rosetta_ref.convert import staging, writing
-from rosetta_ref.convert.publish import disk, names
+from rosetta_ref.convert.publish import disk, names, place
 from rosetta_ref.convert.publish.rules import ChangedAfterCheckError, StagingFolderError, TargetKindError
 from rosetta_ref.convert.target import Plan
 from rosetta_ref.errors import RosettaError
@@ -448,6 +450,39 @@ def test_what_comes_into_a_directory_meanwhile_is_not_lost(tmp_path: Path, monke
     assert (hf / "README.md").read_text() == "edited"
 
 
+def test_another_conversion_into_the_directory_is_left_alone(tmp_path: Path) -> None:
+    hf = tmp_path / "hf"
+    rosetta_ref.convert(DEMO, hf)
+    with staging.staged(staging.place_of(hf / "other.apr", directory=False)) as other:
+        create(other.weights, b"begun")
+        rosetta_ref.convert(DEMO, hf, force=True)
+        assert other.weights.read_bytes() == b"begun"
+    forged(hf / ".m.safetensors.partial")
+    before = content(tmp_path)
+    with pytest.raises(HalfPublishedError):
+        rosetta_ref.convert(DEMO, hf, force=True)
+    assert content(tmp_path) == before
+
+
+def test_a_directory_beside_which_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume of a container, say: it is prepared in the directory itself."""
+    monkeypatch.setattr(place, "_can_be_exchanged", lambda _: False)
+    hf = tmp_path / "hf"
+    hf.mkdir()
+    number = hf.stat().st_ino
+    for force in (False, True):
+        rosetta_ref.convert(DEMO, hf, force=force)
+        assert hf.stat().st_ino == number
+        assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+        assert not list(hf.glob(".*"))
+    with pytest.raises(staging.TargetExistsError):
+        rosetta_ref.convert(DEMO, hf)
+    forged(hf / ".hf.partial", "hf")
+    for path in (hf, hf / "model.safetensors"):
+        with pytest.raises(HalfPublishedError):
+            open_archive(path)
+
+
 def test_whoever_is_in_the_directory_stays_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hf = tmp_path / "hf"
     rosetta_ref.convert(DEMO, hf)
@@ -473,6 +508,39 @@ def test_what_changes_after_the_check_is_not_published(tmp_path: Path, target: s
 
     with pytest.raises(ChangedAfterCheckError):
         rosetta_ref.convert(DEMO, tmp_path / target, verify=spoils)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["m.apr", "m.safetensors", "hf"])
+def test_what_comes_after_the_check_is_not_published(tmp_path: Path, target: str) -> None:
+    def adds(source: Path, written: Path) -> str:
+        ((written if written.is_dir() else written.parent) / "conftest.py").write_text("")
+        return "all is well"
+
+    with pytest.raises(ChangedAfterCheckError, match=r"conftest\.py"):
+        rosetta_ref.convert(DEMO, tmp_path / target, verify=adds)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_not_planned_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = safetensors.write
+
+    def writes_more(archive: Any, path: Path, **options: Any) -> None:
+        honest(archive, path, **options)
+        (path.parent / "numpy.py").write_text("")
+
+    monkeypatch.setattr(safetensors, "write", writes_more)
+    with pytest.raises(names.PublishedNameError, match=r"numpy\.py"):
+        rosetta_ref.convert(DEMO, tmp_path / "hf", keep_blocks=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a\0b.apr", "\ud800.apr", "hf\0", "\ud800"])
+def test_a_name_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(WriteError):
+        rosetta_ref.convert(DEMO, tmp_path / name)
+    with pytest.raises(RosettaError):
+        rosetta_ref.convert(DEMO, tmp_path / "m.apr", checksums=tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -604,3 +672,19 @@ def test_without_descriptors_of_folders_it_is_the_same(tmp_path: Path, monkeypat
     with pytest.raises(NotADirectoryError):
         disk.move(tmp_path, "m.safetensors", tmp_path / "hf", "rosetta/m.safetensors")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_system_without_all_that_imports_and_works(tmp_path: Path) -> None:
+    program = """
+import os, sys
+for name in ("O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "geteuid", "chown", "mkfifo"):
+    delattr(os, name)
+os.supports_dir_fd, os.supports_follow_symlinks = set(), set()
+sys.modules["fcntl"] = None
+from rosetta_ref.convert import convert
+for target in ("hf", "hf", "m.safetensors", "m.safetensors", "m.apr"):
+    convert(sys.argv[1], os.path.join(sys.argv[2], target), force=True)
+"""
+    subprocess.run([sys.executable, "-c", program, DEMO, tmp_path], check=True)
+    assert not list(tmp_path.glob(".*"))
+    assert {"hf", "m.safetensors", "m.apr"} <= {path.name for path in tmp_path.iterdir()}

@@ -18,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref.convert import convert, staging
+from rosetta_ref.convert.source import read_source
 from rosetta_ref.convert.staging import BusyTargetError, place_of, staged
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf
+from rosetta_ref.formats.detect import sniff
 from tests.support.kill_points import DEMO, KILLED, content, counted, in_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each run is a forked process")
@@ -126,6 +128,36 @@ def test_a_few_rounds(track: Track) -> None:
 @pytest.mark.slow
 def test_two_hundred_rounds(track: Track) -> None:
     run_rounds(track, 200)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_reader_sees_one_model_or_an_error(track: Track, name: str) -> None:
+    """Two models take turns at one place: whoever reads gets either, whole, or is told that it is being replaced."""
+    place = Path(tempfile.mkdtemp(dir=track.folder))
+    convert(track.sources[0], place / name)
+    writer = os.fork()
+    if not writer:
+        code = 9
+        try:
+            for turn in range(20):
+                convert(track.sources[1 - turn % 2], place / name, force=True)
+            code = 0
+        finally:
+            os._exit(code)
+    seen = Counter[str]()
+    while not (done := os.waitpid(writer, os.WNOHANG))[0]:
+        try:
+            with read_source(place / name, sniff(place / name)) as source:
+                length = source.model.metadata["llama.context_length"].plain()
+                assert not [note for note in source.notes if "changed" in note], source.notes
+                seen[str(length)] += 1
+        except (RosettaError, FileNotFoundError) as error:
+            seen[type(error).__name__] += 1
+    assert done[1] == 0
+    print(name, dict(seen))
+    assert seen.keys() <= {"100", "101", "HalfPublishedError", "ReplacedWhileReadError", "FileNotFoundError"}, seen
+    assert "100" in seen or "101" in seen
+    shutil.rmtree(place)
 
 
 def test_the_lock_is_held_until_the_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

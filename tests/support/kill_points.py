@@ -27,6 +27,7 @@ from typing import Any
 
 from rosetta_ref.convert import convert
 from rosetta_ref.convert.publish import disk
+from rosetta_ref.convert.publish import place as place_module
 from rosetta_ref.convert.publish.rules import TargetExistsError
 from rosetta_ref.convert.source import read_source
 from rosetta_ref.errors import RosettaError
@@ -47,7 +48,7 @@ _STEPS = (
 class Scenario:
     """A conversion of the source (`m.gguf` or `m.apr`) to `target` in an empty folder, or onto what `before` put there.
 
-    `without` takes a part of the system away: "exchange", or "links". `sums` is where --checksums goes.
+    `without` takes a part of the system away: "exchange", "links", or "beside" (a folder beside the target). `sums` is where --checksums goes.
     """
 
     name: str
@@ -73,6 +74,7 @@ SCENARIOS = (
     Scenario("a directory by a link", "link", before=True),
     Scenario("a directory, without exchange", "hf", before=True, without=("exchange",)),
     Scenario("a directory, without links", "hf", before=True, without=("links",)),
+    Scenario("a directory on a disk of its own", "hf", before=True, without=("beside",)),
     Scenario("a directory with a manifest", "hf", before=True, sums="hf/sums.json"),
     Scenario("a directory, its manifest beside", "hf", before=True, sums="sums.json"),
     Scenario("a new file with companions", "m.safetensors"),
@@ -212,7 +214,7 @@ def counted(steps: list[str], last: int | None, error: int | None = None) -> Ite
 @contextmanager
 def deprived(scenario: Scenario) -> Iterator[None]:
     """A system without something."""
-    exchange, link = disk.exchange, os.link
+    exchange, link, beside = disk.exchange, os.link, place_module._can_be_exchanged
 
     def no_link(*_: Any, **__: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -221,10 +223,18 @@ def deprived(scenario: Scenario) -> Iterator[None]:
         disk.exchange = lambda *_: False
     if "links" in scenario.without:
         os.link = no_link
+    if "beside" in scenario.without:
+        place_module._can_be_exchanged = lambda *_: False
     try:
         yield
     finally:
-        disk.exchange, os.link = exchange, link
+        disk.exchange, os.link, place_module._can_be_exchanged = exchange, link, beside
+
+
+def deprived_run(call: Callable[..., None], *arguments: Any) -> None:
+    """One of the runs on such a system."""
+    with deprived(arguments[1]):
+        call(*arguments)
 
 
 def steps_of(workshop: Workshop, scenario: Scenario, place: Path) -> list[str]:
@@ -324,13 +334,13 @@ def try_scenario(
         counts.left[kind if kind in ("old", "new", "half") else "wrong"] += 1
         if kind not in ("old", "new", "half"):
             counts.wrong.append(f"step {last} of {len(steps)}, {steps[last - 1]}: {kind}")
-        code = in_child(lambda place=place: run_refused(workshop, scenario, place))  # type: ignore[misc]
+        code = in_child(lambda place=place: deprived_run(run_refused, workshop, scenario, place))  # type: ignore[misc]
         again = judge(scenario, place, old, new)
         if code or again not in ("old", "new") or _partial(place, scenario):
             counts.wrong.append(
                 f"step {last}, {steps[last - 1]} ({kind}): a refused run ends with {code}, leaves {again}"
             )
-        code = in_child(lambda place=place: run(workshop, scenario, place))  # type: ignore[misc]
+        code = in_child(lambda place=place: deprived_run(run, workshop, scenario, place))  # type: ignore[misc]
         if code or content(place) != new:
             after = content(place)
             odd = sorted(name for name in after.keys() | new.keys() if after.get(name) != new.get(name))

@@ -79,6 +79,14 @@ def is_plain(name: str) -> bool:
     return name not in ("", ".", "..") and not any(letter in name for letter in "/\\\0")
 
 
+def is_possible(path: Path) -> bool:
+    """Whether the system can have a file of that name at all."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
 def is_last(name: str, target: str) -> tuple[bool, bool]:
     """The order in which files are put in place: weights last, and the one that a loader looks for first at the very end."""
     return name == target or is_weights(name) or is_index(name), name == "model.safetensors" or is_index(name)

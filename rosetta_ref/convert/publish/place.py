@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rosetta_ref.convert.publish import disk, journal, steps, tree
+from rosetta_ref.convert.publish import disk, journal, names, steps, tree
 from rosetta_ref.convert.publish.journal import Journal
+from rosetta_ref.convert.publish.names import PublishedNameError
 from rosetta_ref.convert.publish.rules import TargetExistsError, refuse_existing, refuse_kinds, stale
 from rosetta_ref.formats.output import WriteError, create
-from rosetta_ref.formats.unfinished import staging_folder
+from rosetta_ref.formats.unfinished import staging_folder, staging_folder_within
 
 
 @dataclass
 class Place:
     """A target, and the staging folder beside it.
 
-    `target` is the real directory where the one that was named is a link; `directory` says whether it is one.
+    `target` is the real directory where the one that was named is a link; `directory` says whether it is one. `within` says that
+    the staging folder is in that directory: then its files are replaced one by one.
     """
 
     target: Path
     directory: bool
+    within: bool = False
     taken: dict[str, int] | None = field(default=None, repr=False)
     checked: dict[str, tree.State] = field(default_factory=dict, repr=False)
 
     @property
     def folder(self) -> Path:
         """The staging folder: the lock, the journal, what is new, what is old."""
-        return staging_folder(self.target)
+        return staging_folder_within(self.target) if self.within else staging_folder(self.target)
 
     @property
     def new(self) -> Path:
@@ -48,16 +50,17 @@ class Place:
         """What is opened to read the new model."""
         return self.new / self.target.name
 
-    def complete(self, manifest: str | None = None) -> None:
-        """Everything is written: make it durable, with all that the old directory holds besides. From here on nothing changes.
+    def complete(self, names: set[str], manifest: str | None = None) -> None:
+        """These files are written: make them durable, with what the old directory holds besides. Nothing changes from here on.
 
-        `manifest` is the name of a file that is added later. Raises WriteError.
+        `manifest` is the name of a file that is added later. Raises PublishedNameError where others were written, WriteError.
         """
-        names = set(tree.files_of(self.tree))
+        if odd := tree.files_of(self.tree).keys() ^ names:
+            raise PublishedNameError("not what was planned is written", file=self.tree / min(odd))
         for name in sorted(names):
             with disk.naming(self.tree / name):
                 disk.flush(self.tree / name)
-        if self.directory and self.target.is_dir() and not _is_here(self.target):
+        if self.directory and self.target.is_dir() and not (self.within or _is_here(self.target)):
             self._take_over(names, {manifest} if manifest else set())
         for path in tree.folders_of(self.new):
             with disk.naming(path):
@@ -92,7 +95,7 @@ class Place:
         inner = names if self.directory else [name for name in names if name != self.target.name]
         refuse_existing(self.target, [] if self.directory else [n for n in inner if n != manifest], force=force)
         refuse_kinds(self.target, inner, directory=self.directory)
-        tree.require_same(self.tree, self.checked)
+        tree.require_same(self.tree, self.checked, self.taken or {})
         old = stale(self.target, names, directory=self.directory)
         alone = not self.directory and not inner and not old
         with disk.naming(self.target):
@@ -131,14 +134,20 @@ class Place:
 
 def place_of(target: Path, *, directory: bool) -> Place:
     """The place of a target. Raises WriteError where it has no name, or no folder to be in."""
-    if directory:
-        with contextlib.suppress(OSError, ValueError):  # a link without end: what is wrong with it is said below
-            target = Path(os.path.realpath(target))
+    if directory and names.is_possible(target):
+        target = Path(os.path.realpath(target))
+    if not names.is_possible(target):
+        raise WriteError("the system takes no such name", file=target)
     if not target.name:
         raise WriteError("it has no name of its own", file=target)
     if not target.parent.is_dir():
         raise WriteError("there is no such directory", file=target.parent)
-    return Place(target, directory)
+    return Place(target, directory, within=directory and target.is_dir() and not _can_be_exchanged(target))
+
+
+def _can_be_exchanged(target: Path) -> bool:
+    """Whether something can be prepared beside a directory: it is no disk of its own, in a folder that may be written to."""
+    return os.stat(target).st_dev == os.stat(target.parent).st_dev and os.access(target.parent, os.W_OK | os.X_OK)
 
 
 def _is_here(target: Path) -> bool:

@@ -10,6 +10,7 @@ from rosetta_ref import foreign
 from rosetta_ref.convert.kept import FOLDER, SOURCE
 from rosetta_ref.convert.publish.names import FOLDERS, is_file_or_link, kept_files, model_files
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.unfinished import staging_folder_within
 
 
 class TargetExistsError(RosettaError):
@@ -40,13 +41,22 @@ def refuse_existing(target: Path, names: Sequence[str], *, force: bool) -> None:
     """Raise TargetExistsError where the target, or one of the files that go beside it, is there already."""
     if force:
         return
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+    if os.path.lexists(target) and not _is_empty_directory(target):
         raise TargetExistsError("already exists", file=target, hint="Use --force to replace it.")
     for name in names:
         if os.path.lexists(target.parent / name):
             raise TargetExistsError(
                 "already exists beside the target", file=target.parent / name, hint="Use --force to replace it."
             )
+
+
+def _is_empty_directory(path: Path) -> bool:
+    """Whether there is nothing in it but where a conversion is prepared."""
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name for entry in entries} <= {staging_folder_within(path).name}
+    except OSError:  # a file, or a directory that may not be listed
+        return False
 
 
 def refuse_clashes(target: Path, names: Sequence[str], protected: Iterable[Path], *, directory: bool) -> None:

@@ -6,12 +6,15 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from rosetta_ref.convert.publish.names import FOLDERS
 from rosetta_ref.convert.publish.rules import ChangedAfterCheckError
+
+#: Of a link, the link itself; where the system cannot say so, what is linked here is none.
+_ITSELF: dict[str, bool] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
 
 
 class State(NamedTuple):
@@ -40,12 +43,14 @@ def take_over(old: Path, new: Path, gone: Collection[str]) -> dict[str, int]:
         if stat.S_ISDIR(status.st_mode):
             if status.st_dev != modes[0][1].st_dev:
                 raise OSError(errno.EXDEV, "another disk is mounted in it")
+            if name.startswith(".") and name.endswith(".partial"):
+                raise OSError(errno.EBUSY, "another conversion writes into it")
             place.mkdir()
             modes.append((place, status))
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(old / name), place)
         else:
-            os.link(old / name, place, follow_symlinks=False)
+            os.link(old / name, place, **_ITSELF)
         taken[name] = status.st_ino
     for place, status in reversed(modes):
         _alike(place, status)
@@ -92,7 +97,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 def _alike(folder: Path, status: os.stat_result) -> None:
     """Give a new folder the owner and the permissions of the one whose place it takes."""
     own = os.stat(folder)
-    if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+    if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):  # always (0, 0) on Windows, which has no chown
         os.chown(folder, status.st_uid, status.st_gid)
     os.chmod(folder, stat.S_IMODE(status.st_mode))
 
@@ -108,8 +113,10 @@ def files_of(folder: Path) -> dict[str, State]:
     return {name: _state(status) for name, status in _entries(folder) if not stat.S_ISDIR(status.st_mode)}
 
 
-def require_same(folder: Path, checked: dict[str, State]) -> None:
-    """Raise ChangedAfterCheckError where a file is not what it was when `files_of` saw it."""
+def require_same(folder: Path, checked: Mapping[str, State], taken: Collection[str]) -> None:
+    """Raise ChangedAfterCheckError where a file is not what it was when `files_of` saw it, or has come since."""
+    for name in files_of(folder).keys() - checked.keys() - set(taken):
+        raise ChangedAfterCheckError("it came after the check", file=folder / name)
     for name, state in checked.items():
         try:
             now = _state(os.lstat(folder / name))
