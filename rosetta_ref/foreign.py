@@ -61,6 +61,11 @@ def open_file(path: str | Path, *, follow: bool = True) -> BinaryIO:
 
     `follow=False` refuses a symbolic link. Raises NotAFileError, LinkedFileError, UnreadableTextError.
     """
+    return os.fdopen(open_descriptor(path, follow=follow), "rb")
+
+
+def open_descriptor(path: str | Path, *, follow: bool = True) -> int:
+    """The same, as a descriptor that is the caller's to close. Raises as `open_file`."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
     flags |= getattr(os, "O_BINARY", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
     try:
@@ -70,7 +75,7 @@ def open_file(path: str | Path, *, follow: bool = True) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotAFileError("it is no regular file", file=path)
-    return os.fdopen(descriptor, "rb")
+    return descriptor
 
 
 def _refused(error: OSError | ValueError, path: str | Path, *, follow: bool) -> ForeignTextError:

@@ -87,7 +87,7 @@ def _read(source: FileMap, order: shapes.Order | None, lenient: bool, check_foot
 
 
 def _header(source: FileMap) -> Header:
-    head = source.bytes[: HEADER.size].tobytes()
+    head = source.read(0, HEADER.size).tobytes()
     if head[:4] in OTHERS:
         raise errors.OldContainerError(f"this is {OTHERS[head[:4]]}", offset=0)
     if len(head) >= 4 and head[:4] != MAGIC:
@@ -123,13 +123,13 @@ def _metadata(source: FileMap, header: Header) -> dict[str, Any]:
     if header.data_offset % ALIGNMENT:
         raise errors.MisalignedError(f"the data section begins at {header.data_offset}", offset=32)
     try:
-        return metadata.parse(source.bytes[start:stop].tobytes())
+        return metadata.parse(source.read(start, stop).tobytes())
     except errors.MetadataError as error:
         raise error.at(offset=start) from error.__cause__
 
 
 def _index(source: FileMap, header: Header) -> tuple[list[Entry], int]:
-    section = source.bytes[header.index_offset : header.data_offset].data
+    section = source.read(header.index_offset, header.data_offset).data
     entries, length = index.parse(section, header.tensor_count, header.index_offset)
     return entries, header.index_offset + length
 
@@ -188,14 +188,14 @@ def _note_padding(
     ]
     for start, stop in spans:
         for at in range(start, stop, CHUNK):
-            if source.bytes[at : min(at + CHUNK, stop)].any():
+            if source.read(at, min(at + CHUNK, stop)).any():
                 archive.notes.append(f"padding at {start:#x}..{stop:#x} is not all zeros")
                 break
 
 
 def _check_footer(source: FileMap, end: int) -> None:
     found = crc_of(source, end)
-    stored = int.from_bytes(source.bytes[end : end + 4].tobytes(), "little")
+    stored = int.from_bytes(source.read(end, end + 4).tobytes(), "little")
     if found != stored:
         raise errors.FooterChecksumError(f"the footer says {stored:#010x}, the bytes give {found:#010x}", offset=end)
 

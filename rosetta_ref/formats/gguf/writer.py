@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref import limits
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.gguf import errors, layout
@@ -61,6 +62,8 @@ def _pieces(archive: Archive, lenient: bool, part: bool = False) -> list[Piece]:
         if offset > layout.SIZE_LIMIT:
             raise errors.HugeTensorError(f"the data ends at byte {offset}", tensor=name)
     header = b"".join(head)
+    nbytes = sum(tensor.nbytes for tensor in archive.tensors.values())
+    limits.require_padding(offset - nbytes, nbytes, len(archive.tensors))
     return [header, layout.padding(len(header), alignment), *data]
 
 

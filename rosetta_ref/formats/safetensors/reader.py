@@ -85,14 +85,14 @@ def _header_text(file: FileMap) -> tuple[str, int]:
     """The header, and where the data begins."""
     if file.size < 8:
         raise TruncatedLengthError(f"the file has {file.size} bytes", file=file.path, offset=0)
-    length = int.from_bytes(file.bytes[:8].tobytes(), "little")
+    length = int.from_bytes(file.read(0, 8).tobytes(), "little")
     if length > MAX_HEADER:
         raise HeaderTooLargeError(f"the header claims {length:,} bytes", file=file.path, offset=0)
     if 8 + length > file.size:
         problem = f"the header claims {length:,} bytes, {file.size - 8:,} follow"
         raise TruncatedHeaderError(problem, file=file.path, offset=0)
     try:
-        return file.bytes[8 : 8 + length].tobytes().decode("utf-8"), 8 + length
+        return file.read(8, 8 + length).tobytes().decode("utf-8"), 8 + length
     except UnicodeDecodeError as error:
         raise HeaderEncodingError(error.reason, file=file.path, offset=8 + error.start) from error
 
