@@ -11,16 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref import limits
 from rosetta_ref.archive import CHUNK, Archive, FileMap, Part, Span, Tensor
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import naming
 from rosetta_ref.formats.apr import errors, index, metadata, shapes
 from rosetta_ref.formats.apr.index import Entry
 from rosetta_ref.formats.apr.tables import (
     ALIGNMENT,
     CHECKSUM,
+    ENTRY_MINIMUM,
     GGML_TYPES,
     HEADER,
     MAGIC,
+    MAX_DIMENSIONS,
+    MAX_ENTRY,
     MAX_METADATA,
     OTHERS,
     REFUSED,
@@ -46,6 +51,7 @@ class AprArchive(Archive):
     stated: dict[str, Entry] = field(default_factory=dict)
 
 
+@naming
 def read(
     path: str | Path, *, shapes: shapes.Order | None = None, lenient: bool = False, check_footer: bool = True
 ) -> AprArchive:
@@ -58,9 +64,9 @@ def read(
     source = FileMap(path)
     try:
         archive = _read(source, shapes, lenient, check_footer)
-    except RosettaError as error:
+    except BaseException:
         source.close()
-        raise error.at(file=path) from error.__cause__
+        raise
     return archive
 
 
@@ -129,7 +135,13 @@ def _metadata(source: FileMap, header: Header) -> dict[str, Any]:
 
 
 def _index(source: FileMap, header: Header) -> tuple[list[Entry], int]:
-    section = source.read(header.index_offset, header.data_offset).data
+    size, count = header.data_offset - header.index_offset, header.tensor_count
+    if count * ENTRY_MINIMUM <= size:  # else it is no question of limits
+        limits.require("tensors", count, "the index", offset=8)
+        size = min(size, MAX_ENTRY * count)
+    else:
+        size = min(size, MAX_ENTRY * limits.of("tensors"))
+    section = source.read(header.index_offset, header.index_offset + size).data
     entries, length = index.parse(section, header.tensor_count, header.index_offset)
     return entries, header.index_offset + length
 
@@ -186,6 +198,8 @@ def _note_padding(
         *index.gaps(entries, header.data_offset),
         (last, end),
     ]
+    amount = sum(stop - start for start, stop in spans)
+    limits.require_padding(amount, sum(entry.nbytes for entry in entries), len(entries))
     for start, stop in spans:
         for at in range(start, stop, CHUNK):
             if source.read(at, min(at + CHUNK, stop)).any():
@@ -235,9 +249,13 @@ def _restore_types(true_types: Any, archive: AprArchive) -> None:
 
 
 def _said(name: str, said: Any) -> tuple[Any, tuple[int, ...]]:
-    if not isinstance(said, dict) or said.get("type") not in TYPES:
+    if not isinstance(said, dict) or not isinstance(said.get("type"), str) or said["type"] not in TYPES:
         raise errors.GgmlTypesError(f"{said!r} names no known type", tensor=name)
     shape = said.get("shape")
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+    if (
+        not isinstance(shape, list)
+        or len(shape) > MAX_DIMENSIONS
+        or not all(type(n) is int and 0 <= n < 1 << 64 for n in shape)
+    ):
         raise errors.GgmlTypesError(f"{shape!r} is not a shape", tensor=name)
     return TYPES[said["type"]], tuple(shape)

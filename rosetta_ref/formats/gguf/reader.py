@@ -9,7 +9,7 @@ from pathlib import Path
 from rosetta_ref import limits
 from rosetta_ref.archive import FileMap, Part, Source, Span, Tensor, Value
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.foreign import UnreadableTextError
+from rosetta_ref.foreign import NotAFileError, UnreadableTextError
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.cursor import Cursor
 from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields, loaded_dtype
@@ -46,7 +46,7 @@ def read_one(path: Path, *, lenient: bool) -> OneFile:
     """Read one file. Raises UnreadableFileError where the system refuses, else the error of the rule that is broken."""
     try:
         file = FileMap(path)
-    except UnreadableTextError as error:
+    except (UnreadableTextError, NotAFileError) as error:
         raise errors.UnreadableFileError(error.problem, file=path) from error
     try:
         return _read(file, Cursor.over(file, lenient=lenient))
