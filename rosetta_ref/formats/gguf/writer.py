@@ -16,6 +16,7 @@ import numpy as np
 from rosetta_ref import limits
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.gathered import gathered
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.values import alignment_of, small_alignment
 from rosetta_ref.formats.output import Piece, Progress, write_file
@@ -34,7 +35,7 @@ def write(
         pieces = _pieces(archive, lenient, part)
     except RosettaError as error:
         raise error.at(file=path)  # noqa: B904 - it is the same error
-    write_file(path, pieces, progress=progress)
+    write_file(path, gathered(pieces), progress=progress)
 
 
 def _pieces(archive: Archive, lenient: bool, part: bool = False) -> list[Piece]:
