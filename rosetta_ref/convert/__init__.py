@@ -30,6 +30,7 @@ from rosetta_ref.convert.source import Source, read_source
 from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetensors
 from rosetta_ref.convert.writing import planned_names, write_and_check
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import naming
 from rosetta_ref.formats.detect import format_of_target, sniff
 
 __all__ = ["Options", "Report", "convert"]
@@ -75,6 +76,7 @@ class Options:
 Verifier = Callable[[Path, Path], str]
 
 
+@naming
 def convert(
     src: str | Path,
     dst: str | Path,
