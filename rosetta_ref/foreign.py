@@ -111,6 +111,8 @@ def naming(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
     @functools.wraps(function)
     def named(*args: _Asked.args, **options: _Asked.kwargs) -> _Given:
         file = Path(str(args[0]))
+        for path in args:
+            _require_name(path)
         try:
             return function(*args, **options)
         except RosettaError as error:
@@ -120,10 +122,24 @@ def naming(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
             raise SystemRefusalError(f"{error.strerror or error}", file=about) from error
         except RecursionError as error:
             raise DepthError("values in it are nested too deeply", file=file) from error
+        except RuntimeError as error:  # what Path.resolve makes of links that lead to each other, before Python 3.13
+            if not str(error).startswith("Symlink loop"):
+                raise
+            raise NotAFileError(str(error), file=file) from error
         except MemoryError as error:
             raise MemoryRefusalError("out of memory", file=file) from error
 
     return named
+
+
+def _require_name(path: object) -> None:
+    """Raise UnreadableTextError where no file can have that name: with a NUL, or with what no encoding has."""
+    if isinstance(path, (str, Path)):
+        try:
+            if b"\0" in os.fsencode(path):
+                raise UnreadableTextError("a NUL is in the name", file=path)
+        except UnicodeEncodeError as error:
+            raise UnreadableTextError("half a surrogate pair is in the name", file=path) from error
 
 
 def read_file(path: str | Path, limit: str = "companion-bytes", *, follow: bool = True) -> bytes:
