@@ -31,10 +31,12 @@ def sniff(path: str | Path) -> str:
     Raises UnknownFormatError, NoFileError where there is nothing, NotAFileError for a pipe or a device: none is waited for.
     """
     path = Path(path)
-    if path.is_dir() or path.name.endswith(_INDEX_SUFFIX):
+    if path.is_dir():
         return "safetensors"
     with open_file(path) as file:
         head = file.read(9)
+    if path.name.endswith(_INDEX_SUFFIX):
+        return "safetensors"
     for magic, name in _MAGICS.items():
         if head.startswith(magic):
             return name

@@ -46,7 +46,9 @@ def safetensors(header: bytes | dict[str, Any], data: bytes = b"") -> bytes:
 
 
 def apr(
-    metadata: bytes | dict[str, Any], entries: Iterable[tuple[str, int, Sequence[int], int, int]] = (), data: bytes = b""
+    metadata: bytes | dict[str, Any],
+    entries: Iterable[tuple[str, int, Sequence[int], int, int]] = (),
+    data: bytes = b"",
 ) -> bytes:
     """An APR file; entries are (name, code, shape, offset, bytes)."""
     raw = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
@@ -57,11 +59,13 @@ def apr(
     index = b"".join(lines)
     index_at = 64 + -(-len(raw) // 64) * 64
     data_at = index_at + -(-len(index) // 64) * 64
-    fields = struct.pack(
-        "<4sBBHIQIQQ", b"APR\0", 2, 0, 0x0400, len(lines) // 2, 64, len(raw), index_at, data_at
-    )
-    rest = bytes(20)
-    head = fields[:40] + struct.pack("<I", zlib.crc32(fields[:40] + rest)) + rest
+    fields = struct.pack("<4sBBHIQIQQ", b"APR\0", 2, 0, 0x0400, len(lines) // 2, 64, len(raw), index_at, data_at)
+    head = fields + struct.pack("<I", header_checksum(fields + bytes(24))) + bytes(20)
     body = head + raw.ljust(index_at - 64, b"\0") + index.ljust(data_at - index_at, b"\0") + data
     body += bytes(-len(body) % 64)
     return body + struct.pack("<I", zlib.crc32(body))
+
+
+def header_checksum(head: bytes) -> int:
+    """The checksum of APR's header: of its 64 bytes, without its own four."""
+    return zlib.crc32(head[:40] + head[44:64])

@@ -41,31 +41,35 @@ class Cost:
 class Warm:
     """A process that runs commands, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: str | None = None) -> None:
+        root = Path(__file__).parents[2]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.warm"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+            [sys.executable, *([script] if script else ["-m", "tests.support.warm"])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root,
+            env=os.environ | {"PYTHONPATH": str(root)},
         )  # fmt: skip
 
     def cost(self, *arguments: str | Path) -> Cost:
         """Run a command."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(list(map(str, arguments))) + "\n")
         self.process.stdin.flush()
         return Cost(**json.loads(self.process.stdout.readline()))
 
     def close(self) -> None:
         """End the process."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
 
 
 @contextlib.contextmanager
-def warm() -> Iterator[Warm]:
-    """A process that has converted, looked at and compared a model of each format."""
-    made = Warm()
+def warm(script: str | None = None) -> Iterator[Warm]:
+    """A process that runs commands, or one that runs a script that does."""
+    made = Warm(script)
     try:
         yield made
     finally:
@@ -101,7 +105,7 @@ def _run(arguments: list[str]) -> Cost:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
         try:
             code = main(arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an undeclared one is what is looked for
             raised = "".join(traceback.format_exception(error)[-3:])[-1500:]
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
