@@ -250,14 +250,14 @@ class Kind(IntEnum):
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """The little-endian NumPy type of a value; None for strings and arrays."""
-        code = _KIND_DTYPES.get(self.name)
-        return np.dtype(code) if code else None
+        return _KIND_DTYPES[self._value_]
 
 
-_KIND_DTYPES = {
+_CODES = {
     "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "F32": "<f4", "BOOL": "u1",
     "U64": "<u8", "I64": "<i8", "F64": "<f8",
 }  # fmt: skip
+_KIND_DTYPES = [np.dtype(_CODES[kind.name]) if kind.name in _CODES else None for kind in Kind]
 
 
 @dataclass(frozen=True, eq=False)

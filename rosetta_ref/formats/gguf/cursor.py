@@ -93,9 +93,11 @@ class Cursor:
     def fields(self, codes: str, what: str) -> tuple[Any, ...]:
         """The next fields, by their `struct` codes."""
         form = self.order + codes
-        self.need(struct.calcsize(form), what)
+        stop = self.position + struct.calcsize(form)
+        if stop > len(self.view):
+            self.need(stop - self.position, what)
         values = struct.unpack_from(form, self.view, self.position)
-        self.position += struct.calcsize(form)
+        self.position = stop
         return values
 
     def number(self, code: str, what: str) -> int:

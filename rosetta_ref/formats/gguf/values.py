@@ -24,6 +24,7 @@ from rosetta_ref.formats.gguf.errors import (
 
 #: Characters of a key in messages about what it holds.
 _SHOWN = 100
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 def read_metadata(cursor: Cursor, count: int) -> dict[str, Value]:
@@ -50,9 +51,9 @@ def read_metadata(cursor: Cursor, count: int) -> dict[str, Value]:
 def _kind(cursor: Cursor, what: str) -> Kind:
     at = cursor.position
     kind = cursor.number(layout.KIND, f"the kind of {what}")
-    if kind not in Kind.__members__.values():
+    if kind not in _KINDS:
         raise UnknownKindError(f"{what} has kind {kind}", offset=at)
-    return Kind(kind)
+    return _KINDS[kind]
 
 
 @dataclass
