@@ -31,7 +31,7 @@ from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetenso
 from rosetta_ref.convert.writing import planned_names, write_and_check
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import naming
-from rosetta_ref.formats.detect import format_of_target, named_target, sniff
+from rosetta_ref.formats.detect import format_of_target, sniff
 
 __all__ = ["Options", "Report", "convert"]
 
@@ -92,7 +92,7 @@ def convert(
     """
     began = time.perf_counter()
     chosen = Options(**options)
-    source_path, target = Path(src), named_target(dst)
+    source_path, target = Path(src), Path(dst)
     report = Report(source_path, target, sniff(source_path), format_of_target(target))
     _refuse_early(report, chosen)
     wanted = encoding_of(chosen.type, pure=chosen.pure, imatrix=chosen.imatrix)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Tensor
-from rosetta_ref.formats.gathered import gathered_values
 from rosetta_ref.quant import TYPES
 from rosetta_ref.streaming import value_chunks
 
 _NARROW = ("BF16", "F16")
 
 
-def exact_type(tensors: Sequence[Tensor]) -> str:
+def exact_type(tensors: Iterable[Tensor]) -> str:
     """The one float type for a whole model that loses nothing.
 
     Looks at stored floats first: quantised types rarely fit anything but F32, and end the search at once.
     """
     possible = list(_NARROW)
-    blocks = sorted((t for t in tensors if not t.type.is_scalar), key=lambda t: t.nbytes)
-    floats = sorted((t for t in tensors if t.type.is_scalar), key=lambda t: (t.type.name, t.nbytes))
-    for tensor in chain(blocks, gathered_values(floats)):
+    for tensor in sorted(tensors, key=lambda t: (t.type.is_scalar, t.nbytes)):
         possible = [name for name in possible if _fits(tensor, name)]
         if not possible:
             return "F32"

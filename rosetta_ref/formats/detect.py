@@ -62,15 +62,6 @@ def format_of_target(path: str | Path) -> str:
     return "safetensors"
 
 
-def named_target(path: str | Path) -> Path:
-    """A target by a name that temporary files beside it can be called after: "." and ".." have none. Raises UnknownTargetError."""
-    path = Path(path)
-    found = path if path.name not in ("", "..") else path.resolve()
-    if not found.name:
-        raise UnknownTargetError("the root of all files is no target", file=path)
-    return found
-
-
 @naming
 def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
     """Read a file of any format, or a model directory.

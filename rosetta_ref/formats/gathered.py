@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,14 +37,6 @@ class _Run:
 def gathered(pieces: Sequence[Piece]) -> list[Piece]:
     """The same bytes in fewer pieces: small ones next to each other are one, of at most a chunk."""
     return list(_gathered(pieces))
-
-
-def gathered_values(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Tensors of one type of one element a block, the small ones next to each other as one: their numbers, in order."""
-    for kind, some in groupby(tensors, key=lambda tensor: tensor.type):
-        for piece in _gathered(list(some)):
-            assert isinstance(piece, Tensor)
-            yield replace(piece, type=kind, shape=(piece.nbytes // kind.block_bytes,)) if not piece.name else piece
 
 
 def _gathered(pieces: Sequence[Piece]) -> Iterator[Piece]:

@@ -25,7 +25,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inspect import describe
 from rosetta_ref.validate import validate
-from tests.support import hostile
+from tests.support import crafted
 
 U32, F32, STRING, ARRAY, U16 = 4, 6, 8, 9, 2
 #: A line for a CI service, an end of line, a mark that turns the direction, and what moves the cursor.
@@ -65,18 +65,18 @@ APR = {
 
 def of_safetensors(place: str, value: str) -> bytes:
     template = SAFETENSORS[place]
-    return hostile.safetensors(template.replace("%s", value).encode("utf-8", "surrogatepass"), bytes(4))
+    return crafted.safetensors(template.replace("%s", value).encode("utf-8", "surrogatepass"), bytes(4))
 
 
 def of_apr(place: str, value: str) -> bytes:
-    return hostile.apr(
+    return crafted.apr(
         APR[place].replace("%s", value).encode("utf-8", "surrogatepass"), [("t", 7, [4], 0, 4)], bytes(4)
     )
 
 
 def with_keys(*keys: bytes) -> bytes:
-    return hostile.gguf(
-        [hostile.string("general.architecture", "llama"), *keys], [hostile.entry("t", [1], 0, 0)], bytes(32)
+    return crafted.gguf(
+        [crafted.string("general.architecture", "llama"), *keys], [crafted.entry("t", [1], 0, 0)], bytes(32)
     )
 
 
@@ -85,31 +85,31 @@ def array(item: int, count: int, data: bytes) -> bytes:
 
 
 GGUF = {
-    "a key that steers": with_keys(hostile.string(STEERING, "x")),
-    "a text that steers": with_keys(hostile.string("x", STEERING)),
-    "a name that steers": hostile.gguf([], [hostile.entry(STEERING, [1], 0, 0)], bytes(32)),
-    "a long name that steers": hostile.gguf([], [hostile.entry(STEERING * 10_000, [1], 0, 0)], bytes(32)),
-    "a text that is no UTF-8": with_keys(hostile.string("x", b"\xff\xfe")),
-    "a name that is no UTF-8": hostile.gguf([], [hostile.entry(b"\xff", [1], 0, 0)], bytes(32)),
-    "an architecture that is a number": hostile.gguf([hostile.key("general.architecture", U32, bytes(4))]),
-    "an architecture that is a list": hostile.gguf([hostile.key("general.architecture", ARRAY, array(STRING, 0, b""))]),
-    "an architecture that steers": hostile.gguf([hostile.string("general.architecture", STEERING)]),
-    "an alignment that is a text": with_keys(hostile.string("general.alignment", "32")),
-    "an alignment of 0": with_keys(hostile.key("general.alignment", U32, bytes(4))),
-    "a split of a text": with_keys(hostile.string("split.count", "2")),
-    "a split of 65535": with_keys(hostile.key("split.count", U16, b"\xff\xff")),
-    "a number that is none": with_keys(hostile.key("x", F32, struct.pack("<f", float("nan")))),
-    "numbers that are none": with_keys(hostile.key("x", ARRAY, array(F32, 1, struct.pack("<f", float("-inf"))))),
-    "lists in lists": with_keys(hostile.key("x", ARRAY, array(ARRAY, 1, b"") * 70 + array(0, 0, b""))),
-    "lists in lists, fewer": with_keys(hostile.key("x", ARRAY, array(ARRAY, 1, b"") * 60 + array(0, 0, b""))),
-    "heads that are a text": with_keys(hostile.string("llama.attention.head_count", "x")),
-    "heads that are 0": with_keys(hostile.key("llama.attention.head_count", U32, bytes(4))),
-    "layers of 2^32": with_keys(hostile.key("llama.block_count", U32, b"\xff" * 4)),
-    "tokens that are numbers": with_keys(hostile.key("tokenizer.ggml.tokens", ARRAY, array(U32, 2, bytes(8)))),
-    "a type that is none": hostile.gguf([], [hostile.entry("t", [1], 99, 0)], bytes(32)),
-    "a dimension below 0": hostile.gguf([], [hostile.entry("t", [-1], 0, 0)], bytes(32)),
-    "dimensions of 2^62": hostile.gguf([], [hostile.entry("t", [1 << 62, 1 << 62], 0, 0)], bytes(32)),
-    "2^31 dimensions": hostile.gguf([], [hostile.text("t") + struct.pack("<I", 1 << 31) + bytes(12)], bytes(32)),
+    "a key that steers": with_keys(crafted.string(STEERING, "x")),
+    "a text that steers": with_keys(crafted.string("x", STEERING)),
+    "a name that steers": crafted.gguf([], [crafted.entry(STEERING, [1], 0, 0)], bytes(32)),
+    "a long name that steers": crafted.gguf([], [crafted.entry(STEERING * 10_000, [1], 0, 0)], bytes(32)),
+    "a text that is no UTF-8": with_keys(crafted.string("x", b"\xff\xfe")),
+    "a name that is no UTF-8": crafted.gguf([], [crafted.entry(b"\xff", [1], 0, 0)], bytes(32)),
+    "an architecture that is a number": crafted.gguf([crafted.key("general.architecture", U32, bytes(4))]),
+    "an architecture that is a list": crafted.gguf([crafted.key("general.architecture", ARRAY, array(STRING, 0, b""))]),
+    "an architecture that steers": crafted.gguf([crafted.string("general.architecture", STEERING)]),
+    "an alignment that is a text": with_keys(crafted.string("general.alignment", "32")),
+    "an alignment of 0": with_keys(crafted.key("general.alignment", U32, bytes(4))),
+    "a split of a text": with_keys(crafted.string("split.count", "2")),
+    "a split of 65535": with_keys(crafted.key("split.count", U16, b"\xff\xff")),
+    "a number that is none": with_keys(crafted.key("x", F32, struct.pack("<f", float("nan")))),
+    "numbers that are none": with_keys(crafted.key("x", ARRAY, array(F32, 1, struct.pack("<f", float("-inf"))))),
+    "lists in lists": with_keys(crafted.key("x", ARRAY, array(ARRAY, 1, b"") * 70 + array(0, 0, b""))),
+    "lists in lists, fewer": with_keys(crafted.key("x", ARRAY, array(ARRAY, 1, b"") * 60 + array(0, 0, b""))),
+    "heads that are a text": with_keys(crafted.string("llama.attention.head_count", "x")),
+    "heads that are 0": with_keys(crafted.key("llama.attention.head_count", U32, bytes(4))),
+    "layers of 2^32": with_keys(crafted.key("llama.block_count", U32, b"\xff" * 4)),
+    "tokens that are numbers": with_keys(crafted.key("tokenizer.ggml.tokens", ARRAY, array(U32, 2, bytes(8)))),
+    "a type that is none": crafted.gguf([], [crafted.entry("t", [1], 99, 0)], bytes(32)),
+    "a dimension below 0": crafted.gguf([], [crafted.entry("t", [-1], 0, 0)], bytes(32)),
+    "dimensions of 2^62": crafted.gguf([], [crafted.entry("t", [1 << 62, 1 << 62], 0, 0)], bytes(32)),
+    "2^31 dimensions": crafted.gguf([], [crafted.text("t") + struct.pack("<I", 1 << 31) + bytes(12)], bytes(32)),
     "nothing": b"",
     "a magic": b"GGUF",
 }  # fmt: skip
@@ -193,21 +193,21 @@ def test_odd_indexes(content: str, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 SEEDS: dict[str, bytes] = {
-    ".gguf": hostile.gguf(
+    ".gguf": crafted.gguf(
         [
-            hostile.string("general.architecture", "x"),
-            hostile.key("a", ARRAY, array(STRING, 2, hostile.text("s") + hostile.text(""))),
-            hostile.key("n", ARRAY, array(ARRAY, 2, array(U16, 1, b"\1\0") + array(F32, 0, b""))),
-            hostile.key("u", U32, b"\1\0\0\0"),
+            crafted.string("general.architecture", "x"),
+            crafted.key("a", ARRAY, array(STRING, 2, crafted.text("s") + crafted.text(""))),
+            crafted.key("n", ARRAY, array(ARRAY, 2, array(U16, 1, b"\1\0") + array(F32, 0, b""))),
+            crafted.key("u", U32, b"\1\0\0\0"),
         ],
-        [hostile.entry("f", [2, 3], 0, 0), hostile.entry("q", [32], 8, 32), hostile.entry("e", [0, 7], 1, 96)],
+        [crafted.entry("f", [2, 3], 0, 0), crafted.entry("q", [32], 8, 32), crafted.entry("e", [0, 7], 1, 96)],
         struct.pack("<6f", *range(6)).ljust(32, b"\0") + bytes(range(34)).ljust(64, b"\0"),
     ),
-    ".apr": hostile.apr(
+    ".apr": crafted.apr(
         {"architecture": "x", "k": [1, "s", None]}, [("f", 0, [2, 3], 0, 24), ("u", 7, [5], 64, 5)],
         struct.pack("<6f", *range(6)).ljust(64, b"\0") + bytes(5),
     ),
-    ".safetensors": hostile.safetensors(
+    ".safetensors": crafted.safetensors(
         {
             "__metadata__": {"k": "v"},
             "f": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
@@ -243,7 +243,7 @@ def damaged(suffix: str, draw: random.Random) -> bytes:
             del data[at:]
         data = data or bytearray(b"G")
     if suffix == ".apr" and len(data) > 68:
-        data[40:44] = struct.pack("<I", hostile.header_checksum(bytes(data[:64])))
+        data[40:44] = struct.pack("<I", crafted.header_checksum(bytes(data[:64])))
         data[-4:] = struct.pack("<I", zlib.crc32(data[:-4]))
     return bytes(data)
 

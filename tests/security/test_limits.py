@@ -19,37 +19,37 @@ from rosetta_ref.formats import gguf
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.limits import LimitExceededError
 from rosetta_ref.quant import TYPES
-from tests.support import hostile
+from tests.support import crafted
 
 U8, ARRAY, STRINGS = 0, 9, 8
 
 
 def keys_gguf(count: int) -> bytes:
-    return hostile.gguf([hostile.key(f"k{i}", U8, b"\1") for i in range(count)])
+    return crafted.gguf([crafted.key(f"k{i}", U8, b"\1") for i in range(count)])
 
 
 def tensors_gguf(count: int) -> bytes:
-    return hostile.gguf([], [hostile.entry(f"t{i}", [0], 0, 0) for i in range(count)])
+    return crafted.gguf([], [crafted.entry(f"t{i}", [0], 0, 0) for i in range(count)])
 
 
 def strings_gguf(count: int) -> bytes:
-    return hostile.gguf([hostile.key("a", ARRAY, struct.pack("<IQ", STRINGS, count) + hostile.text("s") * count)])
+    return crafted.gguf([crafted.key("a", ARRAY, struct.pack("<IQ", STRINGS, count) + crafted.text("s") * count)])
 
 
 def nested_gguf(count: int) -> bytes:
     """So many arrays, half of them in each of two keys."""
     inner = count // 2 - 1
     value = struct.pack("<IQ", ARRAY, inner) + struct.pack("<IQ", U8, 0) * inner
-    return hostile.gguf([hostile.key("a", ARRAY, value), hostile.key("b", ARRAY, value)])
+    return crafted.gguf([crafted.key("a", ARRAY, value), crafted.key("b", ARRAY, value)])
 
 
 def header_gguf(size: int) -> bytes:
     """Metadata and tensor table end there."""
-    return hostile.gguf([hostile.string("s", "x" * (size - 45))])
+    return crafted.gguf([crafted.string("s", "x" * (size - 45))])
 
 
 def st(entries: dict[str, object], data: bytes = b"") -> bytes:
-    return hostile.safetensors(entries, data)
+    return crafted.safetensors(entries, data)
 
 
 def tensors_st(count: int) -> bytes:
@@ -66,7 +66,7 @@ def dimensions_st(count: int) -> bytes:
 
 def depth_st(count: int) -> bytes:
     """Objects and lists within each other, where nobody looks: the header and the entry are two of them."""
-    return hostile.safetensors(
+    return crafted.safetensors(
         b'{"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":' + b"[" * (count - 2) + b"]" * (count - 2) + b"}}"
     )
 
@@ -74,25 +74,25 @@ def depth_st(count: int) -> bytes:
 def items_st(count: int) -> bytes:
     head = b'{"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":['
     have = head.count(b",") + head.count(b"[")
-    return hostile.safetensors(head + b",".join([b"0"] * (count - have + 1)) + b"]}}")
+    return crafted.safetensors(head + b",".join([b"0"] * (count - have + 1)) + b"]}}")
 
 
 def keys_apr(count: int) -> bytes:
-    return hostile.apr({f"k{i}": 0 for i in range(count)})
+    return crafted.apr({f"k{i}": 0 for i in range(count)})
 
 
 def depth_apr(count: int) -> bytes:
-    return hostile.apr(b'{"a":' + b"[" * (count - 1) + b"]" * (count - 1) + b"}")
+    return crafted.apr(b'{"a":' + b"[" * (count - 1) + b"]" * (count - 1) + b"}")
 
 
 def tensors_apr(count: int) -> bytes:
-    return hostile.apr({}, [(f"t{i}", 7, [0], 0, 0) for i in range(count)])
+    return crafted.apr({}, [(f"t{i}", 7, [0], 0, 0) for i in range(count)])
 
 
 def gap_apr(gap: int) -> bytes:
     """Two tensors with that many bytes of padding in the file, 130 of them not between the two."""
     far = gap - 130
-    return hostile.apr({}, [("a", 7, [1], 0, 1), ("b", 7, [1], far, 1)], b"\1" + bytes(far - 1) + b"\1")
+    return crafted.apr({}, [("a", 7, [1], 0, 1), ("b", 7, [1], far, 1)], b"\1" + bytes(far - 1) + b"\1")
 
 
 CASES: dict[str, tuple[str, Callable[[int], bytes], int, int]] = {
@@ -143,8 +143,8 @@ def test_counts_beyond_16_bits_are_no_attack(make: Callable[[int], bytes], tmp_p
 
 @pytest.mark.parametrize("alignment", [1 << 17, 1 << 31])
 def test_an_alignment_beyond_the_limit(alignment: int, tmp_path: Path) -> None:
-    key = hostile.key("general.alignment", 4, struct.pack("<I", alignment))
-    path = written(tmp_path / "m", hostile.gguf([key], [hostile.entry("t", [1], 0, 0)], bytes(32)))
+    key = crafted.key("general.alignment", 4, struct.pack("<I", alignment))
+    path = written(tmp_path / "m", crafted.gguf([key], [crafted.entry("t", [1], 0, 0)], bytes(32)))
     for lenient in (False, True):
         with pytest.raises(LimitExceededError, match="alignment"):
             open_archive(path, lenient=lenient)
@@ -174,7 +174,7 @@ def test_a_gap_of_a_sparse_file_is_not_walked_through(tmp_path: Path) -> None:
     """Two tensors with 64 GiB between them, which take no room on the disk."""
     far = 64 << 30
     path = tmp_path / "m.apr"
-    path.write_bytes(hostile.apr({}, [("a", 7, [1], 0, 1), ("b", 7, [1], far, 1)], b"\1"))
+    path.write_bytes(crafted.apr({}, [("a", 7, [1], 0, 1), ("b", 7, [1], far, 1)], b"\1"))
     data_at = struct.unpack_from("<Q", path.read_bytes(), 32)[0]
     os.truncate(path, data_at + far + 64 + 4)
     with pytest.raises(LimitExceededError, match="padding"):
@@ -184,10 +184,10 @@ def test_a_gap_of_a_sparse_file_is_not_walked_through(tmp_path: Path) -> None:
 def test_an_index_section_is_not_read_beyond_its_entries(tmp_path: Path) -> None:
     """An APR file whose data begin 64 GiB behind the index."""
     path = tmp_path / "m.apr"
-    raw = bytearray(hostile.apr({}, [("a", 7, [1], 0, 1)], b"\1")[:-68])
+    raw = bytearray(crafted.apr({}, [("a", 7, [1], 0, 1)], b"\1")[:-68])
     far = 64 << 30
     struct.pack_into("<Q", raw, 32, far)
-    struct.pack_into("<I", raw, 40, hostile.header_checksum(bytes(raw)))
+    struct.pack_into("<I", raw, 40, crafted.header_checksum(bytes(raw)))
     path.write_bytes(raw)
     os.truncate(path, far + 64 + 4)
     with pytest.raises(LimitExceededError, match="padding"):
@@ -195,8 +195,8 @@ def test_an_index_section_is_not_read_beyond_its_entries(tmp_path: Path) -> None
 
 
 def part(name: str, count: int) -> bytes:
-    number = [hostile.key("split.no", 2, struct.pack("<H", 0)), hostile.key("split.count", 2, struct.pack("<H", count))]
-    return hostile.gguf([*number, hostile.key("split.tensors.count", 5, struct.pack("<i", 0))])
+    number = [crafted.key("split.no", 2, struct.pack("<H", 0)), crafted.key("split.count", 2, struct.pack("<H", count))]
+    return crafted.gguf([*number, crafted.key("split.tensors.count", 5, struct.pack("<i", 0))])
 
 
 def test_names_of_parts_are_not_tried_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,12 +220,12 @@ def test_an_index_of_very_many_files(tmp_path: Path) -> None:
 def test_a_converted_file_asks_no_more(tmp_path: Path) -> None:
     """An alignment that the metadata bring along is the writer's as well."""
     keys = [
-        hostile.key("general.alignment", 4, struct.pack("<I", 1 << 16)),
-        hostile.string("general.architecture", "x"),
+        crafted.key("general.alignment", 4, struct.pack("<I", 1 << 16)),
+        crafted.string("general.architecture", "x"),
     ]
     data = bytes(1 << 16) * 300
-    entries = [hostile.entry(f"t{i}", [1], 0, i << 16) for i in range(300)]
-    path = written(tmp_path / "m", hostile.gguf(keys, entries, data, align=1 << 16))
+    entries = [crafted.entry(f"t{i}", [1], 0, i << 16) for i in range(300)]
+    path = written(tmp_path / "m", crafted.gguf(keys, entries, data, align=1 << 16))
     with limits.raised({"padding-bytes": 1 << 30}):
         convert(path, tmp_path / "m.apr", keep_names=True)
     with pytest.raises(LimitExceededError, match="padding"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import hostile
+from tests.support import crafted
 from tests.support.warm import MIB, Warm, warm
 
 SECONDS, MEMORY, AGAIN = 1.0, 256 * MIB, 4
@@ -22,7 +22,7 @@ PRINTED, PAGE = 8, 100_000
 
 MEGABYTE = 990_000
 U8, F32, U32, STRING, ARRAY = 0, 6, 4, 8, 9
-ARCHITECTURE = hostile.string("general.architecture", "llama")
+ARCHITECTURE = crafted.string("general.architecture", "llama")
 NAN = struct.pack("<f", float("nan")).ljust(32, b"\0")
 
 
@@ -36,50 +36,50 @@ def array(item: int, count: int, data: bytes) -> bytes:
 
 
 def of_keys() -> bytes:
-    return hostile.gguf([ARCHITECTURE, *(hostile.key(name, U8, b"\1") for name in many(18))])
+    return crafted.gguf([ARCHITECTURE, *(crafted.key(name, U8, b"\1") for name in many(18))])
 
 
 def of_tensors(data: bytes = bytes(32)) -> bytes:
     names = many(61)
-    return hostile.gguf(
-        [ARCHITECTURE], [hostile.entry(name, [], 0, 32 * i) for i, name in enumerate(names)], data * len(names)
+    return crafted.gguf(
+        [ARCHITECTURE], [crafted.entry(name, [], 0, 32 * i) for i, name in enumerate(names)], data * len(names)
     )
 
 
 def of_empty_tensors() -> bytes:
     """Tensors without elements, whose other dimension is huge."""
-    return hostile.gguf([ARCHITECTURE], [hostile.entry(name, [0, 1 << 62], 0, 0) for name in many(46)])
+    return crafted.gguf([ARCHITECTURE], [crafted.entry(name, [0, 1 << 62], 0, 0) for name in many(46)])
 
 
 def of_strings() -> bytes:
     count = MEGABYTE // 9
-    return hostile.gguf([ARCHITECTURE, hostile.key("a", ARRAY, array(STRING, count, hostile.text("a") * count))])
+    return crafted.gguf([ARCHITECTURE, crafted.key("a", ARRAY, array(STRING, count, crafted.text("a") * count))])
 
 
 def of_numbers() -> bytes:
-    return hostile.gguf([ARCHITECTURE, hostile.key("a", ARRAY, array(U8, MEGABYTE, bytes(MEGABYTE)))])
+    return crafted.gguf([ARCHITECTURE, crafted.key("a", ARRAY, array(U8, MEGABYTE, bytes(MEGABYTE)))])
 
 
 def of_arrays() -> bytes:
     """Arrays in an array, under a key of 60,000 bytes."""
     count = 65_000
-    return hostile.gguf(
-        [ARCHITECTURE, hostile.key("k" * 60_000, ARRAY, array(ARRAY, count, array(U8, 0, b"") * count))]
+    return crafted.gguf(
+        [ARCHITECTURE, crafted.key("k" * 60_000, ARRAY, array(ARRAY, count, array(U8, 0, b"") * count))]
     )
 
 
 def of_deep_arrays() -> bytes:
     deep = array(ARRAY, 1, b"") * 60 + array(U8, 0, b"")
-    return hostile.gguf([ARCHITECTURE, *(hostile.key(name, ARRAY, deep) for name in many(760))])
+    return crafted.gguf([ARCHITECTURE, *(crafted.key(name, ARRAY, deep) for name in many(760))])
 
 
 def of_one_text() -> bytes:
     """Half of it would be escaped."""
-    return hostile.gguf([ARCHITECTURE, hostile.string("s", "a\x1b" * (MEGABYTE // 2))])
+    return crafted.gguf([ARCHITECTURE, crafted.string("s", "a\x1b" * (MEGABYTE // 2))])
 
 
 def of_one_name() -> bytes:
-    return hostile.gguf([ARCHITECTURE], [hostile.entry("n" * MEGABYTE, [1], 0, 0)], bytes(32))
+    return crafted.gguf([ARCHITECTURE], [crafted.entry("n" * MEGABYTE, [1], 0, 0)], bytes(32))
 
 
 def of_blocks(id_: int, size: int) -> Callable[[], bytes]:
@@ -88,76 +88,76 @@ def of_blocks(id_: int, size: int) -> Callable[[], bytes]:
     def make() -> bytes:
         count = (MEGABYTE - 500) // size // 8 * 8
         data = random.Random(1).randbytes(size * count)
-        return hostile.gguf([ARCHITECTURE], [hostile.entry("t", [256 * count], id_, 0)], data + bytes(-len(data) % 32))
+        return crafted.gguf([ARCHITECTURE], [crafted.entry("t", [256 * count], id_, 0)], data + bytes(-len(data) % 32))
 
     return make
 
 
 def of_entries() -> bytes:
     """The shortest entries that SafeTensors has: a list instead of an object."""
-    return hostile.safetensors(b"{" + b",".join(b'"%s":["U8",[0],[0,0]]' % n.encode() for n in many(28)) + b"}")
+    return crafted.safetensors(b"{" + b",".join(b'"%s":["U8",[0],[0,0]]' % n.encode() for n in many(28)) + b"}")
 
 
 def of_bytes() -> bytes:
     names = many(41)
     entries = (b'"%s":["U8",[],[%d,%d]]' % (name.encode(), i, i + 1) for i, name in enumerate(names))
-    return hostile.safetensors(b"{" + b",".join(entries) + b"}", bytes(len(names)))
+    return crafted.safetensors(b"{" + b",".join(entries) + b"}", bytes(len(names)))
 
 
 def of_dimensions() -> bytes:
-    return hostile.safetensors(
+    return crafted.safetensors(
         b'{"t":{"dtype":"F32","shape":[' + b",".join([b"1"] * 400_000) + b'],"data_offsets":[0,4]}}', bytes(4)
     )
 
 
 def of_lists() -> bytes:
-    return hostile.safetensors(
+    return crafted.safetensors(
         b'{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":[' + b",".join([b"[]"] * 300_000) + b"]}}", bytes(4)
     )
 
 
 def of_depth() -> bytes:
-    return hostile.safetensors(b'{"t":' + b"[" * 400_000 + b"]" * 400_000 + b"}")
+    return crafted.safetensors(b'{"t":' + b"[" * 400_000 + b"]" * 400_000 + b"}")
 
 
 def of_digits() -> bytes:
-    return hostile.safetensors(
+    return crafted.safetensors(
         b'{"t":{"dtype":"F32","shape":[' + b"9" * 900_000 + b'],"data_offsets":[0,4]}}', bytes(4)
     )
 
 
 def of_halves() -> bytes:
     """Halves of surrogate pairs."""
-    return hostile.safetensors(b'{"' + b"\\ud800" * 150_000 + b'":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}')
+    return crafted.safetensors(b'{"' + b"\\ud800" * 150_000 + b'":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}')
 
 
 def of_pairs() -> bytes:
     """One text of a megabyte as metadata, and as many keys as may be."""
-    return hostile.safetensors({"__metadata__": {f"{i:x}": "" for i in range(64_000)} | {"long": "b" * 100_000}})
+    return crafted.safetensors({"__metadata__": {f"{i:x}": "" for i in range(64_000)} | {"long": "b" * 100_000}})
 
 
 def of_ill_fitting() -> bytes:
     """APR entries of a wrong size: diff reads them as bytes, and says of each which types would fit."""
-    return hostile.apr({}, [(name, 0, [1], 0, 0) for name in many(34)])
+    return crafted.apr({}, [(name, 0, [1], 0, 0) for name in many(34)])
 
 
 def of_unknown_types() -> bytes:
-    return hostile.apr({}, [(name, 99, [3] * 8, 0, 0) for name in many(91)])
+    return crafted.apr({}, [(name, 99, [3] * 8, 0, 0) for name in many(91)])
 
 
 def of_apr_numbers() -> bytes:
     names = many(98)
-    return hostile.apr({}, [(n, 0, [1], 64 * i, 4) for i, n in enumerate(names)], NAN.ljust(64, b"\0") * len(names))
+    return crafted.apr({}, [(n, 0, [1], 64 * i, 4) for i, n in enumerate(names)], NAN.ljust(64, b"\0") * len(names))
 
 
 def of_apr_lists() -> bytes:
-    return hostile.apr(b'{"a":[' + b",".join([b"[]"] * 300_000) + b"]}", [("t", 0, [1], 0, 4)], bytes(4))
+    return crafted.apr(b'{"a":[' + b",".join([b"[]"] * 300_000) + b"]}", [("t", 0, [1], 0, 4)], bytes(4))
 
 
 def of_types() -> bytes:
     """Tensors whose true type stands in the metadata."""
     said = {name: {"type": "Q8_0", "shape": [0]} for name in many(80)}
-    return hostile.apr({"rosetta.ggml_types": said}, [(name, 7, [0], 0, 0) for name in said])
+    return crafted.apr({"rosetta.ggml_types": said}, [(name, 7, [0], 0, 0) for name in said])
 
 
 MAKERS: dict[str, Callable[[], bytes]] = {
@@ -194,7 +194,7 @@ ALWAYS = ("arrays.gguf", "text.gguf", "ill.apr")
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     folder = tmp_path_factory.mktemp("warm")
-    (folder / "a.gguf").write_bytes(hostile.gguf([ARCHITECTURE], [hostile.entry("t", [1], 0, 0)], bytes(32)))
+    (folder / "a.gguf").write_bytes(crafted.gguf([ARCHITECTURE], [crafted.entry("t", [1], 0, 0)], bytes(32)))
     with warm() as made:
         made.cost("convert", "--keep-names", folder / "a.gguf", folder / "a.apr")
         for file in sorted(folder.iterdir()):

@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import hostile
+from tests.support import crafted
 
 #: More than any buffer of a reader: what comes late has not been read before.
 COUNT = 1 << 20
 NUMBERS = struct.pack("<f", 0.5) * COUNT
 FILES = {
-    ".gguf": lambda: hostile.gguf(
-        [hostile.string("general.architecture", "x")],
-        [hostile.entry("a", [COUNT], 0, 0), hostile.entry("b", [COUNT], 0, 4 * COUNT)],
+    ".gguf": lambda: crafted.gguf(
+        [crafted.string("general.architecture", "x")],
+        [crafted.entry("a", [COUNT], 0, 0), crafted.entry("b", [COUNT], 0, 4 * COUNT)],
         NUMBERS + NUMBERS,
     ),
-    ".apr": lambda: hostile.apr(
+    ".apr": lambda: crafted.apr(
         {}, [("a", 0, [COUNT], 0, 4 * COUNT), ("b", 0, [COUNT], 4 * COUNT, 4 * COUNT)], NUMBERS + NUMBERS
     ),
-    ".safetensors": lambda: hostile.safetensors(
+    ".safetensors": lambda: crafted.safetensors(
         {
             "a": {"dtype": "F32", "shape": [COUNT], "data_offsets": [0, 4 * COUNT]},
             "b": {"dtype": "F32", "shape": [COUNT], "data_offsets": [4 * COUNT, 8 * COUNT]},

@@ -20,12 +20,12 @@ from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import open_archive, sniff
-from tests.support import hostile
+from tests.support import crafted
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with pipes that have names")
 
 SECONDS = 5.0
-SMALL = hostile.gguf([], [hostile.entry("t", [1], 0, 0)], bytes(32))
+SMALL = crafted.gguf([], [crafted.entry("t", [1], 0, 0)], bytes(32))
 
 
 @contextlib.contextmanager
@@ -132,13 +132,13 @@ def test_siblings_are_opened_as_carefully(kind: str, tmp_path: Path) -> None:
     index = tmp_path / "index"
     index.mkdir()
     KINDS[kind](index / "model.safetensors.index.json")
-    (index / "model-00001-of-00002.safetensors").write_bytes(hostile.safetensors({}))
+    (index / "model-00001-of-00002.safetensors").write_bytes(crafted.safetensors({}))
     alone = tmp_path / "alone"
     alone.mkdir()
     KINDS[kind](alone / "model.safetensors")
     split = tmp_path / "m-00001-of-00002.gguf"
-    keys = [hostile.key(key, 2, value) for key, value in (("split.no", b"\0\0"), ("split.count", b"\2\0"))]
-    split.write_bytes(hostile.gguf([*keys, hostile.key("split.tensors.count", 5, bytes(4))]))
+    keys = [crafted.key(key, 2, value) for key, value in (("split.no", b"\0\0"), ("split.count", b"\2\0"))]
+    split.write_bytes(crafted.gguf([*keys, crafted.key("split.tensors.count", 5, bytes(4))]))
     KINDS[kind](tmp_path / "m-00002-of-00002.gguf")
     for path in (shards, index, index / "model-00001-of-00002.safetensors", alone, split):
         with at_once(), pytest.raises(RosettaError) as caught:
