@@ -1,14 +1,16 @@
 """What a file holds, as stored: tensors with a name, a type, a logical shape and bytes, and typed metadata.
 
-The bytes of a tensor come from a `Source`: a span of a mapped file, a buffer, or a computation over another tensor. All
+The bytes of a tensor come from a `Source`: a span of a file, a buffer, or a computation over another tensor. All
 give any span of bytes on demand, so a conversion streams and its memory does not grow with the model.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import mmap
+import os
+import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -19,6 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ref import foreign
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import BlockType
 from rosetta_ref.quant.block import NoDecoderError
 
@@ -62,47 +66,113 @@ class Buffer:
         """Nothing to let go of."""
 
 
+#: A span of at most so many bytes is read with what follows it, and looked for there first.
+_FEW, _WINDOW = 1 << 10, 1 << 14
+_NOTHING = np.empty(0, np.uint8)
+
+
+class FileChangedError(RosettaError):
+    """A file stays as it is while it is read."""
+
+
 class FileMap:
-    """A read-only map of a whole file. An empty file maps to no bytes."""
+    """A regular file whose bytes are read by spans, wherever they lie.
+
+    Spans are read into memory of our own: of a file that is cut short while it is mapped, the first touch would end the process
+    (SIGBUS), and no handler in Python could say which file it was. Raises what `foreign.open_descriptor` raises.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with self.path.open("rb") as file:
-            self.size = file.seek(0, 2)
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
-        self.bytes: Bytes = np.frombuffer(self._map, np.uint8) if self._map is not None else np.empty(0, np.uint8)
+        self._descriptor = foreign.open_descriptor(self.path)
+        self._closed = weakref.finalize(self, os.close, self._descriptor)
+        self._found = _stamp(self._descriptor)
+        self.size = self._found[0]
+        self._last = threading.local()
 
-    def release(self, start: int, stop: int) -> None:
-        """Let go of the pages wholly inside a span: they count as this process's memory otherwise."""
-        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-        last = stop if stop == self.size else stop // mmap.PAGESIZE * mmap.PAGESIZE
-        if self._map is not None and last > first and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+    def read(self, start: int, stop: int) -> Bytes:
+        """The bytes from start to stop, or to the end, not to be written to. Safe to call from several threads.
+
+        Raises FileChangedError where the file is no longer as it was when it was opened.
+        """
+        stop = min(stop, self.size)
+        if 0 < stop - start <= _FEW:
+            return self._near(start, stop)
+        return self._read(start, stop)
+
+    def _near(self, start: int, stop: int) -> Bytes:
+        """A few bytes, with what stands around them: a file may have 10^5 tensors of a few bytes, one behind the other."""
+        at, data = getattr(self._last, "window", (0, _NOTHING))
+        if start < at or stop > at + data.size:
+            at, data = start, self._read(start, min(start + _WINDOW, self.size))
+            self._last.window = at, data
+        return data[start - at : stop - at]
+
+    def _read(self, start: int, stop: int) -> Bytes:
+        data = np.empty(max(stop - start, 0), np.uint8)
+        if not self._closed.alive:
+            raise ValueError(f"{self.path} was closed")
+        try:
+            done = _read_into(self._descriptor, data, start) if data.size else 0
+        except OSError as error:
+            raise FileChangedError(f"cannot be read: {error.strerror}", file=self.path, offset=start) from error
+        if done < data.size:
+            problem = f"it ends at byte {start + done}, where it had {self.size} bytes when it was opened"
+            raise FileChangedError(problem, file=self.path, offset=start + done)
+        self.require_unchanged(start)
+        return data
+
+    def require_unchanged(self, offset: int | None = None) -> None:
+        """Raise FileChangedError where size or time of the last change are not those that were found first."""
+        if _stamp(self._descriptor) != self._found:
+            raise FileChangedError("somebody else wrote to it meanwhile", file=self.path, offset=offset)
+
+    @property
+    def bytes(self) -> Bytes:
+        """All of the file, mapped. For files that nobody else has: one that is cut short meanwhile ends the process."""
+        if not self.size:
+            return np.empty(0, np.uint8)
+        return np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
 
     def close(self) -> None:
-        """Give up the map; views that are still alive keep the pages, not the descriptor."""
-        self.bytes = np.empty(0, np.uint8)
-        if self._map is not None:
-            with contextlib.suppress(BufferError):  # a caller holds a view: the map goes when the view goes
-                self._map.close()
-            self._map = None
+        """Give up the file; what was read of it stays."""
+        self._closed()
+
+
+def _stamp(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_size, found.st_mtime_ns
+
+
+def _read_into(descriptor: int, data: Bytes, start: int) -> int:
+    """Fill an array with the bytes from there on; how many there were."""
+    done, view = 0, memoryview(data)
+    while done < data.size:
+        if hasattr(os, "preadv"):
+            count = os.preadv(descriptor, [view[done:]], start + done)
+        else:
+            piece = os.pread(descriptor, min(data.size - done, CHUNK), start + done)
+            view[done : done + len(piece)], count = piece, len(piece)
+        if not count:
+            break
+        done += count
+    return done
 
 
 @dataclass(frozen=True)
 class Span:
-    """A span of a mapped file."""
+    """A span of a file."""
 
     file: FileMap
     offset: int
     nbytes: int
 
     def read(self, start: int, stop: int) -> Bytes:
-        """The bytes from start to stop, as a view of the map."""
-        return self.file.bytes[self.offset + start : self.offset + min(stop, self.nbytes)]
+        """The bytes from start to stop, read anew. Raises FileChangedError."""
+        return self.file.read(self.offset + start, self.offset + min(stop, self.nbytes))
 
     def release(self, start: int, stop: int) -> None:
-        """Let go of the pages behind those bytes."""
-        self.file.release(self.offset + start, self.offset + stop)
+        """Nothing to let go of: what was read goes with its array."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +204,7 @@ class Tensor:
 
     @property
     def data(self) -> Bytes:
-        """All bytes, as a view where the source is a file or a buffer."""
+        """All bytes, as a view where the source is a buffer."""
         return self.source.read(0, self.nbytes)
 
     def values(self) -> NDArray[np.float32]:
@@ -180,14 +250,14 @@ class Kind(IntEnum):
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """The little-endian NumPy type of a value; None for strings and arrays."""
-        code = _KIND_DTYPES.get(self.name)
-        return np.dtype(code) if code else None
+        return _KIND_DTYPES[self._value_]
 
 
-_KIND_DTYPES = {
+_CODES = {
     "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "F32": "<f4", "BOOL": "u1",
     "U64": "<u8", "I64": "<i8", "F64": "<f8",
 }  # fmt: skip
+_KIND_DTYPES = [np.dtype(_CODES[kind.name]) if kind.name in _CODES else None for kind in Kind]
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +316,7 @@ class Archive:
 
     `metadata` is ordered. Its values are `Value` for GGUF, plain JSON values for APR, strings (the `__metadata__` of the
     header, of the first shard that has one) for SafeTensors. `tensors` is ordered as stored. `notes` are what a reader
-    wants its user to know (a missing footer, say). An archive is a context manager over its maps.
+    wants its user to know (a missing footer, say). An archive is a context manager over its files.
     """
 
     format: str
@@ -257,7 +327,7 @@ class Archive:
     notes: list[str] = field(default_factory=list)
 
     def close(self) -> None:
-        """Give up the maps."""
+        """Give up the files."""
         for part in self.parts:
             part.map.close()
 
@@ -272,7 +342,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Part:
-    """One file of an archive: its map, its own metadata, and the names of its tensors in stored order."""
+    """One file of an archive: its bytes, its own metadata, and the names of its tensors in stored order."""
 
     map: FileMap
     metadata: dict[str, Any] = field(default_factory=dict)

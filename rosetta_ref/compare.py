@@ -122,7 +122,7 @@ def compare(
     Without `same_format` the archives are canonical models of files in different formats: keys of the encoding are left
     out, and `general.*` keys that only one side has do not count. Raises NothingComparedError where no tensor is in both.
     """
-    result = Comparison(same_format=same_format, notes=a.notes + [note for note in b.notes if note not in a.notes])
+    result = Comparison(same_format=same_format, notes=list(dict.fromkeys(a.notes + b.notes)))
     names = names or {}
     pairs = [
         (tensor, b.tensors[names.get(name, name)])

@@ -96,7 +96,7 @@ class RosettaError(Exception):
         problem = safe_line(self.problem, SHOWN)
         text = ": ".join([", ".join(place), problem] if place else [problem])
         rule = f" [{type(self).__name__}: {self.rule}]" if type(self) is not RosettaError else ""
-        return text + rule + (f" {self.hint}" if self.hint else "")
+        return text + rule + (f" {safe_line(self.hint, SHOWN)}" if self.hint else "")
 
 
 def unforeseen(error: BaseException) -> str:

@@ -8,16 +8,21 @@ ForeignTextError that names the file and the rule; nothing else is raised, whate
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import re
 import stat
 import tomllib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from rosetta_ref import limits
 from rosetta_ref.errors import RosettaError
+
+_Asked = ParamSpec("_Asked")
+_Given = TypeVar("_Given")
 
 
 class ForeignTextError(RosettaError):
@@ -34,6 +39,18 @@ class LinkedFileError(ForeignTextError):
 
 class UnreadableTextError(ForeignTextError):
     """A file is there, and may be read."""
+
+
+class NoFileError(UnreadableTextError, FileNotFoundError):
+    """What is read is there."""
+
+
+class SystemRefusalError(ForeignTextError):
+    """The system lets the files of a model be read and written."""
+
+
+class MemoryRefusalError(ForeignTextError):
+    """What a file asks for fits into memory."""
 
 
 class EncodingError(ForeignTextError):
@@ -61,6 +78,11 @@ def open_file(path: str | Path, *, follow: bool = True) -> BinaryIO:
 
     `follow=False` refuses a symbolic link. Raises NotAFileError, LinkedFileError, UnreadableTextError.
     """
+    return os.fdopen(open_descriptor(path, follow=follow), "rb")
+
+
+def open_descriptor(path: str | Path, *, follow: bool = True) -> int:
+    """The same, as a descriptor that is the caller's to close. Raises as `open_file`."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
     flags |= getattr(os, "O_BINARY", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
     try:
@@ -70,7 +92,7 @@ def open_file(path: str | Path, *, follow: bool = True) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotAFileError("it is no regular file", file=path)
-    return os.fdopen(descriptor, "rb")
+    return descriptor
 
 
 def _refused(error: OSError | ValueError, path: str | Path, *, follow: bool) -> ForeignTextError:
@@ -79,20 +101,58 @@ def _refused(error: OSError | ValueError, path: str | Path, *, follow: bool) -> 
         return LinkedFileError("it is a symbolic link", file=path)
     if code in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
         return NotAFileError("it is no regular file", file=path)
-    return UnreadableTextError(f"cannot read: {getattr(error, 'strerror', None) or error}", file=path)
+    kind = NoFileError if code in (errno.ENOENT, errno.ENOTDIR) else UnreadableTextError
+    return kind(f"cannot read: {getattr(error, 'strerror', None) or error}", file=path)
+
+
+def naming(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
+    """For a function whose first argument is a file: its errors are declared ones, and name that file or another one."""
+
+    @functools.wraps(function)
+    def named(*args: _Asked.args, **options: _Asked.kwargs) -> _Given:
+        file = Path(str(args[0]))
+        for path in args:
+            _require_name(path)
+        try:
+            return function(*args, **options)
+        except RosettaError as error:
+            raise error.at(file=file) from error.__cause__
+        except OSError as error:
+            about = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else file
+            raise SystemRefusalError(f"{error.strerror or error}", file=about) from error
+        except RecursionError as error:
+            raise DepthError("values in it are nested too deeply", file=file) from error
+        except RuntimeError as error:  # what Path.resolve makes of links that lead to each other, before Python 3.13
+            if not str(error).startswith("Symlink loop"):
+                raise
+            raise NotAFileError(str(error), file=file) from error
+        except MemoryError as error:
+            raise MemoryRefusalError("out of memory", file=file) from error
+
+    return named
+
+
+def _require_name(path: object) -> None:
+    """Raise UnreadableTextError where no file can have that name: with a NUL, or with what no encoding has."""
+    if isinstance(path, (str, Path)):
+        try:
+            if b"\0" in os.fsencode(path):
+                raise UnreadableTextError("a NUL is in the name", file=path)
+        except UnicodeEncodeError as error:
+            raise UnreadableTextError("half a surrogate pair is in the name", file=path) from error
 
 
 def read_file(path: str | Path, limit: str = "companion-bytes", *, follow: bool = True) -> bytes:
     """The bytes of a regular file, of at most that limit. Raises as `open_file`, and LimitExceededError."""
-    most = limits.of(limit)
     with open_file(path, follow=follow) as file:
         size = os.fstat(file.fileno()).st_size
         limits.require(limit, size, "the file", file=path)
         try:
-            data = file.read(most + 1)
+            data = file.read(size + 1)
         except OSError as error:
             raise _refused(error, path, follow=follow) from error
-    limits.require(limit, len(data), "the file", file=path)  # it may have grown
+    if len(data) != size:
+        raise UnreadableTextError(f"it had {size} bytes, and another number a moment later", file=path)
     return data
 
 
@@ -131,9 +191,9 @@ def json_of(
         raise DepthError(f"{what} is nested too deeply", file=file) from error
     except ValueError as error:  # JSONDecodeError, and numbers of more digits than Python converts
         raise JsonError(f"{what} is not JSON: {error}", file=file, offset=getattr(error, "pos", None)) from error
-    _require_shallow(value, what, file)
-    if not halves and _ESCAPED_HALF.search(text):
-        _require_whole_text(value, what, file)
+    require_shallow(value, what, file)
+    if not halves and ESCAPED_HALF.search(text):
+        require_whole_text(value, what, file)
     return value
 
 
@@ -167,7 +227,7 @@ def yaml_of(text: str, *, file: str | Path | None = None, what: str = "it") -> A
         raise DepthError(f"{what} is nested too deeply", file=file) from error
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise YamlError(f"{what} is not YAML: {' '.join(str(error).split())}", file=file) from error
-    _require_shallow(value, what, file)
+    require_shallow(value, what, file)
     return value
 
 
@@ -205,11 +265,13 @@ def toml_of(data: bytes, *, file: str | Path | None = None, what: str = "it") ->
         raise DepthError(f"{what} is nested too deeply", file=file) from error
     except ValueError as error:
         raise TomlError(f"{what} is not TOML: {error}", file=file) from error
-    _require_shallow(value, what, file)
+    require_shallow(value, what, file)
     return value
 
 
-_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_FLAT = (str, int, float, type(None))  # an int that is a bool, too
+#: An escape that may spell half of a surrogate pair.
+ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _LINKS = 16
 _CHAIN = re.compile(rf"""(?:(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_LINKS}}}""")
 
@@ -236,16 +298,19 @@ def _finite(word: str) -> float:
     return number
 
 
-def _require_shallow(value: Any, what: str, file: str | Path | None) -> None:
-    """Raise DepthError where values nest beyond the limit: whoever walks them later may do so by recursion."""
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def require_shallow(
+    value: Any, what: str, file: str | Path | None, parts: Callable[[Any], Iterable[Any]] = _parts
+) -> None:
+    """Raise DepthError where values nest beyond the limit: whoever walks them later may do so by recursion.
+
+    `parts` gives the values in a value, for objects that are no dictionaries.
+    """
     level, depth = [value], 0
-    while level := [
-        inner
-        for outer in level
-        if isinstance(outer, (dict, list))
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-        if isinstance(inner, (dict, list))
-    ]:
+    while level := [inner for outer in level for inner in parts(outer) if not isinstance(inner, _FLAT)]:
         depth += 1
         if depth >= limits.of("json-depth"):
             raise DepthError(
@@ -254,7 +319,7 @@ def _require_shallow(value: Any, what: str, file: str | Path | None) -> None:
             )  # fmt: skip
 
 
-def _require_whole_text(value: Any, what: str, file: str | Path | None) -> None:
+def require_whole_text(value: Any, what: str, file: str | Path | None) -> None:
     """Raise EncodingError where an escape spelled half of a surrogate pair, which no UTF-8 file can hold."""
     try:
         json.dumps(value, ensure_ascii=False).encode()

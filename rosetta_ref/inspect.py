@@ -54,8 +54,8 @@ class Block:
         return vars(self) | {"first": list(self.first), "fields": fields, "decoded": decoded}
 
 
-def describe(archive: Archive) -> dict[str, Any]:
-    """Header, metadata and tensors as plain JSON values, in stored order."""
+def summary(archive: Archive) -> dict[str, Any]:
+    """Files, sizes, types and notes as plain JSON values."""
     return {
         "format": archive.format,
         "path": str(archive.path),
@@ -66,6 +66,12 @@ def describe(archive: Archive) -> dict[str, Any]:
         "tensor_bytes": sum(tensor.nbytes for tensor in archive.tensors.values()),
         "types": _types(archive),
         "notes": list(archive.notes),
+    }
+
+
+def describe(archive: Archive) -> dict[str, Any]:
+    """Header, metadata and tensors as plain JSON values, in stored order."""
+    return summary(archive) | {
         "metadata": {key: _metadata(value) for key, value in archive.metadata.items()},
         "tensors": [
             {

@@ -64,6 +64,16 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
                   "that of Kimi K2 has 1.4 GB"),
             Limit("yaml-bytes", 4 * _MIB, "characters", "a file of expectations", "those of released converters have 26 kB"),
             Limit("toml-bytes", _MIB, "bytes", "a rosetta.toml or pyproject.toml", "they have some kB"),
+            Limit("header-bytes", 1024 * _MIB, "bytes", "metadata and tensor table of GGUF",
+                  "a vocabulary of 256,000 tokens has 10 MB"),
+            Limit("tensors", 1 << 20, "tensors", "one file", "DeepSeek V3 has 91,991 in all its files"),
+            Limit("strings", 1 << 24, "strings", "one array of GGUF", "vocabularies have up to 262,144"),
+            Limit("nested-arrays", 1 << 16, "arrays", "arrays in arrays of one GGUF file", "no model in use has one"),
+            Limit("header-items", 1 << 23, "items", "JSON of a SafeTensors header or an index",
+                  "2^20 tensors have 6 million"),
+            Limit("dimensions", 64, "dimensions", "a tensor", "NumPy has at most 64, models have at most 5"),
+            Limit("parts", 1024, "files", "one model", "the largest models have 200; each stays open"),
+            Limit("padding-bytes", 16 * _MIB, "bytes", "padding, where the data are fewer", "2^18 tensors with 64 each"),
             Limit("alignment", 1 << 16, "bytes", "general.alignment of GGUF", "files in use have 32"),
             Limit("metadata-keys", 1 << 16, "keys", "metadata of one file", "models have some 50"),
             Limit("template-seconds", 2, "seconds", "CPU time of all that is asked of a tokenizer, or of a chat template once; "
@@ -105,6 +115,12 @@ def require(
     """Raise LimitExceededError where `what` asks for more than that limit allows."""
     if amount > of(name):
         raise exceeded(name, f"{what}: {amount:,} {TABLE[name].unit}", file=file, tensor=tensor, offset=offset)
+
+
+def require_padding(amount: int, nbytes: int, tensors: int, *, file: str | Path | None = None) -> None:
+    """Raise LimitExceededError where padding is more than the data, more than 64 bytes a tensor, and more than the limit."""
+    if amount > max(nbytes, 64 * tensors):
+        require("padding-bytes", amount, f"padding of {nbytes:,} bytes of data", file=file)
 
 
 def exceeded(

@@ -8,6 +8,7 @@ all is well, 1 where something is wrong, 2 for a command that cannot be understo
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -92,12 +93,23 @@ def _ended_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage in cycles less often: a file of many small tensors makes many objects, and none is garbage."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Errors are one message on standard error, never a traceback."""
     parsed = parser().parse_args(arguments)
     out, err = consoles(quiet=getattr(parsed, "quiet", False))
     try:
-        with _ended_in_order(), limits.raised(parsed.limits):
+        with _ended_in_order(), _few_collections(), limits.raised(parsed.limits):
             code = int(COMMANDS[parsed.command].run(parsed, out, err))
         sys.stdout.flush()
     except BrokenPipeError:
@@ -112,5 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except MemoryError:
         say_error(err, "out of memory")
+        return 1
+    except RecursionError:
+        say_error(err, "a file holds values that are nested too deeply")
         return 1
     return code

@@ -6,13 +6,14 @@ import argparse
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from rosetta_ref.archive import Archive
-from rosetta_ref.cli.terminal import print_json, print_table, progress_bar, say
+from rosetta_ref.cli.terminal import CELL, ROWS, print_json, print_table, progress_bar, say, say_each
 from rosetta_ref.compare import Comparison, compare
 from rosetta_ref.formats.detect import open_archive, sniff
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-metadata", dest="metadata", action="store_false", help="compare tensors only")
     parser.add_argument("--lenient", action="store_true", help="read GGUF that ggml refuses")
+    parser.add_argument("--all", action="store_true", help="print every difference and note, however many there are")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
@@ -116,18 +118,18 @@ def with_companions(archive: Archive) -> Archive:
 
 
 def _print(result: Comparison, arguments: argparse.Namespace, out: Console) -> None:
+    line, every = partial(say, out), arguments.all
     for what, names in (("only in A", result.only_a), ("only in B", result.only_b)):
-        for name in names:
-            say(out, f"tensor {name!r}: {what}")
-    for difference in result.differences:
-        say(out, str(difference))
+        say_each(line, (f"tensor {name!r}: {what}" for name in names), f"tensors {what}", every=every)
+    say_each(line, result.differences, "tensors that differ", every=every)
     rows = [(key, ours, theirs) for key, (ours, theirs) in result.metadata_differ.items()]
     rows += [(key, "only here", "") for key in result.metadata_only_a]
     rows += [(key, "", "only here") for key in result.metadata_only_b]
     if rows:
-        print_table(out, "metadata", ("key", str(arguments.a), str(arguments.b)), rows)
-    for note in result.notes:
-        say(out, f"note: {note}")
+        print_table(
+            out, "metadata", ("key", str(arguments.a), str(arguments.b)), rows, width=CELL, most=None if every else ROWS
+        )
+    say_each(line, (f"note: {note}" for note in result.notes), "notes", every=every)
     retyped = f", {len(result.types)} of them of another type" if result.types else ""
     say(out, f"{'same' if result.same else 'DIFFERENT'}: {result.equal} of {result.compared} tensors equal{retyped}, "
              f"{len(result.only_a)} only in A, {len(result.only_b)} only in B, {result.metadata_compared} metadata keys compared, "

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from rosetta_ref.archive import Archive
-from rosetta_ref.cli.terminal import print_json, print_table, say
+from rosetta_ref.cli.terminal import CELL, ROWS, print_json, print_table, say, say_each
 from rosetta_ref.compare import shown
 from rosetta_ref.formats.detect import open_archive
-from rosetta_ref.inspect import Block, block_of, describe
+from rosetta_ref.inspect import Block, block_of, describe, summary
 
 HELP = "show what a file holds: header, metadata, tensors; or one block, field by field"
 _VALUES = 32
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensor", metavar="NAME", help="show one block of this tensor")
     parser.add_argument("--block", type=int, metavar="K", help="which block (default 0)")
     parser.add_argument("--lenient", action="store_true", help="read GGUF that ggml refuses")
+    parser.add_argument("--all", action="store_true", help="print every note, key and tensor, however many there are")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -34,7 +37,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         if arguments.json:
             print_json(describe(archive))
         else:
-            _print_archive(archive, out)
+            _print_archive(archive, out, every=arguments.all)
     return 0
 
 
@@ -50,8 +53,8 @@ def _run_block(archive: Archive, arguments: argparse.Namespace, out: Console, er
     return 0
 
 
-def _print_archive(archive: Archive, out: Console) -> None:
-    about = describe(archive)
+def _print_archive(archive: Archive, out: Console, *, every: bool) -> None:
+    about = summary(archive)
     size = sum(part["bytes"] for part in about["parts"])
     say(out, f"{archive.path}: {archive.format}, {len(about['parts'])} file(s), {size:,} bytes")
     types = ", ".join(f"{count} {name}" for name, count in about["types"].items())
@@ -59,11 +62,11 @@ def _print_archive(archive: Archive, out: Console) -> None:
         out,
         f"{len(archive.tensors)} tensors ({types}), {about['parameters']:,} parameters, {about['tensor_bytes']:,} bytes",
     )
-    for note in archive.notes:
-        say(out, f"note: {note}")
+    say_each(partial(say, out), (f"note: {note}" for note in archive.notes), "notes", every=every)
+    cut: dict[str, Any] = {"width": CELL, "most": None if every else ROWS}
     if archive.metadata:
-        rows = [(key, shown(value, 100)) for key, value in archive.metadata.items()]
-        print_table(out, f"{len(rows)} metadata keys", ("key", "value"), rows)
+        rows = [(key, shown(value, CELL)) for key, value in archive.metadata.items()]
+        print_table(out, f"{len(rows)} metadata keys", ("key", "value"), rows, **cut)
     tensors = [
         (
             t.name,
@@ -75,7 +78,7 @@ def _print_archive(archive: Archive, out: Console) -> None:
         for t in archive.tensors.values()
     ]
     headings = ("name", "type", "shape", "bytes", "offset")
-    print_table(out, f"{len(tensors)} tensors", headings, tensors, right=("bytes", "offset"))
+    print_table(out, f"{len(tensors)} tensors", headings, tensors, right=("bytes", "offset"), **cut)
 
 
 def _print_block(block: Block, out: Console) -> None:

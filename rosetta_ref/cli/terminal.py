@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from rosetta_ref.errors import SHOWN, safe_line
+
+#: Lines of one kind, and rows of a table, that are printed unless --all asks for the rest: a file decides how many there are.
+LINES, ROWS = 1_000, 2_000
+
+#: Characters of a cell in a table of what a file holds.
+CELL = 100
+
+#: Characters of JSON that are printed with line ends.
+_PAGES = 1 << 18
 
 
 def consoles(*, quiet: bool = False) -> tuple[Console, Console]:
@@ -35,17 +44,48 @@ def say_error(console: Console, text: str) -> None:
     console.print(Text.assemble(("error: ", "bold red"), safe_line(text)), soft_wrap=True)
 
 
+def say_each(say_one: Callable[[str], None], lines: Iterable[object], what: str, *, every: bool = False) -> None:
+    """Print lines that a file decides the number of: all of them, or the first thousand and how many `what` there are more."""
+    count = 0
+    for count, line in enumerate(lines, 1):
+        if every or count <= LINES:
+            say_one(safe_line(str(line), SHOWN))
+    if not every and count > LINES:
+        say_one(f"... and {count - LINES:,} more {what} (--all prints them)")
+
+
 def print_json(value: Any) -> None:
-    """Print a value as JSON, which has no NaN."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=True, allow_nan=False, default=str)
-    sys.stdout.write("\n")
+    """Print a value as JSON, which has no NaN: indented, unless that would be many pages."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, default=str)
+    if len(text) <= _PAGES:
+        text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=str)
+    sys.stdout.write(text + "\n")
 
 
 def print_table(
-    console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()
+    console: Console,
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    right: Sequence[str] = (),
+    *,
+    width: int = SHOWN,
+    most: int | None = None,
 ) -> None:
-    """Print a table: framed on a terminal, else aligned columns of plain text, one line a row. `right` names numbers."""
-    cells = [[safe_line(str(cell), SHOWN) for cell in row] for row in rows]
+    """Print a table: framed on a terminal, else aligned columns of plain text, one line a row. `right` names numbers.
+
+    Cells are cut after `width` characters, and of the rows the first `most` are printed.
+    """
+    left_out = 0 if most is None else max(len(rows) - most, 0)
+    cells = [[safe_line(str(cell), width) for cell in row] for row in rows[: len(rows) - left_out]]
+    _print_cells(console, title, headings, cells, right)
+    if left_out:
+        say(console, f"  ... and {left_out:,} more rows (--all prints them)")
+
+
+def _print_cells(
+    console: Console, title: str, headings: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]
+) -> None:
     if console.is_terminal:
         console.print(_framed(title, headings, cells, right))
     elif not console.quiet:

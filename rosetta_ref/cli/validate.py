@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from rosetta_ref.cli.terminal import print_json, progress_bar, say, say_error
+from rosetta_ref.cli.terminal import print_json, progress_bar, say, say_each, say_error
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.validate import Report, validate
@@ -20,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="model files or directories")
     parser.add_argument("--lenient", action="store_true", help="read GGUF that ggml refuses")
+    parser.add_argument("--all", action="store_true", help="print every finding and note, however many there are")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
@@ -36,7 +39,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             continue
         results.append(report.to_json() | {"path": str(path)})
         if not arguments.json:
-            _print(report, path, out, err)
+            _print(report, path, out, err, every=arguments.all)
     if arguments.json:
         print_json(results)
     return 0 if results and all(result["ok"] for result in results) else 1
@@ -50,16 +53,14 @@ def _validate(path: Path, arguments: argparse.Namespace, err: Console) -> Report
         return validate(archive, progress=None if bar is None else bar.advance)
 
 
-def _print(report: Report, path: Path, out: Console, err: Console) -> None:
-    for finding in report:
-        say_error(err, str(finding))
+def _print(report: Report, path: Path, out: Console, err: Console, *, every: bool) -> None:
+    say_each(partial(say_error, err), report, "findings", every=every)
     verdict = "ok" if report.ok else f"{len(report)} finding(s)"
     say(
         out,
         f"{path}: {verdict}: {report.judged} tensors, {report.elements:,} elements judged, {len(report.not_judged)} not judged",
     )
     kinds = ", ".join(sorted(set(report.not_judged.values())))
-    for note in [*([f"not judged, since there is no decoder: {kinds}"] if kinds else []), *report.notes]:
-        say(out, f"note: {note}")
-    for name in report.all_zero:
-        say(out, f"note: tensor {name!r} is all zeros")
+    notes = [f"not judged, since there is no decoder: {kinds}"] if kinds else []
+    zeros = (f"tensor {name!r} is all zeros" for name in report.all_zero)
+    say_each(partial(say, out), (f"note: {note}" for note in chain(notes, report.notes, zeros)), "notes", every=every)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.archive import Bytes, Tensor
+from rosetta_ref.archive import Bytes, FileMap, Tensor
 from rosetta_ref.diagnosis.cause import Cause
 from rosetta_ref.diagnosis.change import Change
 from rosetta_ref.quant import TYPES, BlockType
@@ -87,7 +87,7 @@ def _shifted(before: Tensor, after: Tensor) -> Iterator[Change]:
     """The bytes of the source file some bytes earlier or later; zeros beyond its end."""
     if before.file is None or before.offset is None or not before.nbytes:
         return
-    file = np.memmap(before.file, np.uint8, "r")
+    file = FileMap(before.file)
     for shift in _shifts(file, before, after):
         where = "later" if shift > 0 else "earlier"
         cause = Cause("shifted", f"the bytes that stand {abs(shift)} bytes {where} in the source")
@@ -95,16 +95,16 @@ def _shifted(before: Tensor, after: Tensor) -> Iterator[Change]:
         yield Change((cause,), Tensor.of(before.name, before.type, before.shape, data))
 
 
-def _span(file: Bytes, start: int, count: int) -> Bytes:
+def _span(file: FileMap, start: int, count: int) -> Bytes:
     """That many bytes of a file, zeros in front of it and behind it."""
     made = np.zeros(count, np.uint8)
     before = min(max(-start, 0), count)
-    found = file[start + before : max(start + count, 0)]
+    found = file.read(start + before, max(start + count, 0))
     made[before : before + found.size] = found
     return made
 
 
-def _shifts(file: Bytes, before: Tensor, after: Tensor) -> Iterator[int]:
+def _shifts(file: FileMap, before: Tensor, after: Tensor) -> Iterator[int]:
     """Those after which the first elements are those of the target, the nearest first."""
     assert before.offset is not None
     if before.type.name == after.type.name:
@@ -153,7 +153,7 @@ def _as_other_types(before: Tensor, after: Tensor) -> Iterator[Change]:
 
 def _from_there(before: Tensor, size: int) -> Bytes:
     if size > before.nbytes and before.file is not None and before.offset is not None:
-        return _span(np.memmap(before.file, np.uint8, "r"), before.offset, size)
+        return _span(FileMap(before.file), before.offset, size)
     made = np.zeros(size, np.uint8)
     made[: min(size, before.nbytes)] = before.data[:size]
     return made

@@ -7,6 +7,7 @@ from pathlib import Path
 from rosetta_ref.archive import Archive
 from rosetta_ref.beside import require_inside
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import naming, open_file
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.errors import BadMagicError
 from rosetta_ref.formats.unfinished import require_published, steady
@@ -25,18 +26,21 @@ class UnknownTargetError(RosettaError):
     """A target ends in .gguf, .apr or .safetensors, or is a directory."""
 
 
+@naming
 def sniff(path: str | Path) -> str:
     """The format of what is there: "gguf", "apr" or "safetensors".
 
-    Raises UnknownFormatError, HalfPublishedError, and OSError where there is nothing.
+    Raises UnknownFormatError, HalfPublishedError, NoFileError where there is nothing, NotAFileError for a pipe or a device: none is
+    waited for.
     """
     path = Path(path)
     require_published(path)
-    if path.is_dir() or path.name.endswith(_INDEX_SUFFIX):
-        path.stat()
+    if path.is_dir():
         return "safetensors"
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(9)
+    if path.name.endswith(_INDEX_SUFFIX):
+        return "safetensors"
     for magic, name in _MAGICS.items():
         if head.startswith(magic):
             return name
@@ -62,6 +66,7 @@ def format_of_target(path: str | Path) -> str:
     return "safetensors"
 
 
+@naming
 def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
     """Read a file of any format, or a model directory.
 

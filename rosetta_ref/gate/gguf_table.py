@@ -29,14 +29,14 @@ class Broken:
 def as_it_stands(path: Path) -> tuple[Archive, list[Broken]]:
     """The file, the first of two tensors of a name, and what is wrong with its table. Raises what the reader raises of the rest."""
     file = FileMap(path)
-    cursor = Cursor(memoryview(file.bytes), path, lenient=True)
+    cursor = Cursor.over(file, lenient=True)
     header = read_header(cursor)
     metadata = read_metadata(cursor, header.keys)
     entries = [read_entry(cursor, number) for number in range(header.tensors)]
     start = cursor.position + layout.padding(cursor.position, alignment_of(metadata))
     archive = Archive("gguf", metadata, path=path)
     for entry in entries:
-        if start + entry.end <= len(cursor.view) and header.order == "<":
+        if start + entry.end <= file.size and header.order == "<":
             span = Span(file, start + entry.offset, entry.nbytes)
             made = Tensor(entry.name, entry.type, entry.shape, span, path, start + entry.offset)
             archive.tensors.setdefault(entry.name, made)

@@ -75,6 +75,9 @@ def _to_integers(floats: Floats, low: int, high: int, dtype: np.dtype[Any]) -> A
     return whole
 
 
+_BF16 = np.dtype([("x", "<u2")])
+
+
 def encode_bf16(values: Any, importance: Any = None) -> Blocks:
     """The upper half of each float32, rounded to nearest even; a NaN keeps its upper payload.
 
@@ -82,11 +85,16 @@ def encode_bf16(values: Any, importance: Any = None) -> Blocks:
     through float32 would not come back.)
     """
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
-    upper = bits >> 16
-    nan = np.where(upper & 0x7F, upper, upper | 0x40)
+    rounded = bits >> 16
+    rounded &= 1
+    rounded += 0x7FFF
+    rounded += bits
+    rounded >>= 16
     is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
-    return np.where(is_nan, nan, rounded).astype(np.uint16).view([("x", "<u2")])
+    if is_nan.any():
+        upper = bits[is_nan] >> 16
+        rounded[is_nan] = np.where(upper & 0x7F, upper, upper | 0x40)
+    return rounded.astype(np.uint16).view(_BF16)
 
 
 #: name: (decode, encode)

@@ -70,7 +70,7 @@ def _unpadded(section: memoryview, count: int, at: int) -> tuple[list[Entry], in
 
 def _end_as_padded(source: Any, header: Any, entries: list[Entry]) -> tuple[int, bool]:
     """The end by the offsets that are stored: a file that is cut is still refused."""
-    section = source.bytes[header.index_offset : header.data_offset].data
+    section = source.read(header.index_offset, header.data_offset).data
     return _end(source, header, _parse(section, header.tensor_count, header.index_offset)[0])
 
 

@@ -91,7 +91,7 @@ def _placed_as_written(cursor: Any, entries: Sequence[Entry], *place: int) -> No
 def as_far_as_it_goes(span: Span, start: int, stop: int) -> Bytes:
     """What a span of a mapped file holds, zeros beyond the end of the file."""
     first, last = span.offset + start, span.offset + min(stop, span.nbytes)
-    found = span.file.bytes[first:last]
+    found = span.file.read(first, last)
     missing = np.zeros(last - first - found.size, np.uint8)
     return np.concatenate([found, missing]) if missing.size else found
 

@@ -7,7 +7,6 @@ had none that saw it, so the wrong file is written and the converter says that a
 
 from __future__ import annotations
 
-import mmap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -15,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.archive import CHUNK, Archive, Tensor
 from rosetta_ref.convert import Report, convert, writing
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import open_file
 from rosetta_ref.formats import apr, detect, gguf, safetensors
 from rosetta_ref.quant import TYPES
 
@@ -129,8 +129,13 @@ def is_model(path: Path) -> bool:
         return (path.parent / "config.json").is_file()
     if not path.stat().st_size:
         return True  # a reader refuses it
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return any(data.find(name) >= 0 for name in _EMBEDDINGS)
+    with open_file(path) as file:
+        overlap = b""
+        while data := file.read(CHUNK):
+            if any(name in overlap + data for name in _EMBEDDINGS):
+                return True
+            overlap = data[-max(map(len, _EMBEDDINGS)) :]
+    return False
 
 
 @contextmanager

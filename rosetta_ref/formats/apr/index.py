@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -101,19 +102,30 @@ def _refuse_order(entry: Entry, equal: bool) -> None:
     raise errors.UnsortedIndexError("the entry stands behind one of a greater name", tensor=entry.name, offset=entry.at)
 
 
+#: Of each type that an APR file can hold: its name, elements and bytes of a block, whether its last block is padded.
+_SIZES = [
+    (kind.name, kind.elements, kind.dtype.itemsize, kind.padded)
+    for kind in TYPES.values()
+    if kind.id is not None or kind.name in CODES
+]
+
+
 def fitting_types(shape: Sequence[int], nbytes: int) -> str:
     """The types of which a tensor of that shape takes that many bytes, for a message: "Q5_0, Q5_K".
 
     >>> fitting_types((256, 256), 45056)
     'Q5_0, Q5_K'
     """
-    fits = []
-    for kind in TYPES.values():
-        try:
-            if (kind.id is not None or kind.name in CODES) and size_of(kind, shape) == nbytes:
-                fits.append(kind.name)
-        except RaggedRowError:
-            continue
+    count, row = math.prod(shape), shape[-1] if shape else 1
+    fits = [
+        name
+        for name, elements, size, padded in _SIZES
+        if (
+            size + count == nbytes
+            if not elements
+            else (padded or not row % elements) and -(-count // elements) * size == nbytes
+        )
+    ]
     return ", ".join(fits) or "no type that is known here"
 
 

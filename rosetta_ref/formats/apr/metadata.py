@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rosetta_ref import limits
+from rosetta_ref.foreign import ESCAPED_HALF, EncodingError, require_shallow, require_whole_text
 from rosetta_ref.formats.apr.errors import MetadataError
 from rosetta_ref.formats.apr.tables import ALIASES, NOT_NULL, TYPED_KEYS
 
@@ -27,6 +29,13 @@ def parse(text: bytes) -> dict[str, Any]:
         raise MetadataError(f"the metadata is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise MetadataError(f"the metadata is a JSON {_json_type(found)}, not an object")
+    require_shallow(found, "the metadata", None)
+    limits.require("metadata-keys", len(found), "the metadata")
+    if ESCAPED_HALF.search(text.decode("utf-8")):
+        try:
+            require_whole_text(found, "the metadata", None)
+        except EncodingError as error:
+            raise MetadataError(error.problem) from error
     return found
 
 
@@ -35,7 +44,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise MetadataError(f"the metadata has the key {twice!r} twice")
+        raise MetadataError(f"the metadata has the key {twice[:200]!r} twice")
     return made
 
 

@@ -11,16 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref import limits
 from rosetta_ref.archive import CHUNK, Archive, FileMap, Part, Span, Tensor
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import naming
 from rosetta_ref.formats.apr import errors, index, metadata, shapes
 from rosetta_ref.formats.apr.index import Entry
 from rosetta_ref.formats.apr.tables import (
     ALIGNMENT,
     CHECKSUM,
+    ENTRY_MINIMUM,
     GGML_TYPES,
     HEADER,
     MAGIC,
+    MAX_DIMENSIONS,
+    MAX_ENTRY,
     MAX_METADATA,
     OTHERS,
     REFUSED,
@@ -46,6 +51,7 @@ class AprArchive(Archive):
     stated: dict[str, Entry] = field(default_factory=dict)
 
 
+@naming
 def read(
     path: str | Path, *, shapes: shapes.Order | None = None, lenient: bool = False, check_footer: bool = True
 ) -> AprArchive:
@@ -58,9 +64,9 @@ def read(
     source = FileMap(path)
     try:
         archive = _read(source, shapes, lenient, check_footer)
-    except RosettaError as error:
+    except BaseException:
         source.close()
-        raise error.at(file=path) from error.__cause__
+        raise
     return archive
 
 
@@ -87,7 +93,7 @@ def _read(source: FileMap, order: shapes.Order | None, lenient: bool, check_foot
 
 
 def _header(source: FileMap) -> Header:
-    head = source.bytes[: HEADER.size].tobytes()
+    head = source.read(0, HEADER.size).tobytes()
     if head[:4] in OTHERS:
         raise errors.OldContainerError(f"this is {OTHERS[head[:4]]}", offset=0)
     if len(head) >= 4 and head[:4] != MAGIC:
@@ -123,13 +129,19 @@ def _metadata(source: FileMap, header: Header) -> dict[str, Any]:
     if header.data_offset % ALIGNMENT:
         raise errors.MisalignedError(f"the data section begins at {header.data_offset}", offset=32)
     try:
-        return metadata.parse(source.bytes[start:stop].tobytes())
+        return metadata.parse(source.read(start, stop).tobytes())
     except errors.MetadataError as error:
         raise error.at(offset=start) from error.__cause__
 
 
 def _index(source: FileMap, header: Header) -> tuple[list[Entry], int]:
-    section = source.bytes[header.index_offset : header.data_offset].data
+    size, count = header.data_offset - header.index_offset, header.tensor_count
+    if count * ENTRY_MINIMUM <= size:  # else it is no question of limits
+        limits.require("tensors", count, "the index", offset=8)
+        size = min(size, MAX_ENTRY * count)
+    else:
+        size = min(size, MAX_ENTRY * limits.of("tensors"))
+    section = source.read(header.index_offset, header.index_offset + size).data
     entries, length = index.parse(section, header.tensor_count, header.index_offset)
     return entries, header.index_offset + length
 
@@ -186,16 +198,18 @@ def _note_padding(
         *index.gaps(entries, header.data_offset),
         (last, end),
     ]
+    amount = sum(stop - start for start, stop in spans)
+    limits.require_padding(amount, sum(entry.nbytes for entry in entries), len(entries))
     for start, stop in spans:
         for at in range(start, stop, CHUNK):
-            if source.bytes[at : min(at + CHUNK, stop)].any():
+            if source.read(at, min(at + CHUNK, stop)).any():
                 archive.notes.append(f"padding at {start:#x}..{stop:#x} is not all zeros")
                 break
 
 
 def _check_footer(source: FileMap, end: int) -> None:
     found = crc_of(source, end)
-    stored = int.from_bytes(source.bytes[end : end + 4].tobytes(), "little")
+    stored = int.from_bytes(source.read(end, end + 4).tobytes(), "little")
     if found != stored:
         raise errors.FooterChecksumError(f"the footer says {stored:#010x}, the bytes give {found:#010x}", offset=end)
 
@@ -235,9 +249,13 @@ def _restore_types(true_types: Any, archive: AprArchive) -> None:
 
 
 def _said(name: str, said: Any) -> tuple[Any, tuple[int, ...]]:
-    if not isinstance(said, dict) or said.get("type") not in TYPES:
+    if not isinstance(said, dict) or not isinstance(said.get("type"), str) or said["type"] not in TYPES:
         raise errors.GgmlTypesError(f"{said!r} names no known type", tensor=name)
     shape = said.get("shape")
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+    if (
+        not isinstance(shape, list)
+        or len(shape) > MAX_DIMENSIONS
+        or not all(type(n) is int and 0 <= n < 1 << 64 for n in shape)
+    ):
         raise errors.GgmlTypesError(f"{shape!r} is not a shape", tensor=name)
     return TYPES[said["type"]], tuple(shape)

@@ -51,6 +51,8 @@ ALIGNMENT = 64
 MAX_METADATA = 16 << 20
 MAX_NAME = 256
 MAX_DIMENSIONS = 8
+#: The most bytes an index entry can take.
+MAX_ENTRY = ENTRY_MINIMUM + MAX_NAME + 8 * MAX_DIMENSIONS
 
 FLAGS = {
     0x0001: "LZ4",

@@ -33,6 +33,7 @@ from rosetta_ref.formats.apr.tables import (
     aligned,
     size_of,
 )
+from rosetta_ref.formats.gathered import gathered
 from rosetta_ref.formats.output import Piece, Progress, write_file
 
 
@@ -48,7 +49,7 @@ def write(archive: Archive, path: str | Path, *, progress: Progress | None = Non
     pieces: list[Piece] = [head]
     for tensor in archive.tensors.values():
         pieces += [tensor, aligned(tensor.nbytes) - tensor.nbytes]
-    write_file(path, pieces, crc_footer=True, progress=progress)
+    write_file(path, gathered(pieces), crc_footer=True, progress=progress)
 
 
 def carried_as_bytes(tensor: Tensor) -> bool:

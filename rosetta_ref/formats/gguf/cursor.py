@@ -10,23 +10,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.archive import Kind
+from rosetta_ref import limits
+from rosetta_ref.archive import FileMap, Kind
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.gguf import layout
 from rosetta_ref.formats.gguf.errors import ImpossibleCountError, LongStringError, TextUtf8Error, TruncatedHeaderError
 
+#: Bytes that are read of every file. Most of what has no vocabulary is smaller.
+_FIRST = 1 << 16
+
 
 @dataclass
 class Cursor:
-    """Reads primitives at `position` of `view`. `order` is "<" or ">", the byte order of the file."""
+    """Reads primitives at `position` of `view`. `order` is "<" or ">", the byte order of the file.
+
+    With a `source`, `view` is as much of the file's beginning as was needed so far: `Cursor.over` makes such a one.
+    """
 
     view: memoryview
     file: Path
     lenient: bool = False
+    source: FileMap | None = None
     position: int = 0
     order: str = "<"
     notes: list[str] = field(default_factory=list)
     _bent: set[type[RosettaError]] = field(default_factory=set)
+
+    @classmethod
+    def over(cls, source: FileMap, *, lenient: bool) -> Cursor:
+        """A cursor at the beginning of a file."""
+        return cls(source.read(0, _FIRST).data, source.path, lenient, source)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.view) if self.source is None else self.source.size
+
+    def peek(self, start: int, stop: int) -> bytes:
+        """The bytes from start to stop, or to the end of the file; the position stays."""
+        if stop <= len(self.view) or self.source is None:
+            return bytes(self.view[start:stop])
+        return self.source.read(start, stop).tobytes()
 
     def bend(self, error: RosettaError) -> None:
         """Raise that error; or, when lenient, note it (once per rule) and go on."""
@@ -40,7 +64,7 @@ class Cursor:
     @property
     def left(self) -> int:
         """Bytes between the position and the end of the file."""
-        return len(self.view) - self.position
+        return self.size - self.position
 
     def need(self, size: int, what: str) -> None:
         """Raise TruncatedHeaderError unless `size` more bytes are there."""
@@ -48,6 +72,14 @@ class Cursor:
             raise TruncatedHeaderError(
                 f"{what} needs {size} bytes, {self.left} are left", file=self.file, offset=self.position
             )
+        if self.position + size > len(self.view):
+            self._load(self.position + size)
+
+    def _load(self, stop: int) -> None:
+        """Have the file up to there, and then some, so that the beginning is not read too often."""
+        assert self.source is not None
+        limits.require("header-bytes", stop, "metadata and tensor table", file=self.file, offset=self.position)
+        self.view = self.source.read(0, max(stop, 4 * len(self.view))).data
 
     def expect(self, count: int, least: int, what: str) -> None:
         """Raise ImpossibleCountError unless `count` entries of at least that many bytes can follow."""
@@ -61,9 +93,11 @@ class Cursor:
     def fields(self, codes: str, what: str) -> tuple[Any, ...]:
         """The next fields, by their `struct` codes."""
         form = self.order + codes
-        self.need(struct.calcsize(form), what)
+        stop = self.position + struct.calcsize(form)
+        if stop > len(self.view):
+            self.need(stop - self.position, what)
         values = struct.unpack_from(form, self.view, self.position)
-        self.position += struct.calcsize(form)
+        self.position = stop
         return values
 
     def number(self, code: str, what: str) -> int:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-
+from rosetta_ref import limits
 from rosetta_ref.formats.gguf import errors
 from rosetta_ref.formats.gguf.cursor import Cursor
 from rosetta_ref.formats.gguf.layout import padding
@@ -40,7 +39,7 @@ def check_placement(cursor: Cursor, entries: Sequence[Entry], start: int, alignm
 
 
 def _inside(cursor: Cursor, entries: Sequence[Entry], start: int, alignment: int) -> None:
-    size = len(cursor.view)
+    size = cursor.size
     for entry in entries:
         if entry.offset % alignment:
             problem = f"offset {entry.offset} is no multiple of {alignment}"
@@ -69,13 +68,16 @@ def _in_order(cursor: Cursor, entries: Sequence[Entry], alignment: int) -> None:
 
 def _padded(cursor: Cursor, entries: Sequence[Entry], start: int, alignment: int) -> None:
     """Padding is there and zero. A file without data may end with its tensor table: gguf-py's vocabulary files do."""
-    size = len(cursor.view)
+    size = cursor.size
     ends = [cursor.position, *(start + entry.end for entry in entries if entry.nbytes)]
-    for end in ends:
-        blank = np.frombuffer(cursor.view[end : end + padding(end - start, alignment)], np.uint8)
-        if blank.any():
-            place = end + int(np.flatnonzero(blank)[0])
-            cursor.bend(errors.PaddingValueError(f"padding has a byte {cursor.view[place]:#x}", offset=place))
+    gaps = [padding(end - start, alignment) for end in ends]
+    limits.require_padding(sum(gaps), sum(entry.nbytes for entry in entries), len(entries), file=cursor.file)
+    for end, gap in zip(ends, gaps, strict=True):
+        blank = cursor.peek(end, end + gap) if gap else b""
+        if blank.count(0) < len(blank):
+            place = len(blank) - len(blank.lstrip(b"\0"))
+            problem = f"padding has a byte {blank[place]:#x}"
+            cursor.bend(errors.PaddingValueError(problem, offset=end + place))
     last = max(ends)
     whole = last + padding(last - start, alignment)
     if size > whole:

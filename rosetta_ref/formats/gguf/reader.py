@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from rosetta_ref import limits
 from rosetta_ref.archive import FileMap, Part, Source, Span, Tensor, Value
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import NotAFileError, UnreadableTextError
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.cursor import Cursor
 from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields, loaded_dtype
@@ -44,12 +46,10 @@ def read_one(path: Path, *, lenient: bool) -> OneFile:
     """Read one file. Raises UnreadableFileError where the system refuses, else the error of the rule that is broken."""
     try:
         file = FileMap(path)
-    except (OSError, ValueError) as error:
-        raise errors.UnreadableFileError(
-            f"cannot read: {getattr(error, 'strerror', None) or error}", file=path
-        ) from error
+    except (UnreadableTextError, NotAFileError) as error:
+        raise errors.UnreadableFileError(error.problem, file=path) from error
     try:
-        return _read(file, Cursor(memoryview(file.bytes), path, lenient))
+        return _read(file, Cursor.over(file, lenient=lenient))
     except RosettaError as error:
         file.close()
         raise error.at(file=path)  # noqa: B904 - it is the same error
@@ -76,14 +76,14 @@ def _read(file: FileMap, cursor: Cursor) -> OneFile:
 
 def read_header(cursor: Cursor) -> Header:
     """The header; from here on the cursor knows the byte order. Raises NotGgufError, RetiredVersionError, UnknownVersionError."""
-    magic = bytes(cursor.view[: len(layout.MAGIC)])
+    magic = cursor.peek(0, len(layout.MAGIC))
     if magic != layout.MAGIC:
         cursor.need(1, "the magic")
         hint = "It looks like GGML, the format before GGUF." if magic in (b"lmgg", b"tjgg", b"fmgg") else None
         raise errors.NotGgufError(f"the file begins with {magic!r}", offset=0, hint=hint)
     cursor.position = len(magic)
     cursor.need(4, "the version")
-    raw = bytes(cursor.view[4:8])
+    raw = cursor.peek(4, 8)
     little, big = int.from_bytes(raw, "little"), int.from_bytes(raw, "big")
     if 1 in (little, big):
         raise errors.RetiredVersionError("version 1", offset=4, hint="Convert the original model again.")
@@ -98,6 +98,7 @@ def read_header(cursor: Cursor) -> Header:
 
 def _table(cursor: Cursor, count: int) -> list[Entry]:
     cursor.expect(count, layout.TENSOR_LEAST, "tensors")
+    limits.require("tensors", count, "the tensor table", offset=8)
     entries: dict[str, Entry] = {}
     for number in range(count):
         entry = read_entry(cursor, number)

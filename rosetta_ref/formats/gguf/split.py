@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rosetta_ref import limits
 from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.beside import require_inside
+from rosetta_ref.foreign import naming
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.reader import OneFile, read_one
 
@@ -22,6 +24,7 @@ def part_name(stem: str, number: int, count: int) -> str:
     return f"{stem}-{number:05d}-of-{count:05d}.gguf"
 
 
+@naming
 def read(path: str | Path, *, lenient: bool = False) -> Archive:
     """A GGUF file, or the whole set that it is a part of.
 
@@ -48,6 +51,7 @@ def _gather(path: Path, count: int, given: OneFile, opened: list[OneFile], lenie
     match = _PART_NAME.fullmatch(path.name)
     if match is None or int(match["count"]) != count or not 1 <= int(match["number"]) <= count:
         raise errors.SplitNameError(f"the file is one of {count} parts by its metadata, not by its name", file=path)
+    limits.require("parts", count, "a set of files", file=path)
     paths = [path.with_name(part_name(match["stem"], number, count)) for number in range(1, count + 1)]
     missing = [part.name for part in paths if not part.exists()]
     if missing:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref import limits
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.gathered import gathered
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.values import alignment_of, small_alignment
 from rosetta_ref.formats.output import Piece, Progress, write_file
@@ -33,7 +35,7 @@ def write(
         pieces = _pieces(archive, lenient, part)
     except RosettaError as error:
         raise error.at(file=path)  # noqa: B904 - it is the same error
-    write_file(path, pieces, progress=progress)
+    write_file(path, gathered(pieces), progress=progress)
 
 
 def _pieces(archive: Archive, lenient: bool, part: bool = False) -> list[Piece]:
@@ -61,6 +63,8 @@ def _pieces(archive: Archive, lenient: bool, part: bool = False) -> list[Piece]:
         if offset > layout.SIZE_LIMIT:
             raise errors.HugeTensorError(f"the data ends at byte {offset}", tensor=name)
     header = b"".join(head)
+    nbytes = sum(tensor.nbytes for tensor in archive.tensors.values())
+    limits.require_padding(offset - nbytes, nbytes, len(archive.tensors))
     return [header, layout.padding(len(header), alignment), *data]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rosetta_ref import limits
 from rosetta_ref.archive import Archive, FileMap, Part, Span, Tensor
+from rosetta_ref.foreign import require_shallow
 from rosetta_ref.formats.safetensors.errors import (
     CoverageError,
     DataOffsetsError,
@@ -61,7 +64,9 @@ def _read(file: FileMap) -> Archive:
     metadata: dict[str, str] = {}
     entries: dict[str, _Entry] = {}
     seen_metadata = False
-    for position, (name, value) in enumerate(_parse(text, file.path).items):
+    header = _parse(text, file.path).items
+    limits.require("tensors", len(header), "the header", file=file.path, offset=8)
+    for position, (name, value) in enumerate(header):
         if name == METADATA_KEY:
             if seen_metadata:
                 raise MetadataError("a second __metadata__", file=file.path, offset=8)
@@ -85,14 +90,14 @@ def _header_text(file: FileMap) -> tuple[str, int]:
     """The header, and where the data begins."""
     if file.size < 8:
         raise TruncatedLengthError(f"the file has {file.size} bytes", file=file.path, offset=0)
-    length = int.from_bytes(file.bytes[:8].tobytes(), "little")
+    length = int.from_bytes(file.read(0, 8).tobytes(), "little")
     if length > MAX_HEADER:
         raise HeaderTooLargeError(f"the header claims {length:,} bytes", file=file.path, offset=0)
     if 8 + length > file.size:
         problem = f"the header claims {length:,} bytes, {file.size - 8:,} follow"
         raise TruncatedHeaderError(problem, file=file.path, offset=0)
     try:
-        return file.bytes[8 : 8 + length].tobytes().decode("utf-8"), 8 + length
+        return file.read(8, 8 + length).tobytes().decode("utf-8"), 8 + length
     except UnicodeDecodeError as error:
         raise HeaderEncodingError(error.reason, file=file.path, offset=8 + error.start) from error
 
@@ -110,6 +115,7 @@ def _constant(token: str) -> None:
 
 
 def _parse(text: str, path: Path) -> _Pairs:
+    limits.require("header-items", text.count(",") + text.count("["), "the header", file=path, offset=8)
     try:
         header = json.loads(text, object_pairs_hook=_Pairs, parse_int=_integer, parse_constant=_constant)
     except json.JSONDecodeError as error:
@@ -119,9 +125,14 @@ def _parse(text: str, path: Path) -> _Pairs:
         raise HeaderJsonError(str(error), file=path, offset=8) from error
     if not isinstance(header, _Pairs):
         raise HeaderJsonError("the header is not an object", file=path, offset=8)
+    require_shallow(header, "the header", path, _inside)
     if "\\ud" in text.lower():
         _check_unicode(header, path)
     return header
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return (item for _, item in value.items) if isinstance(value, _Pairs) else value if isinstance(value, list) else ()
 
 
 def _check_unicode(value: Any, path: Path) -> None:
@@ -140,6 +151,7 @@ def _metadata(value: Any, path: Path) -> dict[str, str]:
         return {}
     if not isinstance(value, _Pairs):
         raise MetadataError("__metadata__ is not an object", file=path, offset=8)
+    limits.require("metadata-keys", len(value.items), METADATA_KEY, file=path, offset=8)
     for key, text in value.items:
         if not isinstance(text, str):
             raise MetadataError(f"__metadata__ key {key!r} is not a string", file=path, offset=8)
@@ -158,6 +170,7 @@ def _entry(name: str, value: Any, position: int, path: Path) -> _Entry:
             raise EntryError(f"{what} is not a list of unsigned integers", file=path, tensor=name, offset=8)
     if len(offsets) != 2:
         raise EntryError(f"data_offsets has {len(offsets)} numbers", file=path, tensor=name, offset=8)
+    limits.require("dimensions", len(shape), "the shape", file=path, tensor=name, offset=8)
     return _Entry(offsets[0], offsets[1], position, name, dtype, tuple(shape))
 
 

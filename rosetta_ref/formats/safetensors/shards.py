@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rosetta_ref import limits
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.beside import require_inside
+from rosetta_ref.foreign import naming, require_shallow
+from rosetta_ref.foreign import read_file as read_bytes
 from rosetta_ref.formats.safetensors.errors import (
     AmbiguousWeightsError,
     DuplicateIndexEntryError,
@@ -27,6 +31,10 @@ _INDEX_SUFFIX = ".safetensors.index.json"
 _NUMBERED = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors$")
 
 
+#: Half of a surrogate pair, which JSON can spell, and no name of a file has.
+_HALF = re.compile("[\ud800-\udfff]")
+
+
 @dataclass(frozen=True)
 class Index:
     """An index: its own metadata, as JSON, and the file of every tensor."""
@@ -41,6 +49,7 @@ class Index:
         return sorted(set(self.weight_map.values()))
 
 
+@naming
 def read(path: str | Path) -> Archive:
     """Read a file, a model directory, or an index with the files that it names.
 
@@ -61,13 +70,11 @@ def read(path: str | Path) -> Archive:
     return archive
 
 
+@naming
 def read_index(path: str | Path) -> Index:
     """Read an index and check its form, not the files that it names."""
     path = Path(path)
-    try:
-        content = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=list_pairs)
-    except (ValueError, RecursionError) as error:
-        raise IndexJsonError(str(error), file=path, offset=getattr(error, "pos", None)) from error
+    content = _index_json(read_bytes(path), path)
     fields = dict(content) if isinstance(content, _Object) else {}
     weight_map = fields.get("weight_map")
     if not isinstance(weight_map, _Object):
@@ -80,6 +87,20 @@ def read_index(path: str | Path) -> Index:
             raise DuplicateIndexEntryError(f"named twice, in {files[name]} and {file}", file=path, tensor=name)
         files[name] = _checked_file(file, name, path)
     return Index(path, plain_json(fields.get("metadata")), files)
+
+
+def _index_json(data: bytes, path: Path) -> Any:
+    limits.require("header-items", data.count(b",") + data.count(b"["), "the index", file=path)
+    try:
+        content = json.loads(data.decode("utf-8"), object_pairs_hook=list_pairs)
+    except (ValueError, RecursionError) as error:
+        raise IndexJsonError(str(error), file=path, offset=getattr(error, "pos", None)) from error
+    require_shallow(content, "the index", path, _inside)
+    return content
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return (item for _, item in value) if isinstance(value, _Object) else value if isinstance(value, list) else ()
 
 
 class _Object(list[tuple[str, Any]]):
@@ -102,13 +123,14 @@ def _checked_file(file: Any, tensor: str, path: Path) -> str:
     if not isinstance(file, str):
         raise IndexJsonError("the file is not named by a string", file=path, tensor=tensor)
     pure = PurePosixPath(file)
-    if not file or "\\" in file or "\0" in file or pure.is_absolute() or ".." in pure.parts:
+    if _HALF.search(file) or not file or "\\" in file or "\0" in file or pure.is_absolute() or ".." in pure.parts:
         raise ShardPathError(f"the index names {file!r}", file=path, tensor=tensor)
     return file
 
 
 def _read_indexed(index: Index) -> Archive:
     directory = index.path.parent
+    limits.require("parts", len(index.files), "the files that it names", file=index.path)
     for file in index.files:
         if not (directory / file).is_file():
             missing = next(name for name, of in index.weight_map.items() if of == file)
@@ -196,6 +218,7 @@ def _numbered_set(directory: Path, files: list[Path]) -> Archive:
         raise AmbiguousWeightsError(
             f"{len(files)} .safetensors files", file=directory, hint="Name the file to be read."
         )
+    limits.require("parts", len(files), "a set of files", file=directory)
     stem, count = numbered[0]["stem"], int(numbered[0]["count"])
     have = {int(match["number"]) for match in numbered}
     if len(have) != count or have != set(range(1, count + 1)):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.formats.gathered import gathered
 from rosetta_ref.formats.output import Progress, write_file
 from rosetta_ref.formats.safetensors.errors import (
     HeaderTooLargeError,
@@ -126,7 +127,7 @@ def _check_layout(archive: Archive, layout: Sequence[Shard]) -> None:
 def _write(tensors: Iterable[Tensor], metadata: Mapping[str, Any], path: Path, progress: Progress | None) -> None:
     tensors = list(tensors)
     header = _header(tensors, metadata, path)
-    write_file(path, [len(header).to_bytes(8, "little") + header, *tensors], progress=progress)
+    write_file(path, gathered([len(header).to_bytes(8, "little") + header, *tensors]), progress=progress)
 
 
 def _header(tensors: list[Tensor], metadata: Mapping[str, Any], path: Path) -> bytes:
