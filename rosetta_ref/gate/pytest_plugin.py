@@ -21,7 +21,8 @@ import pytest
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import entries, request
 from rosetta_ref.gate.cases import Case
-from rosetta_ref.gate.pytest_run import SENT, Collected, Gate, to_json
+from rosetta_ref.gate.pytest_run import SENT, Collected, Gate
+from rosetta_ref.gate.question import to_json
 from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.run import Failure
 from rosetta_ref_pytest import asks_for_the_gate

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rosetta_ref import evidence
 from rosetta_ref.errors import safe
 from rosetta_ref.gate import request
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import REFUSAL, Case
+from rosetta_ref.gate.question import of_json
 from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Finding, Result
+from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.run import Engine, Failed, failures, group_of
 from rosetta_ref.gate.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.workspace import Workspace
@@ -166,21 +163,3 @@ class Collected:
         score = f"; MQS {points.raw} of 1000 ({points.grade})" if points else ""
         part = "" if self.planned == self.results.keys() else f" of {len(self.planned)}"
         terminalreporter.line(f"{self.verdict.word}: {len(self.results)}{part} cases{score}")
-
-
-# Results between processes
-
-
-def to_json(result: Result) -> str:
-    """A result as a text."""
-    return json.dumps(evidence.plain(dataclasses.asdict(result)))
-
-
-def of_json(text: str) -> Result:
-    """The result of such a text."""
-    values = json.loads(text)
-    findings = [Finding(**finding) for finding in values.pop("findings")]
-    for name in ("source_types", "target_types"):
-        values[name] = tuple(values[name])
-    reproduction = values.pop("reproduction")
-    return Result(**values, findings=findings, reproduction=Path(reproduction) if reproduction else None)
