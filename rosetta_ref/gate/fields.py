@@ -129,6 +129,7 @@ FIELDS: dict[str, Field] = {
     "safetensors_as": Field(_kind_of_safetensors, "how SafeTensors models are given and asked for: file or directory", "KIND"),
     "time_limit": Field(_seconds, "seconds that one conversion may take", "SECONDS", float),
     "memory_limit": Field(_bytes, "resident memory that it may take", "SIZE"),
+    "disk_limit": Field(_bytes, "bytes on the disk that a command may write", "SIZE"),
     "refuse_exit": Field(_listed(_exit_code), "exit codes that refuse, besides 1", "CODES", _numbers),
     "refuse_exceptions": Field(_listed(_text), "exceptions by which a function refuses, besides the usual", "NAMES", _words),
     "isolated": Field(_flag, "run a function in a process of its own"),
