@@ -48,7 +48,6 @@ class Entry:
     safetensors_as: str = "directory"
     time_limit: float = 60.0
     memory_limit: int = 4 << 30
-    disk_limit: int | None = None
     refuse_exit: tuple[int, ...] = ()
     refuse_exceptions: tuple[str, ...] = ()
     isolated: bool = False
@@ -57,6 +56,7 @@ class Entry:
     loses: tuple[str, ...] = ()
     expectations: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    disk_limit: int | None = None
 
 
 @dataclass(frozen=True)
