@@ -58,7 +58,7 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
             Limit("metadata-keys", 1 << 16, "keys", "metadata of one file", "models have some 50"),
             Limit("output-files", 10_000, "files", "what one conversion writes, folders counted",
                   "sharded models have some hundred"),
-            Limit("output-ratio", 64, "times", "what one conversion writes against its input, from 64 MiB on",
+            Limit("output-ratio", 64, "times", "what one conversion writes against its input, and 16 MiB more",
                   "a type of one bit becomes F32: 28 times"),
             Limit("disk-bytes", 1024 * _MIB, "bytes", "disk that one conversion may use, or output-ratio times its input",
                   "the gate's own models have less than 1 MB"),

@@ -5,7 +5,7 @@ keys are the fields of `converter.Entry`, with dashes or underscores. Paths are 
 commands run in the folder that the gate is called from.
 
 An entry is run, so not every file is taken: it is searched for in the current folder, and above it up to the repository's root; it
-belongs to whoever runs the gate, and not everybody may write to it. A bundled name means what is bundled: `entry:NAME` is the entry.
+belongs to whoever runs the gate, and not everybody may write to it. A bundled name means what is bundled; `entry:NAME` is an entry.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def add_flags(group: Flags) -> None:
                        help="a command line with {src} and {dst} ({src_format}, {dst_format}, {workdir}, {type}), module:function, "
                             "the name of an entry, or one of " + ", ".join(bundled.NAMES))  # fmt: skip
     group.add_argument("--config", type=Path, metavar="FILE",
-                       help="the TOML file of the entries (default: the next rosetta.toml or pyproject.toml of the repository)")  # fmt: skip
+                       help="the TOML file of the entries (default: the next rosetta.toml or pyproject.toml upwards, within "
+                            "the repository)")  # fmt: skip
     fields.add_flags(group)
 
 

@@ -28,7 +28,7 @@ from rosetta_ref.gate.running import ENDING, GROUPS, kill
 from rosetta_ref.gate.walk import items
 
 #: Seconds on the clock for one second of computing: others may use the machine, and a process has to start.
-_PATIENCE = 6
+_PATIENCE = 3
 _MIB = 1 << 20
 
 

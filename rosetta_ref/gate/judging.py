@@ -54,7 +54,7 @@ class Judging:
         try:
             getattr(self, f"_{question.case.what}")(result, question)
         except UnreadableError as error:
-            kind = "twice" if "stands twice" in error.problem else "unreadable"
+            kind = "twice" if "(a name stands twice)" in error.problem else "unreadable"
             result.findings.append(Finding(kind, question.case.gate, str(error)))
         except MemoryError:
             result.findings.append(

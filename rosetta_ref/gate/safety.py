@@ -125,6 +125,7 @@ class Safety:
     def _judge(self, result: Result, case: Case, file: Malformed, twin: Conversion, done: Conversion) -> Result:
         run = done.run
         result.seconds, result.memory, result.exit_code = run.seconds, run.memory, run.exit_code
+        result.disk = run.disk
         result.stdout, result.stderr = run.stdout[-2000:], run.stderr[-2000:]
         where = f"{file.rule} ({file.verdict}; {file.source})"
         if run.outcome in (RUN_CRASHED, RUN_TIMEOUT):

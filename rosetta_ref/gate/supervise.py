@@ -71,12 +71,8 @@ def _supervise(wanted: dict[str, Any], out: int, err: int, told: int, asked: int
         return
     os.write(told, f"began {began}\n".encode())
     _wait(began, asked)
-    _end_all(began)
+    code, peak = _end_all(began)
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    code, peak = -signal.SIGKILL, 0
-    with contextlib.suppress(ChildProcessError):
-        _, status, usage = os.wait4(began, 0)
-        code, peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss
     os.write(told, f"ended {code} {peak} {floor}\n".encode())
 
 
@@ -134,65 +130,48 @@ def _wait(pid: int, asked: int) -> None:
             return
 
 
-def _end_all(leader: int) -> None:
-    """Kill all that is below this process, again and again, until nothing is left but the leader's exit code."""
-    end = time.monotonic() + _PATIENCE
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
-    while (left := _living(leader)) and time.monotonic() < end:
-        for pid in left:
+def _end_all(leader: int) -> tuple[int, int]:
+    """Kill all that is below this process, again and again, until it has no child left. The leader's exit code, and its peak.
+
+    Only that there is no child any more is certain: a list of processes is old when it is read. So those that fork and end, faster
+    than they could be listed, are killed by their groups.
+    """
+    end, found = time.monotonic() + _PATIENCE, (-int(signal.SIGKILL), 0)
+    groups = {leader}
+    while time.monotonic() < end:
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+        try:
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
+                if ended[0] == leader:
+                    found = os.waitstatus_to_exitcode(ended[1]), ended[2].ru_maxrss
+        except ChildProcessError:
+            break
+        below = _below()
+        groups |= {group for _, group in below}
+        for pid, _ in below:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.001)
-
-
-def _living(leader: int) -> list[int]:
-    """The processes below this one that have not ended. Those that have are taken note of, the leader aside."""
-    children = _children()
-    if children == [leader] and _state(leader) in ("Z", "X"):
-        return []
-    parents = {pid: parent for pid, parent, state in _processes() if state not in ("Z", "X") or pid == leader}
-    for pid in [pid for pid, parent, state in _processes() if state == "Z" and parent == os.getpid() and pid != leader]:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-    below = {os.getpid()}
-    while found := {pid for pid, parent in parents.items() if pid not in below and parent in below}:
-        below |= found
-    return [pid for pid in below - {os.getpid()} if pid != leader or _state(leader) not in ("Z", "X")]
-
-
-def _children() -> list[int] | None:
-    """The children of this process, where the kernel lists them."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
-            return [int(word) for word in file.read().split()]
-    except (OSError, ValueError):
-        return None
-
-
-def _processes() -> list[tuple[int, int, str]]:
-    """Every process: its id, its parent, its state. None where there is no /proc."""
-    found = []
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdecimal():
-                with contextlib.suppress(OSError, ValueError, IndexError):
-                    words = _stat(int(name))
-                    found.append((int(name), int(words[1]), words[0].decode()))
     return found
 
 
-def _state(pid: int) -> str:
-    try:
-        return _stat(pid)[0].decode()
-    except (OSError, IndexError):
-        return "X"
-
-
-def _stat(pid: int) -> list[bytes]:
-    """State, parent, ...: what stands behind the name, which may hold anything."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()
+def _below() -> list[tuple[int, int]]:
+    """The processes below this one, each with its group; none where there is no /proc."""
+    parents: dict[int, tuple[int, int]] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdecimal():
+                with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
+                    with open(f"/proc/{name}/stat", "rb") as file:
+                        # The name of the program stands in parentheses, and may hold anything.
+                        words = file.read().rpartition(b")")[2].split()
+                    parents[int(name)] = int(words[1]), int(words[2])
+    below = {os.getpid()}
+    while found := {pid for pid, (parent, _) in parents.items() if pid not in below and parent in below}:
+        below |= found
+    return [(pid, parents[pid][1]) for pid in below - {os.getpid()}]
 
 
 if __name__ == "__main__":

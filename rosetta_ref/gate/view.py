@@ -98,6 +98,8 @@ class View:
 def look(path: Path) -> View:
     """The view of a file or directory. Raises UnreadableError."""
     broken: list[Broken] = []
+    if not (path.is_file() or path.is_dir()):
+        raise UnreadableError("it is no regular file, and no folder", file=path)
     try:
         kind = sniff(path)
         archive = apr.read(path, shapes="row-major", lenient=True) if kind == "apr" else _opened(path, broken)
@@ -193,10 +195,19 @@ def read_json(path: Path, name: str) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
+        data = foreign.read_file(file)
+        if len(data) > _CONFIGURATION and name != "tokenizer.json":
+            raise UnreadableError(f"it has {len(data):,} bytes, where {_CONFIGURATION:,} are allowed", file=file)
         # NaN is what Python writes there, and what its loaders take.
-        return foreign.json_object(foreign.read_file(file), file=file, constants=True)
+        return foreign.json_object(data, file=file, constants=True)
+    except UnreadableError:
+        raise
     except RosettaError as error:
         raise UnreadableError(error.problem, file=file, offset=error.offset) from error
+
+
+#: Bytes of a configuration file: those of released models have some kB, with a chat template in them.
+_CONFIGURATION = 4 << 20
 
 
 def read_text(path: Path, name: str) -> str | None:

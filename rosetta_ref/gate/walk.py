@@ -80,50 +80,68 @@ def stored_bytes(folder: str | os.PathLike[str], most: int) -> int:
     return total
 
 
+_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
 def remove(folder: Path) -> None:
     """Remove a folder with all that is in it: folders without permissions, too, and trees of any depth. Links are not followed."""
-    flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
     with contextlib.suppress(OSError):
+        if stat.S_ISLNK(os.lstat(folder).st_mode):
+            return
         os.chmod(folder, 0o700)
-        top = os.open(folder, flags)
-        try:
-            _empty(top, flags)
-        finally:
-            os.close(top)
+        _empty(os.open(folder, _DIRECTORY))
         os.rmdir(folder)
 
 
-def _empty(top: int, flags: int) -> None:
-    """Flatten it: what a folder holds is moved up, so that a tree needs neither long paths nor recursion."""
-    count, stuck = 0, False
-    while not stuck and (names := os.listdir(top)):
-        stuck = True
-        for name in names:
-            with contextlib.suppress(OSError):
-                if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
-                    os.unlink(name, dir_fd=top)
-                    stuck = False
-                    continue
-                os.chmod(name, 0o700, dir_fd=top)
-                inner = os.open(name, flags, dir_fd=top)
-                try:
-                    for each in os.listdir(inner):
-                        count += 1
-                        stuck &= not _up(each, inner, top, f".{count}.{os.getpid()}")
-                finally:
-                    os.close(inner)
-                os.rmdir(name, dir_fd=top)
-                stuck = False
+@dataclass
+class _Level:
+    """A folder on the way down: its name in the one above, which folder it is, and those in it that are still to be emptied."""
+
+    name: str
+    identity: tuple[int, int]
+    folders: list[str]
 
 
-def _up(name: str, inner: int, top: int, other: str) -> bool:
-    """Remove a file, or move a folder up; whether that could be done."""
+def _empty(current: int) -> None:
+    """Down into each folder and up again by "..": neither long paths nor recursion, and one descriptor. Closes it."""
+    levels = [_level("", current)]
     try:
-        if stat.S_ISDIR(os.stat(name, dir_fd=inner, follow_symlinks=False).st_mode):
-            os.chmod(name, 0o700, dir_fd=inner)
-            os.rename(name, other, src_dir_fd=inner, dst_dir_fd=top)
-        else:
-            os.unlink(name, dir_fd=inner)
-    except OSError:
-        return False
-    return True
+        while levels:
+            if levels[-1].folders:
+                name = levels[-1].folders.pop()
+                with contextlib.suppress(OSError):
+                    os.chmod(name, 0o700, dir_fd=current)
+                    inner = os.open(name, _DIRECTORY, dir_fd=current)
+                    os.close(current)
+                    current = inner
+                    levels.append(_level(name, current))
+                continue
+            done = levels.pop()
+            if levels:
+                above = os.open("..", _DIRECTORY, dir_fd=current)
+                os.close(current)
+                current = above
+                if _identity(current) != levels[-1].identity:  # somebody moves it about: what is above is not ours
+                    return
+                with contextlib.suppress(OSError):
+                    os.rmdir(done.name, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def _level(name: str, current: int) -> _Level:
+    """A folder, with all removed that is none."""
+    folders = []
+    with contextlib.suppress(OSError):
+        for each in os.listdir(current):
+            with contextlib.suppress(OSError):
+                if stat.S_ISDIR(os.stat(each, dir_fd=current, follow_symlinks=False).st_mode):
+                    folders.append(each)
+                else:
+                    os.unlink(each, dir_fd=current)
+    return _Level(name, _identity(current), folders)
+
+
+def _identity(current: int) -> tuple[int, int]:
+    about = os.fstat(current)
+    return about.st_dev, about.st_ino

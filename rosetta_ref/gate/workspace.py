@@ -20,7 +20,7 @@ from rosetta_ref.gate.walk import items, remove
 
 _CLOCK = ".began"
 #: Bytes that an output may have whatever its input has.
-_FREE = 64 << 20
+_FREE = 16 << 20
 #: What readers look for beside a file of weights.
 _READ_BESIDE = (".json", ".jinja", ".model", ".safetensors", ".gguf", ".apr")
 
