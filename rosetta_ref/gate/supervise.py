@@ -25,7 +25,7 @@ from typing import Any
 _SET_CHILD_SUBREAPER = 36
 #: Seconds after which processes that do not die (they wait for a device, say) are left.
 _PATIENCE = 5.0
-#: Signals that Python ignores, and that a program expects to end it.
+#: Signals that Python ignores, and by which a program expects to be ended.
 _OURS = ("SIGPIPE", "SIGXFSZ")
 
 
@@ -39,6 +39,8 @@ def main(number: int) -> None:
         if not length:
             return
         wanted = json.loads(_received(asking, int.from_bytes(length, "little")))
+        for each in given:
+            os.set_inheritable(each, False)
         if os.fork() == 0:
             asking.close()
             code = 1
@@ -63,12 +65,14 @@ def _received(asking: socket.socket, length: int) -> bytes:
 
 def _supervise(wanted: dict[str, Any], out: int, err: int, told: int, asked: int) -> None:
     """One call. `told` takes lines: `began PID` or `failed WORDS`, then `ended CODE PEAK FLOOR`; `asked` ends when it has to."""
-    began = _start(wanted, out, err, told)
+    try:
+        began = _start(wanted, out, err)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the command does not start)
+        words = str(error).replace("\n", " ")[:2000]
+        os.write(told, f"failed {words}\n".encode("utf-8", "backslashreplace"))
+        return
     os.close(out)
     os.close(err)
-    if isinstance(began, str):
-        os.write(told, f"failed {began}\n".encode("utf-8", "backslashreplace"))
-        return
     os.write(told, f"began {began}\n".encode())
     _wait(began, asked)
     code, peak = _end_all(began)
@@ -76,46 +80,28 @@ def _supervise(wanted: dict[str, Any], out: int, err: int, told: int, asked: int
     os.write(told, f"ended {code} {peak} {floor}\n".encode())
 
 
-def _start(wanted: dict[str, Any], out: int, err: int, told: int) -> int | str:
-    """The process of the command; or why there is none."""
-    failed, failing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _become(wanted, out, err, told, failing)
-        except BaseException as error:  # noqa: BLE001 (it is told, and this process ends)
-            os.write(failing, str(error).encode("utf-8", "backslashreplace")[:2000])
-        finally:
-            os._exit(127)
-    os.close(failing)
-    words = os.read(failed, 2000)
-    os.close(failed)
-    if not words:
-        return pid
-    os.waitpid(pid, 0)
-    return words.decode("utf-8", "replace").replace("\n", " ")
-
-
-def _become(wanted: dict[str, Any], out: int, err: int, told: int, failing: int) -> None:
-    """Be the command: in a session of its own, with nothing open but its three streams."""
-    os.setsid()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, stream in enumerate((nothing, out, err)):
-        os.dup2(stream, number)
-    for each in (nothing, out, err, told):
-        if each > 2:
-            os.close(each)
-    os.closerange(3, failing)
-    os.closerange(failing + 1, 256)
-    os.set_inheritable(failing, False)
-    for name in _OURS:
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
+def _start(wanted: dict[str, Any], out: int, err: int) -> int:
+    """The command, in a session of its own, with nothing open but its three streams. Raises OSError and ValueError."""
     os.chdir(wanted["folder"])
-    if wanted["file_limit"] is not None:
-        soft = wanted["file_limit"]
+    if wanted["file_limit"] is not None:  # of this process, too, which writes to no file
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft if most == resource.RLIM_INFINITY else min(soft, most), most))
-    os.execvpe(wanted["command"][0], wanted["command"], wanted["environment"])
+        limit = wanted["file_limit"] if most == resource.RLIM_INFINITY else min(wanted["file_limit"], most)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    command, environment = wanted["command"], wanted["environment"]
+    return os.posix_spawn(
+        _program(command[0], environment), command, environment,
+        file_actions=[(os.POSIX_SPAWN_DUP2, given, stream) for stream, given in enumerate((nothing, out, err))],
+        setsid=True, setsigdef=[getattr(signal, name) for name in _OURS],
+    )  # fmt: skip
+
+
+def _program(name: str, environment: dict[str, str]) -> str:
+    """Where a program is, as a shell looks for it."""
+    if "/" in name:
+        return name
+    paths = (os.path.join(folder, name) for folder in os.get_exec_path(environment))
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), name)
 
 
 def _wait(pid: int, asked: int) -> None:
