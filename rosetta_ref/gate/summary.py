@@ -33,6 +33,8 @@ _MOST_SAID = 20
 _SEVERITY = {
     CRASHED: 1, TIMEOUT: 2, UNSTATED: 2, "name": 3, "metadata": 3, "invented": 3, "lossy-unasked": 4, "out-of-range": 4,
 }  # fmt: skip
+#: A link that Markdown shows as it is.
+_ADDRESS = re.compile(r"https?://[\w./#?=&%+~:-]{1,500}", re.ASCII)
 _WORDS = ("damage", "crash", "refusal or silence", "names and metadata", "precision")
 
 Reproduce = Callable[[Result, Entry], str]
@@ -142,7 +144,7 @@ def _row(cells: Sequence[object]) -> str:
 
 
 def _bullet(cause: Cause) -> str:
-    link = f" {cause.link}" if cause.link else ""
+    link = f" {cause.link if _ADDRESS.fullmatch(cause.link) else _cell(cause.link)}" if cause.link else ""
     return (
         f"- **{_cell(cause.title)}**{link}, {_cases(len(cause.results))}: {_code(cause.results[0].case)}: "
         f"{_cell(_short(cause.first, 200))}"
