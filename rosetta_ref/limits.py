@@ -90,6 +90,16 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
             Limit("vocabulary", 1 << 22, "tokens", "vocab_size", "Gemma 3 has 262,144"),
             Limit("template-output", 4 * _MIB, "characters or tokens", "what a tokenizer or a chat template answers",
                   "Gemma 3 has 262,144 tokens"),
+            Limit("output-files", 10_000, "files", "what one conversion writes, folders counted",
+                  "sharded models have some hundred"),
+            Limit("output-ratio", 64, "times", "what one conversion writes against its input, and 16 MiB more",
+                  "a type of one bit becomes F32: 28 times"),
+            Limit("disk-bytes", 1024 * _MIB, "bytes", "disk that one conversion may use, or output-ratio times its input",
+                  "the gate's own models have less than 1 MB"),
+            Limit("judge-seconds", 20, "seconds", "computing that judging one output may take, and one more for each MiB of it",
+                  "it takes milliseconds, with answers of two models 2 s"),
+            Limit("judge-bytes", 2048 * _MIB, "bytes", "memory that judging one output may take, and 16 times its size",
+                  "it takes some MB"),
         )
     }
 )  # fmt: skip

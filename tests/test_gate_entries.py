@@ -158,6 +158,7 @@ def test_a_function_in_a_file_is_found_beside_the_entry(tmp_path: Path) -> None:
 def test_the_next_file_upwards_that_has_entries(tmp_path: Path) -> None:
     inner = tmp_path / "a/b"
     inner.mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
     written(tmp_path, ENTRY)
     written(tmp_path / "a", "[project]\nname = 'x'\n", "pyproject.toml")
     assert list(find_entries(inner)) == ["mine"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate.converter import LETTERS, Converter, Run
@@ -107,3 +107,5 @@ def _look(path: Path, wanted: str) -> tuple[Flaw | None, Output | None]:
             return None, Output(path, Counter(tensor.type.name for tensor in archive.tensors.values()))
     except (RosettaError, OSError) as error:
         return Flaw("unreadable", str(error)), None
+    except Exception as error:  # noqa: BLE001 (a reader fell over what a converter wrote)
+        return Flaw("unreadable", f"the reader failed on it: {unforeseen(error)}"), None

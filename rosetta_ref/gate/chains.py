@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rosetta_ref.gate import mapping, rules
 from rosetta_ref.gate.cases import letters
 from rosetta_ref.gate.judge import Judged, gate_of
 from rosetta_ref.gate.judgements import Judgements
+from rosetta_ref.gate.question import Leg
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.view import look
 from rosetta_ref.gate.words import NO_PLACE, compare_keys, judge_words
@@ -29,20 +29,6 @@ OF_NUMBERS = frozenset(
     {"values", "nan", "nan-lost", "nan-payload", "out-of-range", "narrowed", "truncated", "flushed", "truncated and flushed",
      "lossy-unasked", "error-too-large"}
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Leg:
-    """One conversion of a chain: its formats, and its files."""
-
-    steps: tuple[str, str]
-    source: Path
-    target: Path
-
-    @property
-    def name(self) -> str:
-        """Its pair."""
-        return letters(self.steps)
 
 
 @dataclass(frozen=True)
@@ -70,7 +56,7 @@ class Chain:
         """Tensors that a leg gets wrong, leg by leg. What they are called, and which there are, is asked at the end."""
         for leg in self.legs:
             gate = gate_of(*leg.steps)
-            yield from (replace(each, leg=leg.name) for each in self._of(leg).findings if each.gate == gate)
+            yield from (replace(each, leg=letters(leg.steps)) for each in self._of(leg).findings if each.gate == gate)
 
     def words(self) -> list[Finding]:
         """What is wrong with configuration and tokenizer at the end."""
@@ -118,7 +104,7 @@ class Chain:
                 details = {each.detail for each in words if each.kind == finding.kind}
                 same = finding.detail in details or (finding.kind == "number-lost" and bool(details))
             if same:
-                return replace(finding, leg=leg.name)
+                return replace(finding, leg=letters(leg.steps))
         return finding
 
 

@@ -19,7 +19,9 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 _CLAUSE = re.compile(r"\s*([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*(?:'([^']*)'|\"([^\"]*)\"|([\w.+-]+))\s*")
 #: The numbers of a version, and whether something like "rc1" follows: 0.26rc1 comes before 0.26.
-_VERSION = re.compile(r"v?(\d+(?:\.\d+)*)[.-]?((?:a|b|rc|alpha|beta|pre|dev)[\w.-]*)?(?:\+[\w.-]*)?", re.IGNORECASE)
+_VERSION = re.compile(
+    r"v?(\d{1,18}(?:\.\d{1,18})*)[.-]?((?:a|b|rc|alpha|beta|pre|dev)[\w.-]*)?(?:\+[\w.-]*)?", re.IGNORECASE
+)
 
 
 class ConditionError(RosettaError):

@@ -27,7 +27,7 @@ class Entry:
     architectures, types: those it takes.
     quantises: types that it encodes to when asked ({type} in the command, `type=` of the function).
     safetensors_as: whether a SafeTensors model is given and asked for as "file" or "directory".
-    time_limit: seconds. memory_limit: resident bytes.
+    time_limit: seconds. memory_limit: resident bytes. disk_limit: bytes that a command may write; None: in proportion to its input.
     refuse_exit: exit codes that refuse, besides 1.
     refuse_exceptions: names of exceptions by which a function refuses, besides those of `function.REFUSALS`.
     isolated: a function runs in a process of its own.
@@ -56,6 +56,7 @@ class Entry:
     loses: tuple[str, ...] = ()
     expectations: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    disk_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Run:
     memory: int = 0
     #: The exception of a function, or how a process died.
     detail: str = ""
+    #: Bytes on the disk, at most, of a command.
+    disk: int = 0
 
     @property
     def accepted(self) -> bool:

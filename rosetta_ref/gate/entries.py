@@ -3,21 +3,27 @@
 Entries are tables of a `rosetta.toml`, `[converters.NAME]`, or of a `pyproject.toml`, `[tool.rosetta-ref.converters.NAME]`; the
 keys are the fields of `converter.Entry`, with dashes or underscores. Paths are relative to the file, and so is {here} in a command;
 commands run in the folder that the gate is called from.
+
+An entry is run, so not every file is taken: it is searched for in the current folder, and above it up to the repository's root; it
+belongs to whoever runs the gate, and not everybody may write to it. A bundled name means what is bundled; `entry:NAME` is an entry.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import shlex
-import tomllib
-from collections.abc import Iterable, Mapping
+import stat
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref import foreign
+from rosetta_ref.errors import SHOWN, RosettaError, safe_line
 from rosetta_ref.gate import bundled, fields
 from rosetta_ref.gate.converter import Converter, Entry
 from rosetta_ref.gate.fields import FIELDS, Flags, is_function, of_flags
@@ -26,6 +32,11 @@ from rosetta_ref.gate.process import CommandLine
 from rosetta_ref.gate.template import CommandError, template
 
 FILES = ("rosetta.toml", "pyproject.toml")
+_REPOSITORIES = (".git", ".hg", ".svn")
+#: What an entry is called that has a bundled name.
+_APART = "entry:"
+#: Entries of a file, and characters of a name, which stands in every result.
+_MOST, _LONGEST = 1000, 200
 
 
 class EntryError(RosettaError):
@@ -47,7 +58,8 @@ def add_flags(group: Flags) -> None:
                        help="a command line with {src} and {dst} ({src_format}, {dst_format}, {workdir}, {type}), module:function, "
                             "the name of an entry, or one of " + ", ".join(bundled.NAMES))  # fmt: skip
     group.add_argument("--config", type=Path, metavar="FILE",
-                       help="the TOML file of the entries (default: the next rosetta.toml or pyproject.toml upwards)")  # fmt: skip
+                       help="the TOML file of the entries (default: the next rosetta.toml or pyproject.toml upwards, within "
+                            "the repository)")  # fmt: skip
     fields.add_flags(group)
 
 
@@ -57,7 +69,18 @@ def from_arguments(arguments: argparse.Namespace) -> Converter:
     Raises EntryError, UnknownConverterError, CommandError or FunctionError for what cannot be meant, Unavailable for what is not
     installed.
     """
-    return resolve(arguments.converter, config=arguments.config, overrides=of_flags(arguments))
+    quiet = getattr(arguments, "quiet", False)
+    return resolve(
+        arguments.converter, config=arguments.config, overrides=of_flags(arguments), told=_ignore if quiet else _say
+    )
+
+
+def _say(line: str) -> None:
+    print(safe_line(line, SHOWN), file=sys.stderr)
+
+
+def _ignore(line: str) -> None:
+    """Nobody wants to know."""
 
 
 def words(arguments: argparse.Namespace, name: str) -> list[str]:
@@ -68,10 +91,20 @@ def words(arguments: argparse.Namespace, name: str) -> list[str]:
 
 
 def resolve(
-    converter: str | None, *, config: Path | None = None, overrides: Mapping[str, Any] | None = None
-) -> Converter:
-    """The converter of a command line, a function or a name; None is the only entry that there is. Raises as `from_arguments`."""
-    entry = entry_of(converter, read_entries(config) if config is not None else find_entries(Path.cwd()))
+    converter: str | None, *, config: Path | None = None, overrides: Mapping[str, Any] | None = None,
+    told: Callable[[str], None] = lambda line: None,
+) -> Converter:  # fmt: skip
+    """The converter of a command line, a function or a name; None is the only entry that there is. Raises as `from_arguments`.
+
+    `told` takes a line about the file of an entry that was found, and about files that are left aside.
+    """
+    file, entries = (config, read_entries(config)) if config is not None else _found(Path.cwd(), told)
+    entry = entry_of(converter, entries)
+    if any(entry is each for each in entries.values()):
+        if config is None:
+            told(f"entries: {file}")
+    elif converter in entries:
+        told(f"{converter} is the bundled one; that of {file} is {_APART}{converter}")
     return made(replace(entry, **{**(overrides or {}), **_merged_environment(entry, overrides or {})}))
 
 
@@ -90,10 +123,10 @@ def entry_of(converter: str | None, entries: Mapping[str, Entry]) -> Entry:
             there = f"the entries are {', '.join(entries)}" if entries else "there is no entry"
             raise UnknownConverterError(f"none was named, and {there}", hint="Name one with --converter.")
         return next(iter(entries.values()))
-    if converter in entries:
-        return entries[converter]
     if converter in bundled.NAMES:
         return bundled.entry(converter)
+    if (named := converter.removeprefix(_APART)) in entries:
+        return entries[named]
     if "{" in converter or re.search(r"\s", converter.strip()):
         words = template(converter)
         return Entry(Path(words[0]).name, command=converter)
@@ -103,20 +136,64 @@ def entry_of(converter: str | None, entries: Mapping[str, Entry]) -> Entry:
 
 
 def find_entries(folder: Path) -> dict[str, Entry]:
-    """The entries of the next file upwards that has any."""
-    for each in (folder, *folder.parents):
+    """The entries of the next file that has any, in that folder or above it up to the repository's root."""
+    return _found(folder, _ignore)[1]
+
+
+def _found(folder: Path, told: Callable[[str], None]) -> tuple[Path | None, dict[str, Entry]]:
+    for each in _searched(folder):
         for name in FILES:
-            if (path := each / name).is_file() and (found := read_entries(path)):
-                return found
-    return {}
+            path = each / name
+            if not path.is_file():
+                continue
+            if (why := _distrusted(path)) is not None:
+                told(f"entries: {path} is left aside, since {why}; --config takes it all the same")
+            elif found := read_entries(path):
+                return path, found
+    return None, {}
+
+
+def _searched(folder: Path) -> list[Path]:
+    """The folder, and those above it up to the root of its repository: not past home, another device or another's folder."""
+    home = Path(os.path.expanduser("~"))
+    searched: list[Path] = []
+    try:
+        device = folder.stat().st_dev
+        for each in (folder, *folder.parents):
+            about = each.stat()
+            if searched and (about.st_dev != device or not _is_mine(about)):
+                break
+            searched.append(each)
+            if any((each / name).exists() for name in _REPOSITORIES):
+                return searched
+            if each == home:
+                break
+    except OSError:  # a folder that may not be looked into
+        pass
+    return [folder]
+
+
+def _is_mine(about: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or about.st_uid == os.geteuid()
+
+
+def _distrusted(path: Path) -> str | None:
+    """Why the entries of a file are not run unasked."""
+    try:
+        link, about = path.lstat(), path.stat()
+    except OSError as error:
+        return f"it cannot be looked at: {error.strerror}"
+    if not (_is_mine(link) and _is_mine(about)):
+        return "it belongs to somebody else"
+    return "everybody may write to it" if os.name == "posix" and about.st_mode & stat.S_IWOTH else None
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
-    """The entries of a file. Raises EntryError, which names the file, the key and the rule, and OSError."""
+    """The entries of a file. Raises EntryError, which names the file, the key and the rule."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except ValueError as error:  # TOML, or UTF-8
-        raise EntryError(f"no TOML: {error}", file=path) from None
+        document = foreign.toml_of(foreign.read_file(path, "toml-bytes"), file=path)
+    except RosettaError as error:
+        raise EntryError(f"no TOML: {error.problem}", file=path, offset=error.offset, hint=error.hint) from None
     prefix = "tool.rosetta-ref." if path.name == "pyproject.toml" else ""
     if prefix:
         document = _table(
@@ -124,6 +201,10 @@ def read_entries(path: Path) -> dict[str, Entry]:
         )
     _known(path, prefix.rstrip("."), document, ["converters"])
     tables = _table(path, f"{prefix}converters", document.get("converters", {}))
+    if len(tables) > _MOST:
+        raise EntryError(f"{prefix}converters: {len(tables):,} entries, where {_MOST:,} are allowed", file=path)
+    if any(len(name) > _LONGEST for name in tables):
+        raise EntryError(f"{prefix}converters: a name has at most {_LONGEST} characters", file=path)
     return {name: _entry(path, f"{prefix}converters.{name}", name, table) for name, table in tables.items()}
 
 
@@ -178,8 +259,8 @@ def _known(path: Path, place: str, table: Mapping[str, Any], known: Iterable[str
 
 
 def _meant(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"Is {close[0]!r} meant?" if close else f"Known are {', '.join(known)}."
+    close = difflib.get_close_matches(word[:_LONGEST], known[:_MOST], 1)
+    return safe_line(f"Is {close[0]!r} meant?" if close else f"Known are {', '.join(known)}.", SHOWN)
 
 
 def _merged_environment(entry: Entry, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.conditions import Condition, ConditionError
 from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, OUTCOMES, Result
@@ -32,6 +33,8 @@ from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, OUTCOMES, Result
 UNSTATED = "unstated"
 TODO = "TODO"
 _GLOB = re.compile(r"[*?[]")
+#: Patterns of a file that are tried on every case, characters of one, and of a condition.
+_MOST_GLOBS, _LONGEST = 1000, 1000
 
 
 class ExpectationError(RosettaError):
@@ -90,28 +93,33 @@ def excused(result: Result, expectations: Iterable[Expectation]) -> bool:
 def load(path: Path, *, drafting: bool = False) -> list[Expectation]:
     """The entries of a file. Only a draft may still have reasons that nobody wrote."""
     try:
-        return parse(path.read_text(encoding="utf-8"), drafting=drafting)
-    except UnicodeDecodeError as error:
-        raise ExpectationError("not UTF-8", file=path, offset=error.start) from error
+        return parse(foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path), drafting=drafting)
     except ExpectationError as error:
         raise error.at(file=path) from None
+    except RosettaError as error:
+        raise ExpectationError(error.problem, file=path, offset=error.offset, hint=error.hint) from error
 
 
 def parse(text: str, *, drafting: bool = False) -> list[Expectation]:
     """The entries of a text."""
     try:
-        import yaml
+        items = foreign.yaml_of(text)
     except ImportError as error:
         raise ExpectationError("PyYAML is not installed", hint="pip install 'rosetta-ref[gate]'") from error
-    try:
-        items = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ExpectationError(f"not YAML: {' '.join(str(error).split())}") from error
+    except RosettaError as error:
+        raise ExpectationError(error.problem.replace("it is not YAML", "not YAML"), hint=error.hint) from error
     if items is None:
         return []
     if not isinstance(items, list):
         raise ExpectationError("not a list of entries")
-    return [_entry(item, f"entry {index}", drafting=drafting) for index, item in enumerate(items, 1)]
+    made = [_entry(item, f"entry {index}", drafting=drafting) for index, item in enumerate(items, 1)]
+    globs = sum(len(entry._globs) for entry in made)
+    if globs > _MOST_GLOBS:
+        raise ExpectationError(
+            f"{globs:,} patterns with * ? or [, where {_MOST_GLOBS:,} are allowed: each is tried on every case",
+            hint="The ids of cases, without such signs, may be any number.",
+        )
+    return made
 
 
 def _entry(item: Any, place: str, *, drafting: bool) -> Expectation:
@@ -144,6 +152,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _short(text: str) -> str:
+    if len(text) > _LONGEST:
+        raise ValueError(f"{len(text):,} characters, where {_LONGEST:,} are allowed")
+    return text
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     texts = tuple(_text(item) for item in (value if isinstance(value, list) else [value]))
     if not texts:
@@ -172,12 +186,12 @@ def _date(value: Any) -> datetime.date:
 
 #: The field of the file: the field of `Expectation`, and what reads it.
 _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "pattern": ("patterns", _texts),
+    "pattern": ("patterns", lambda value: tuple(_short(text) for text in _texts(value))),
     "outcome": ("outcome", _outcome),
     "kinds": ("kinds", lambda value: frozenset(_texts(value))),
     "reason": ("reason", _text),
     "issue": ("issue", _text),
     "strict": ("strict", _truth),
-    "when": ("when", lambda value: Condition.parse(_text(value))),
+    "when": ("when", lambda value: Condition.parse(_short(_text(value)))),
     "expires": ("expires", _date),
 }

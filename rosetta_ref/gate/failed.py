@@ -19,6 +19,7 @@ def note_run(result: Result, done: Conversion) -> None:
     """What the run cost, and what it said."""
     run = done.run
     result.seconds, result.memory, result.exit_code = run.seconds, run.memory, run.exit_code
+    result.disk = run.disk
     result.stdout, result.stderr = run.stdout[-2000:], run.stderr[-2000:]
 
 

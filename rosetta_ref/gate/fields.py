@@ -17,6 +17,8 @@ from rosetta_ref.units import byte_size
 ALL_PAIRS = (*PAIRS, "G-G", "A-A", "S-S")
 _TYPE_NAMES = {name.lower(): name for name in TYPES}
 
+#: Items of a list: each is asked for with every result.
+_MOST = 1000
 #: Makes the field of a value of TOML. Raises ValueError that says what is wanted.
 Reader = Callable[[Any], Any]
 
@@ -55,14 +57,17 @@ def _flag(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
         raise ValueError(f"a number of seconds is wanted, not {value!r}")
     return float(value)
 
 
 def _bytes(value: Any) -> int:
     if isinstance(value, str):
-        return byte_size(value)
+        try:
+            return byte_size(value)
+        except OverflowError:
+            raise ValueError("a size has fewer digits") from None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"a number of bytes or a size such as 4GiB is wanted, not {value!r}")
     return value
@@ -74,6 +79,8 @@ def _listed(item: Reader) -> Reader:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise ValueError(f"a list is wanted, not {value!r}")  # noqa: TRY004 (likewise)
+        if len(value) > _MOST:
+            raise ValueError(f"{len(value):,} items, where {_MOST:,} are allowed")
         return tuple(dict.fromkeys(item(each) for each in value))
 
     return read
@@ -137,6 +144,7 @@ FIELDS: dict[str, Field] = {
     "loses": Field(_listed(_text), "gates and kinds of findings that it does not promise", "WORDS", _words),
     "expectations": Field(lambda value: Path(_text(value)), "a YAML file of expected failures", "FILE"),
     "environment": Field(_environment, "set a variable of its environment; may be repeated", "NAME=VALUE"),
+    "disk_limit": Field(_bytes, "bytes on the disk that a command may write", "SIZE"),
 }  # fmt: skip
 
 

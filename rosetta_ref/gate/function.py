@@ -20,12 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import SHOWN, RosettaError
 from rosetta_ref.gate import call
 from rosetta_ref.gate.call import REFUSALS
 from rosetta_ref.gate.clock import GAP, Clock
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
 from rosetta_ref.gate.process import CommandLine, judged, printed, run
+from rosetta_ref.gate.running import ENDING
 from rosetta_ref.gate.said import Said
 
 __all__ = ["REFUSALS", "Function", "FunctionError", "isolated"]
@@ -80,7 +81,7 @@ class Function:
             return CRASHED, None, f"it returned, {printed(panic)}"
         if error is None:
             return ACCEPTED, None, ""
-        detail = "".join(traceback.format_exception_only(error)).strip()
+        detail = "".join(traceback.format_exception_only(error)).strip()[:SHOWN]
         return (REFUSED if call.refuses(error, self._refusals) else CRASHED), None, detail
 
 
@@ -95,7 +96,7 @@ class _Called(threading.Thread):
     def wait(self, limit: float) -> None:
         """Until the call has ended, or for that many seconds in which this process was not stopped."""
         clock = Clock()
-        while self.is_alive() and (left := limit - clock.passed()) > 0:
+        while self.is_alive() and not ENDING.is_set() and (left := limit - clock.passed()) > 0:
             self.join(min(left, GAP / 2))
 
     def run(self) -> None:

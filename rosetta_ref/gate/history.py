@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref import foreign
+from rosetta_ref.errors import SHOWN, RosettaError, safe_line
 from rosetta_ref.gate.record import FORMAT
 from rosetta_ref.gate.result import CORROBORATED, OUTCOMES, SKIPPED
 
@@ -31,7 +31,7 @@ class Then:
 
     def __str__(self) -> str:
         detail = f": {self.detail}" if self.detail else ""
-        return f"{self.case}: {self.old or 'not run'} -> {self.new or 'not run'}{detail}"
+        return safe_line(f"{self.case}: {self.old or 'not run'} -> {self.new or 'not run'}{detail}", SHOWN)
 
 
 @dataclass
@@ -61,9 +61,9 @@ class Changes:
 def read(path: Path) -> dict[str, Any]:
     """A result.json."""
     try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise HistoryError(f"not JSON: {error}", file=path) from error
+        value = foreign.json_of(foreign.read_file(path, "record-bytes"), file=path)
+    except RosettaError as error:
+        raise HistoryError(f"not JSON: {error.problem}", file=path, offset=error.offset, hint=error.hint) from error
     if not isinstance(value, dict) or not isinstance(value.get("cases"), list):
         raise HistoryError("not a result.json of the gate: it has no cases", file=path)
     if value.get("format") != FORMAT:
@@ -71,6 +71,11 @@ def read(path: Path) -> dict[str, Any]:
     for case in value["cases"]:
         if not isinstance(case, dict) or not isinstance(case.get("case"), str) or case.get("outcome") not in OUTCOMES:
             raise HistoryError(f"a case without an id or an outcome: {str(case)[:80]}", file=path)
+        findings = case.get("findings", [])
+        if not isinstance(findings, list) or not all(isinstance(finding, dict) for finding in findings):
+            raise HistoryError(f"{case['case']!r:.80}: its findings are no list of objects", file=path)
+    if not isinstance(value.get("converter", {}), dict):
+        raise HistoryError("the converter is no object", file=path)
     return value
 
 
@@ -114,7 +119,7 @@ def _said(case: Mapping[str, Any]) -> str:
 def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for name in _SETTINGS:
         if old.get(name) != new.get(name):
-            yield f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
+            yield f"{name} was {old.get(name)!r:.200} and is {new.get(name)!r:.200}"
     names = [run.get("converter", {}).get("name") for run in (old, new)]
     if names[0] != names[1]:
-        yield f"two converters: {names[0]} and {names[1]}"
+        yield f"two converters: {names[0]!s:.200} and {names[1]!s:.200}"

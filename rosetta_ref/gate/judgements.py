@@ -10,6 +10,19 @@ from rosetta_ref.gate.judge import Judged, judge
 from rosetta_ref.gate.view import View, look
 from rosetta_ref.gate.words import Asked, judge_words
 
+_JUDGE, _JUDGE_WORDS = judge, judge_words
+
+
+def are_replaced() -> bool:
+    """Whether another judge stands in the place of ours, as the zoo puts bad ones there: those are in this process alone."""
+    return judge is not _JUDGE or judge_words is not _JUDGE_WORDS
+
+
+def both(source: View, target: View) -> tuple[Judged, Asked]:
+    """Tensors and words of files that are open, by the judges that are in place."""
+    return judge(source, target), judge_words(source, target)
+
+
 #: The conversions of one model, with all its chains, are fewer.
 _KEPT = 64
 

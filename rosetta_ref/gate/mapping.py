@@ -232,8 +232,9 @@ def shortest(value: Value) -> Any:
 def numbers_of(metadata: Mapping[str, Value]) -> dict[Number, Any]:
     """The numbers of a model: those that are stated, those that are assumed, and the vocabulary, counted."""
     found = assumed_numbers(metadata)
-    if "tokenizer.ggml.tokens" in metadata:
-        found[_NUMBER["vocab_size"]] = len(metadata["tokenizer.ggml.tokens"].data)
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if tokens is not None and tokens.kind is Kind.ARRAY:
+        found[_NUMBER["vocab_size"]] = len(tokens.data)
     found |= {row: value for row in NUMBERS if (value := number(metadata, row.gguf)) is not None}
     return {row: found[row] for row in NUMBERS if row in found}
 
@@ -252,6 +253,6 @@ def assumed_of(heads: Any, width: Any) -> dict[Number, Any]:
     found: dict[Number, Any] = {_NUMBER["rope.freq_base"]: 10000.0}
     if heads:
         found[_NUMBER["attention.head_count_kv"]] = heads
-    if heads and width:
+    if type(heads) is int and type(width) is int and heads > 0:  # a file may say anything, a list for one
         found[_NUMBER["attention.key_length"]] = width // heads
     return found

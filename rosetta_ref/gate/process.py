@@ -1,4 +1,4 @@
-"""A converter that is a command line: run in a process group of its own, with limits, and never believed to end by itself.
+"""A converter that is a command line: run with limits, and never believed to end by itself, nor to leave nothing running.
 
 POSIX systems only. How the command is written: `template`.
 """
@@ -8,25 +8,26 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import resource
 import selectors
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
+from rosetta_ref import limits
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.clock import GAP, Clock
 from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
 from rosetta_ref.gate.resident import Watch
 from rosetta_ref.gate.running import ENDING, GROUPS, kill
 from rosetta_ref.gate.said import Said
+from rosetta_ref.gate.supervisor import Supervised
 from rosetta_ref.gate.template import CommandError, filled, placeholders, template
+from rosetta_ref.gate.walk import items, remove, stored_bytes
 
 #: Seconds between two looks at the memory of a process: close at first, then seldom; scanning costs at most a tenth.
 _FIRST_LOOK, _LAST_LOOK, _LEADER_ALONE = 0.002, 0.05, 0.03
@@ -70,14 +71,28 @@ class CommandLine:
         """
         if type is not None and not any("type" in placeholders(word) for word in self._words):
             return Run(REFUSED, detail=f"the command has no {{type}} that {type} could be asked for with")
-        with tempfile.TemporaryDirectory(prefix="rosetta-temporary-", ignore_cleanup_errors=True) as folder:
+        folder = Path(tempfile.mkdtemp(prefix="rosetta-temporary-"))
+        try:
             return run(
                 filled(self._words, src, dst, type),
                 time_limit=self.entry.time_limit,
                 memory_limit=self.entry.memory_limit,
+                disk=Disk((dst.parent, folder), self._disk_limit(src)),
                 refuse_exit=self.entry.refuse_exit,
-                environment={**self._environment, "TMPDIR": folder},
+                environment={**self._environment, "TMPDIR": str(folder)},
             )
+        finally:
+            remove(folder)
+
+    def _disk_limit(self, src: Path) -> int:
+        """Bytes that a conversion may write: what the entry says, or many times its input."""
+        if self.entry.disk_limit is not None:
+            return self.entry.disk_limit
+        try:
+            size = sum(item.size for item in items(src.resolve()))
+        except (OSError, RosettaError):
+            size = 0  # it is the converter's to refuse
+        return max(limits.of("disk-bytes"), limits.of("output-ratio") * size)
 
 
 def run(
@@ -85,10 +100,11 @@ def run(
     *,
     time_limit: float,
     memory_limit: float = math.inf,
+    disk: Disk | None = None,
     refuse_exit: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Run:
-    """Run a command to its end or to its limits, and say how it ended.
+    """Run a command to its end or to its limits, and say how it ended; whatever it leaves running is ended, too.
 
     The time limit is in seconds, the memory limit in resident bytes of all its processes, mapped files not counted.
     """
@@ -96,17 +112,10 @@ def run(
     if ENDING.is_set():
         return Run(CRASHED, detail="not begun: everything is being ended")
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
+        process = Supervised(command, environment, disk.limit if disk is not None else None)
     except (OSError, ValueError) as error:
         return Run(CRASHED, detail=f"it does not start: {error}")
-    watched = _Watched(process, time_limit, memory_limit)
+    watched = _Watched(process, time_limit, memory_limit, disk)
     try:
         watched.follow(began)
     finally:
@@ -114,28 +123,39 @@ def run(
     return watched.as_run(time.perf_counter() - began, refuse_exit)
 
 
-class _Watched:
-    """One process: its output is read, its memory looked at, until it ends or has to."""
+@dataclass
+class Disk:
+    """The folders that a command writes to, and the bytes on the disk that they may take; `peak` is the most that was seen."""
 
-    def __init__(self, process: subprocess.Popen[bytes], time_limit: float, memory_limit: float) -> None:
-        self._process = process
+    folders: tuple[Path, ...]
+    limit: int
+    peak: int = 0
+
+    def look(self) -> int:
+        """What they take now."""
+        now = sum(stored_bytes(folder, self.limit) for folder in self.folders)
+        self.peak = max(self.peak, now)
+        return now
+
+
+class _Watched:
+    """One process: its output is read, its memory and disk looked at, until it ends or has to."""
+
+    def __init__(self, process: Supervised, time_limit: float, memory_limit: float, disk: Disk | None) -> None:
+        self._process, self._disk = process, disk
         self._time_limit, self._memory_limit = time_limit, memory_limit
         GROUPS.add(process.pid)
         if ENDING.is_set():  # whoever ends everything may have looked before this was there
             kill(process.pid)
         self._watch = Watch(process.pid)
-        self._said = {process.stdout: Said(), process.stderr: Said()}
+        self._said = {process.out: Said(), process.err: Said()}
         self._limit: tuple[str, str] | None = None
-        self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._code: int | None = None
         self._selector = selectors.DefaultSelector()
         for stream in self._said:
-            assert stream is not None
-            os.set_blocking(stream.fileno(), False)
+            os.set_blocking(stream, False)
             self._selector.register(stream, selectors.EVENT_READ)
-        # Linux tells of the end of a process as of anything else; elsewhere one has to ask.
-        self._end = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
-        if self._end is not None:
-            self._selector.register(self._end, selectors.EVENT_READ)
+        self._selector.register(process.told, selectors.EVENT_READ)
 
     def follow(self, began: float) -> None:
         """Until the leader has ended or is past a limit. Those that it leaves behind are not waited for."""
@@ -149,7 +169,7 @@ class _Watched:
                     self._limit = (TIMEOUT, f"no end after {self._time_limit:g} s")
                 return
             if now >= next_look:
-                if self._past_memory(alone=now - began < _LEADER_ALONE):
+                if self._past_limits(alone=now - began < _LEADER_ALONE):
                     return
                 cost = time.perf_counter() - now
                 look = min(2 * look, _LAST_LOOK)
@@ -161,19 +181,16 @@ class _Watched:
         """Read what there is, for at most that long; whether the leader has ended."""
         ended = False
         for key, _ in self._selector.select(max(timeout, 0)):
-            if key.fileobj == self._end:
+            if key.fd == self._process.told:
                 ended = True
             else:
-                self._read(key.fileobj)  # type: ignore[arg-type]
-        return ended if self._end is not None else self._has_ended()
+                self._read(key.fd)
+        return ended
 
-    def _has_ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def _read(self, stream: IO[bytes]) -> bool:
+    def _read(self, stream: int) -> bool:
         """One piece of output; whether there may be more at once."""
         try:
-            piece = os.read(stream.fileno(), _PIECE)
+            piece = os.read(stream, _PIECE)
         except BlockingIOError:
             return False
         if not piece:
@@ -183,55 +200,50 @@ class _Watched:
         self._said[stream].add(piece)
         return True
 
-    def _past_memory(self, *, alone: bool) -> bool:
+    def _past_limits(self, *, alone: bool) -> bool:
         held = self._watch.leader_only() if alone else self._watch.everybody()
-        if held <= self._memory_limit:
-            return False
-        self._limit = (CRASHED, f"{_size(held)} resident, past the limit of {_size(self._memory_limit)}")
-        return True
+        if held > self._memory_limit:
+            self._limit = (CRASHED, f"{_size(held)} resident, past the limit of {_size(self._memory_limit)}")
+        elif self._disk is not None and (written := self._disk.look()) > self._disk.limit:
+            self._limit = (CRASHED, f"{_size(written)} written, past the limit of {_size(self._disk.limit)}")
+        return self._limit is not None
 
     def end(self) -> None:
-        """Kill the whole group, while its leader is not yet reaped and the number is still its own; and whoever left the group."""
+        """End it with all that is below it, and whoever was seen there; then read the last of what it says."""
         if self._limit is not None:
             self._watch.everybody()
-        kill(self._process.pid)
+        self._code, peak, floor = self._process.end()
+        if self._code is None:  # its supervisor was killed
+            kill(self._process.pid)
         GROUPS.discard(self._process.pid)
         for pid in self._watch.members - {self._process.pid} if self._limit is not None else ():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        self._reap()
+        # Before it became another program it was its supervisor, and the kernel counts that: only a higher figure is its own.
+        if peak > floor:
+            self._watch.peak = max(self._watch.peak, peak * _MAXRSS_UNIT)
         for stream in self._said:
-            assert stream is not None
             for _ in range(_LAST_PIECES):
                 if not self._read(stream):
                     break
-            stream.close()
+        self._process.close()
         self._selector.close()
-        if self._end is not None:
-            os.close(self._end)
-
-    def _reap(self) -> None:
-        """Wait for the leader; its own peak is known then, unless it is that of the process which started it."""
-        if self._process.returncode is not None:
-            return
-        try:
-            _, status, usage = os.wait4(self._process.pid, 0)
-        except ChildProcessError:  # somebody in this process ignores or reaps children
-            self._process.wait()
-            return
-        self._process.returncode = os.waitstatus_to_exitcode(status)
-        # Before it became another program it was this one, and the kernel counts that: only a higher figure is its own.
-        if usage.ru_maxrss > self._inherited:
-            self._watch.peak = max(self._watch.peak, usage.ru_maxrss * _MAXRSS_UNIT)
+        if self._disk is not None and self._disk.look() > self._disk.limit:
+            size = f"{_size(self._disk.peak)} written, past the limit of {_size(self._disk.limit)}"
+            self._limit = self._limit or (CRASHED, size)
 
     def as_run(self, seconds: float, refuse_exit: Sequence[int]) -> Run:
         """How it ended."""
         out, err = self._said.values()
-        code = self._process.returncode
-        outcome, detail = self._limit or judged(code, refuse_exit, out.panic or err.panic)
+        code = self._code
+        if code is None:
+            outcome, detail = self._limit or (CRASHED, "its supervisor was killed")
+        else:
+            outcome, detail = self._limit or judged(code, refuse_exit, out.panic or err.panic)
         detail = "; ".join(filter(None, (detail, self._watch.note)))
         exit_code = None if self._limit is not None else code
-        return Run(outcome, exit_code, out.text, err.text, seconds, self._watch.peak, detail)
+        disk = self._disk.peak if self._disk is not None else 0
+        return Run(outcome, exit_code, out.text, err.text, seconds, self._watch.peak, detail, disk)
 
 
 def judged(code: int, refuse_exit: Sequence[int], panic: str | None) -> tuple[str, str]:

@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import SHOWN, RosettaError, safe_line
 from rosetta_ref.gate import entries, request
 from rosetta_ref.gate.cases import Case
-from rosetta_ref.gate.pytest_run import SENT, Collected, Gate, to_json
+from rosetta_ref.gate.pytest_run import SENT, Collected, Gate
+from rosetta_ref.gate.question import to_json
 from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.run import Failure
 from rosetta_ref_pytest import asks_for_the_gate
@@ -159,7 +160,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if _COLLECTED not in config.stash:
         return None
     asked = config.stash[_COLLECTED].asked
-    return f"rosetta-ref gate: {asked.converter.entry.name}, seed {asked.seed}, profile {asked.profile}"
+    name = safe_line(asked.converter.entry.name, SHOWN)
+    return f"rosetta-ref gate: {name}, seed {asked.seed}, profile {asked.profile}"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rosetta_ref import evidence
-from rosetta_ref.errors import safe
+from rosetta_ref.errors import SHOWN, safe, safe_line
 from rosetta_ref.gate import request
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import REFUSAL, Case
+from rosetta_ref.gate.question import of_json
 from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Finding, Result
+from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.run import Engine, Failed, failures, group_of
 from rosetta_ref.gate.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.workspace import Workspace
@@ -25,6 +22,8 @@ from rosetta_ref.gate.workspace import Workspace
 #: The attribute of a report that its result is sent in, and the key of what else processes tell each other.
 SENT = "rosetta_gate"
 _MOST_FINDINGS = 10
+#: Characters of one part of what is told, which may have several lines.
+_LONGEST = 4 * SHOWN
 #: Exit statuses that the verdict may replace: all well, tests failed, no tests.
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
@@ -66,9 +65,9 @@ class Gate:
         if any((found.errors, found.failures, found.unpinned, found.unskipped)):
             pytest.fail(_told(result, found, self.asked), pytrace=False)
         if result.outcome == SKIPPED:
-            pytest.skip(result.reason)
+            pytest.skip(safe_line(result.reason, SHOWN))
         if result.outcome != CORROBORATED:
-            raise ExpectedFailure(said(result))
+            raise ExpectedFailure(safe_line(said(result), SHOWN))
 
     def _answer(self, case: Case) -> Result:
         """With each seed, up to the first that shows something."""
@@ -108,7 +107,8 @@ def _told(result: Result, found: Verdict, asked: Request) -> str:
         lines.append(f"  and {len(result.findings) - _MOST_FINDINGS} more findings")
     if result.stderr.strip():
         lines.append(f"it said: {result.stderr.strip()}")
-    return "\n".join([*lines, f"reproduce: {asked.reproduce(result, asked.converter.entry)}"])
+    lines.append(f"reproduce: {asked.reproduce(result, asked.converter.entry)}")
+    return safe("\n".join(line[:_LONGEST] for line in lines))
 
 
 # All of them
@@ -157,30 +157,12 @@ class Collected:
         """What no single test can say, and the verdict."""
         if self.verdict is None:
             return
-        terminalreporter.section(f"rosetta-ref gate: {self.asked.converter.entry.name}")
+        terminalreporter.section(safe_line(f"rosetta-ref gate: {self.asked.converter.entry.name}", SHOWN))
         told = ("unexpected: ", "skipped, and not pinned: ")
         for line in self.verdict.lines():
             if not line.startswith(told):
-                terminalreporter.line(safe(line), red=True)
+                terminalreporter.line(safe_line(line, SHOWN), red=True)
         points = request.points(list(self.results.values()))
         score = f"; MQS {points.raw} of 1000 ({points.grade})" if points else ""
         part = "" if self.planned == self.results.keys() else f" of {len(self.planned)}"
         terminalreporter.line(f"{self.verdict.word}: {len(self.results)}{part} cases{score}")
-
-
-# Results between processes
-
-
-def to_json(result: Result) -> str:
-    """A result as a text."""
-    return json.dumps(evidence.plain(dataclasses.asdict(result)))
-
-
-def of_json(text: str) -> Result:
-    """The result of such a text."""
-    values = json.loads(text)
-    findings = [Finding(**finding) for finding in values.pop("findings")]
-    for name in ("source_types", "target_types"):
-        values[name] = tuple(values[name])
-    reproduction = values.pop("reproduction")
-    return Result(**values, findings=findings, reproduction=Path(reproduction) if reproduction else None)

@@ -143,6 +143,7 @@ def _case(result: Result) -> dict[str, Any]:
         "target_format": result.target_format,
         "seconds": result.seconds,
         "memory": result.memory,
+        "disk": result.disk,
         "exit_code": result.exit_code,
         "stdout": result.stdout[-KEPT_TEXT:],
         "stderr": result.stderr[-KEPT_TEXT:],

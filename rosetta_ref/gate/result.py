@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref.errors import SHOWN
+
 CORROBORATED, FALSIFIED, SKIPPED, TIMEOUT, CRASHED = "Corroborated", "Falsified", "Skipped", "Timeout", "Crashed"
 OUTCOMES = (CORROBORATED, FALSIFIED, SKIPPED, TIMEOUT, CRASHED)
 
@@ -30,6 +32,12 @@ class Finding:
     first: Mapping[str, Any] | None = None
     #: The pair of the first leg of a chain that shows it, "G-A".
     leg: str = ""
+
+    def __post_init__(self) -> None:
+        """Names and words of a file may be of any length, and stand in every report."""
+        for name in ("detail", "tensor", "source_type", "target_type"):
+            if len(text := getattr(self, name) or "") > SHOWN:
+                object.__setattr__(self, name, f"{text[:SHOWN]}... ({len(text):,} characters)")
 
     def __str__(self) -> str:
         where = f"tensor {self.tensor!r}: " if self.tensor else ""
@@ -62,6 +70,8 @@ class Result:
     target_format: str = ""
     seconds: float = 0.0
     memory: int = 0
+    #: Bytes on the disk, at most, of a command.
+    disk: int = 0
     exit_code: int | None = None
     stdout: str = ""
     stderr: str = ""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from rosetta_ref.errors import RosettaError, unforeseen
+from rosetta_ref.errors import unforeseen
 from rosetta_ref.gate import samples as default_samples
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters, plan
 from rosetta_ref.gate.converter import Converter, Entry
+from rosetta_ref.gate.judging import HarnessError
 from rosetta_ref.gate.result import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.running import at_once
 from rosetta_ref.gate.safety import Safety
@@ -20,10 +21,7 @@ from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.session import Faces, Session
 from rosetta_ref.gate.workspace import Workspace
 
-
-class HarnessError(RosettaError):
-    """The gate answers every case, whatever a converter wrote."""
-
+__all__ = ["Engine", "Failed", "Failure", "HarnessError", "default_jobs", "failures", "group_of", "run", "samples_for"]
 
 #: Called with each result as it comes.
 Told = Callable[[Result], None]
@@ -88,6 +86,8 @@ class Engine:
         """
         try:
             return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+        except HarnessError as error:
+            raise HarnessError(f"{case.id} has no answer: {error.problem}") from error
         except Exception as error:
             raise HarnessError(f"{case.id} has no answer: {unforeseen(error)}") from error
 

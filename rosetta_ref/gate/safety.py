@@ -16,11 +16,12 @@ from rosetta_ref.gate.cases import REFUSAL, SAFE, Case
 from rosetta_ref.gate.converter import CRASHED as RUN_CRASHED
 from rosetta_ref.gate.converter import FORMATS, LETTERS, PAIRS, REFUSED
 from rosetta_ref.gate.converter import TIMEOUT as RUN_TIMEOUT
-from rosetta_ref.gate.judge import judge
+from rosetta_ref.gate.judges import Asking
+from rosetta_ref.gate.judging import settled
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
+from rosetta_ref.gate.question import Question
 from rosetta_ref.gate.result import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.session import Conversion, Session
-from rosetta_ref.gate.view import UnreadableError, View, look
 
 #: The samples whose faces may be the twins, the first that is accepted; and how many cuts of each format are tried.
 TWINS = ("llama-f32-tied", "llama-f32-wide", "llama-f16-scores", "qwen2-f32", "floats")
@@ -38,6 +39,7 @@ class Safety:
     written: dict[str, Path] = field(default_factory=dict)
     _files: dict[str, Malformed] = field(default_factory=dict)
     _own: dict[str, dict[str, Malformed]] = field(default_factory=dict)
+    judge: Asking = field(default_factory=Asking)
 
     def plan(self) -> list[Case]:
         """A case for each rule of each format that the converter claims to read."""
@@ -80,8 +82,7 @@ class Safety:
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
         self.written[case.id] = source = file.write(folder)
         done = self.session.convert_file(source, result.target_format)
-        self._judge(result, file, twin, done)
-        return result
+        return self._judge(result, case, file, twin, done)
 
     def _broken(self, case: Case) -> tuple[Malformed, Conversion, str] | None:
         """The broken file, its twin that is accepted, and the format that both become."""
@@ -114,18 +115,23 @@ class Safety:
     def _malformed(self, twin: Conversion) -> dict[str, Malformed]:
         key = str(twin.source)
         if key not in self._own:
-            self._own[key] = {file.rule: file for file in malformed.from_file(twin.source, self.seed)}
+            try:
+                found = malformed.from_file(twin.source, self.seed)
+            except Exception:  # noqa: BLE001 (the converter wrote it: what cannot be taken apart is no twin)
+                found = []
+            self._own[key] = {file.rule: file for file in found}
         return self._own[key]
 
-    def _judge(self, result: Result, file: Malformed, twin: Conversion, done: Conversion) -> None:
+    def _judge(self, result: Result, case: Case, file: Malformed, twin: Conversion, done: Conversion) -> Result:
         run = done.run
         result.seconds, result.memory, result.exit_code = run.seconds, run.memory, run.exit_code
+        result.disk = run.disk
         result.stdout, result.stderr = run.stdout[-2000:], run.stderr[-2000:]
         where = f"{file.rule} ({file.verdict}; {file.source})"
         if run.outcome in (RUN_CRASHED, RUN_TIMEOUT):
             result.outcome = CRASHED if run.outcome == RUN_CRASHED else TIMEOUT
             result.reason = f"{where}: {run.detail or run.outcome}"
-            return
+            return result
         result.compared = 1
         if done.flaw is not None and run.outcome == REFUSED:
             result.findings.append(Finding(done.flaw.kind, SAFE, f"{where}: {done.flaw.detail}"))
@@ -134,14 +140,26 @@ class Safety:
                 result.findings.append(Finding("no-message", SAFE, f"{where}: refused without a word"))
         elif file.verdict == MUST_REFUSE:
             result.findings.append(Finding("accepted", SAFE, f"{where}: accepted, exit {run.exit_code}"))
-        elif not _readable(twin):
-            result.outcome, result.compared = SKIPPED, 0
-            result.reason = f"{where}: accepted, as its twin is, of which nothing comes that can be read"
-            return
-        elif (wrong := _other_than(twin, done)) is not None:
-            result.findings.append(Finding("accepted-wrongly", SAFE, f"{where}: accepted, and {wrong}"))
+        else:
+            result.reason = where
+            return self._compared(result, case, twin, done)
         result.outcome = FALSIFIED if result.findings else CORROBORATED
         result.reason = str(result.findings[0]) if result.findings else f"{where}: {run.outcome}"
+        return result
+
+    def _compared(self, result: Result, case: Case, twin: Conversion, done: Conversion) -> Result:
+        """Of what was accepted, and may be: what came of it against what comes of its twin."""
+        where, flaw = result.reason, done.flaw or done.changed()
+        if flaw is not None:
+            result.findings.append(Finding("accepted-wrongly", SAFE, f"{where}: accepted, and {flaw}"))
+            return settled(result)
+        assert twin.target is not None
+        assert done.target is not None
+        entry, ours = self.session.converter.entry, (self.session.face(case.sample, case.steps[0]),)
+        asked = Question(case, twin.target, done.target, ours=ours, lossless=entry.lossless, loses=entry.loses)
+        result = self.judge(asked, result)
+        result.reason = f"{where}: accepted" if result.outcome == CORROBORATED else result.reason
+        return result
 
 
 def _chosen(files: list[Malformed], seed: int) -> list[Malformed]:
@@ -149,39 +167,3 @@ def _chosen(files: list[Malformed], seed: int) -> list[Malformed]:
     cuts = [file for file in files if "/cut/" in file.rule]
     rules = [file for file in files if "/cut/" not in file.rule]
     return rules + random.Random(seed).sample(cuts, min(CUTS, len(cuts)))
-
-
-def _readable(twin: Conversion) -> bool:
-    assert twin.target is not None
-    try:
-        look(twin.target).close()
-    except UnreadableError:
-        return False
-    return True
-
-
-def _other_than(twin: Conversion, done: Conversion) -> str | None:
-    """How what came of the broken file differs from what came of its twin."""
-    if done.target is None:
-        return str(done.flaw)
-    assert twin.target is not None
-    try:
-        with look(twin.target) as right, look(done.target) as found:
-            judged = judge(right, found)
-    except UnreadableError as error:
-        return str(error)
-    if not judged.elements and not judged.findings:
-        return "there is no tensor in it to compare"
-    wrong = [finding for finding in judged.findings if not _as_it_says(finding, right, found)]
-    return str(wrong[0]) if wrong else None
-
-
-def _as_it_says(finding: Finding, twin: View, found: View) -> bool:
-    """What the broken file itself says: it gives a tensor another name, or dimensions of 1 at the end."""
-    if finding.kind == "foreign-name":
-        return True
-    name = finding.tensor
-    if finding.kind != "shape" or name is None:
-        return False
-    shapes = [view.tensors[name].tensor.shape for view in (twin, found) if name in view.tensors]
-    return len(shapes) == 2 and [n for n in shapes[0] if n != 1] == [n for n in shapes[1] if n != 1]

@@ -9,21 +9,23 @@ The evidence may be ours, the playbook's list, or its export with the list under
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.converter import PAIRS
 from rosetta_ref.gate.result import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Result
 
 #: Points that each category gives at most; 1000 in all.
 CATEGORIES = {"QUAL": 200, "PERF": 150, "STAB": 200, "COMP": 150, "EDGE": 150, "REGR": 150}
+#: Characters of a gate_id.
+_LONGEST = 200
 #: Conversion gates that count for REGR; all others count for COMP.
 REGRESSION = ("RT", "ABA", "IDEM", "COM")
 CRASH_PENALTY, TIMEOUT_PENALTY = 20, 10
@@ -204,9 +206,9 @@ def category_of(gate: str) -> str:
 def read(path: Path) -> list[Case]:
     """The cases of a file of evidence."""
     try:
-        value = json.loads(path.read_bytes(), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"not JSON: {error}", file=path) from error
+        value = foreign.json_of(foreign.read_file(path, "record-bytes"), file=path)
+    except RosettaError as error:
+        raise EvidenceError(f"not JSON: {error.problem}", file=path, offset=error.offset, hint=error.hint) from error
     try:
         return cases_of(value)
     except EvidenceError as error:
@@ -228,8 +230,10 @@ def _case(item: Any, place: str) -> Case:
     gate, outcome, metadata = item.get("gate_id"), item.get("outcome"), item.get("metadata")
     if not isinstance(gate, str) or not gate:
         raise EvidenceError(f"{place} has no gate_id")
+    if len(gate) > _LONGEST:
+        raise EvidenceError(f"{place} has a gate_id of {len(gate):,} characters, where {_LONGEST} are allowed")
     if outcome not in OUTCOMES:
-        raise EvidenceError(f"{place} ({gate}): the outcome is {outcome!r}, not one of {', '.join(OUTCOMES)}")
+        raise EvidenceError(f"{place} ({gate}): the outcome is {outcome!r:.80}, not one of {', '.join(OUTCOMES)}")
     about = metadata if isinstance(metadata, dict) else {}
     compared, kinds = about.get("compared"), about.get("kinds")
     if outcome == CORROBORATED and isinstance(compared, dict) and not compared.get("compared"):
@@ -241,7 +245,3 @@ def _case(item: Any, place: str) -> Case:
 def _named(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import faces
 from rosetta_ref.gate.converter import ACCEPTED, Converter, Run
 from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.workspace import Flaw, Snapshot, Workspace
+from rosetta_ref.gate.workspace import Flaw, Left, Place, Snapshot, Workspace
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,18 @@ class Conversion:
     flaw: Flaw | None = None
     #: Which leg is meant, from 1; and whether its input was the converter's own output.
     leg: int = 1
+    #: Where it was written, and what was there when the run had ended.
+    place: Place | None = None
+    left: Left = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:
         """Whether there is an output to look at."""
         return self.target is not None
+
+    def changed(self) -> Flaw | None:
+        """What was written after the run had ended, if anything."""
+        return self.place.changed(self.left) if self.place is not None else None
 
     @property
     def own(self) -> bool:
@@ -120,16 +129,21 @@ class Session:
         before = self.conversion(sample, steps[:-1], type=kind, turn=turn)
         if before.target is None:
             return before
-        return self._convert(Snapshot(before.target), steps[-1], kind, len(steps) - 1)
+        try:
+            source = Snapshot(before.target)
+        except (OSError, RosettaError) as error:  # somebody wrote to it meanwhile
+            return replace(before, target=None, flaw=Flaw("changed-after-exit", f"it can be read no more: {error}"))
+        return self._convert(source, steps[-1], kind, len(steps) - 1)
 
     def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int) -> Conversion:
         with self._lock:
             self.calls += 1
             place = self.work.place(target, safetensors_as=self.converter.entry.safetensors_as)
         run = self.converter.convert(source.path, place.dst, type=kind)
+        written = place.left()
         if run.outcome != ACCEPTED:
-            left = place.dst if place.dst.exists() else None
+            left = place.dst if os.path.lexists(place.dst) else None
             flaw = Flaw("left-behind", f"{left.name} is left, and the run {run.outcome}") if left else source.flaw()
             return Conversion(source.path, None, run, flaw, leg)
-        flaw = place.flaw(source, may_be_equal=kind is not None) or source.flaw()
-        return Conversion(source.path, None if flaw is not None else place.dst, run, flaw, leg)
+        flaw = place.flaw(source, may_be_equal=kind is not None) or source.flaw() or place.changed(written)
+        return Conversion(source.path, None if flaw is not None else place.dst, run, flaw, leg, place, written)

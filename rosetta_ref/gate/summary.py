@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rosetta_ref.errors import safe
+from rosetta_ref.errors import SHOWN, safe_line
 from rosetta_ref.gate.converter import Entry
 from rosetta_ref.gate.expectations import UNSTATED
 from rosetta_ref.gate.record import counts
@@ -23,6 +24,8 @@ from rosetta_ref.gate.verdict import Verdict, said
 
 #: A Markdown summary has fewer lines than this.
 MOST_LINES = 40
+#: Characters of one cell or line of it.
+_LONGEST = 400
 _MOST_GATES = 21
 #: What a terminal gets of skips and expectations that are wrong; failures are grouped, and all there.
 _MOST_SAID = 20
@@ -30,6 +33,8 @@ _MOST_SAID = 20
 _SEVERITY = {
     CRASHED: 1, TIMEOUT: 2, UNSTATED: 2, "name": 3, "metadata": 3, "invented": 3, "lossy-unasked": 4, "out-of-range": 4,
 }  # fmt: skip
+#: A link that Markdown shows as it is.
+_ADDRESS = re.compile(r"https?://[\w./#?=&%+~:-]{1,500}", re.ASCII)
 _WORDS = ("damage", "crash", "refusal or silence", "names and metadata", "precision")
 
 Reproduce = Callable[[Result, Entry], str]
@@ -139,7 +144,7 @@ def _row(cells: Sequence[object]) -> str:
 
 
 def _bullet(cause: Cause) -> str:
-    link = f" {cause.link}" if cause.link else ""
+    link = f" {cause.link if _ADDRESS.fullmatch(cause.link) else _cell(cause.link)}" if cause.link else ""
     return (
         f"- **{_cell(cause.title)}**{link}, {_cases(len(cause.results))}: {_code(cause.results[0].case)}: "
         f"{_cell(_short(cause.first, 200))}"
@@ -157,13 +162,17 @@ def _within(lines: Sequence[str], room: int) -> list[str]:
 
 def _cell(text: str) -> str:
     """Text that is nothing but text in a table of Markdown."""
-    cleaned = " ".join(safe(text).split())
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in cleaned)
+    cleaned = " ".join(safe_line(" ".join(text.split()), _LONGEST).split())
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#~&" else letter for letter in cleaned)
 
 
 def _code(text: str) -> str:
     """Code that may have backticks in it."""
-    cleaned = " ".join(safe(text).split())
+    cleaned = " ".join(safe_line(" ".join(text.split()), SHOWN).split())
+    longest = max(map(len, re.findall("`+", cleaned)), default=0)
+    if longest > 1:  # what is between marks may hold fewer of them
+        marks = "`" * (longest + 1)
+        return f"{marks} {cleaned} {marks}"
     return f"`` {cleaned} ``" if "`" in cleaned else f"`{cleaned}`"
 
 
@@ -180,24 +189,26 @@ def tables(
     reproduce: Reproduce = reproduce,
 ) -> Iterator[RenderableType]:
     """What to print on a terminal, one after the other; the verdict and the line to reproduce come last."""
-    gates = Table("gate", title=f"{safe(entry.name)}", title_justify="left")
+    gates = Table("gate", title=Text(safe_line(entry.name, _LONGEST)), title_justify="left")
     for outcome in OUTCOMES:
         gates.add_column(outcome.lower(), justify="right")
     for gate, found in counts(results).items():
         bad = found[FALSIFIED] + found[CRASHED] + found[TIMEOUT]
-        gates.add_row(Text(safe(gate), style="red" if bad else ""), *(str(count or "") for count in found.values()))
+        gates.add_row(
+            Text(safe_line(gate), style="red" if bad else ""), *(str(count or "") for count in found.values())
+        )
     yield gates
     found_causes = causes(verdict.failures)
     if found_causes:
         yield _causes(found_causes)
     lines = _beside_failures(verdict)
     for line in lines[:_MOST_SAID]:
-        yield Text(safe(line), style="yellow")
+        yield Text(safe_line(line, SHOWN), style="yellow")
     if len(lines) > _MOST_SAID:
         yield Text(f"and {len(lines) - _MOST_SAID} more, in result.json", style="yellow")
     yield Text(f"{verdict.word}: {_figures(results, verdict, score)}", style="red" if verdict.exit_code else "green")
     if found_causes:
-        yield Text(f"reproduce: {safe(reproduce(found_causes[0].results[0], entry))}")
+        yield Text(f"reproduce: {safe_line(reproduce(found_causes[0].results[0], entry), SHOWN)}")
 
 
 def _causes(found: Sequence[Cause]) -> Table:
@@ -206,9 +217,9 @@ def _causes(found: Sequence[Cause]) -> Table:
     for column in made.columns:
         column.overflow = "fold"
     for cause in found:
-        what = Text(safe(cause.title))
+        what = Text(safe_line(cause.title))
         if cause.link:
-            what.append(f"\n{safe(cause.link)}", style="dim")
-        first = Text.assemble((safe(cause.results[0].case), "bold"), f"\n{safe(_short(cause.first, 300))}")
+            what.append(f"\n{safe_line(cause.link)}", style="dim")
+        first = Text.assemble((safe_line(cause.results[0].case), "bold"), f"\n{safe_line(_short(cause.first, 300))}")
         made.add_row(_WORDS[cause.severity], what, str(len(cause.results)), first)
     return made

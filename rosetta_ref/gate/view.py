@@ -6,12 +6,12 @@ cannot be read at all is an UnreadableError with the reader's own words.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref import foreign
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr
@@ -98,6 +98,8 @@ class View:
 def look(path: Path) -> View:
     """The view of a file or directory. Raises UnreadableError."""
     broken: list[Broken] = []
+    if not (path.is_file() or path.is_dir()):
+        raise UnreadableError("it is no regular file, and no folder", file=path)
     try:
         kind = sniff(path)
         archive = apr.read(path, shapes="row-major", lenient=True) if kind == "apr" else _opened(path, broken)
@@ -105,6 +107,17 @@ def look(path: Path) -> View:
         twice = " (a name stands twice)" if isinstance(error, DuplicateNameError) else ""
         raise UnreadableError(f"it cannot be read{twice}: {error}", file=path) from error
     view = View(path, kind, archive, broken=broken)
+    try:
+        _complete(view)
+    except BaseException:
+        archive.close()
+        raise
+    return view
+
+
+def _complete(view: View) -> None:
+    """Numbers and words, and the tensors by their canonical names."""
+    kind, archive = view.format, view.archive
     if kind == "gguf":
         view.architecture = mapping.architecture_of(archive.metadata)
         view.numbers = mapping.numbers_of(archive.metadata)
@@ -118,7 +131,6 @@ def look(path: Path) -> View:
             view.twice.append(name)
         else:
             view.tensors[canonical] = Seen(tensor, _order(view, name))
-    return view
 
 
 def _opened(path: Path, broken: list[Broken]) -> Archive:
@@ -167,20 +179,47 @@ def _of_config(view: View) -> None:
     if config is None:
         return
     view.config = config
-    view.architecture = _architecture([*(config.get("architectures") or []), config.get("model_type")])
-    everywhere = {**config, **(config.get("rope_parameters") or {})}
+    named, rope = config.get("architectures") or [], config.get("rope_parameters") or {}
+    for value, kind, key in ((named, list, "architectures"), (rope, dict, "rope_parameters")):
+        if not isinstance(value, kind):
+            words = f"{key} is {type(value).__name__} {value!r:.40}, not a {kind.__name__}"
+            raise UnreadableError(words, file=beside(view.path, "config.json"))
+    view.architecture = _architecture([*named, config.get("model_type")])
+    everywhere = {**config, **rope}
     view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
 
 
 def read_json(path: Path, name: str) -> dict[str, Any] | None:
     """A JSON object beside the weights; None where there is none. Raises UnreadableError for a file that is no object."""
-    file = (path if path.is_dir() else path.parent) / name
-    if not file.is_file():
+    file = beside(path, name)
+    if file is None:
         return None
     try:
-        found = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UnreadableError(f"it is not JSON: {error}", file=file) from error
-    if not isinstance(found, dict):
-        raise UnreadableError("it is not a JSON object", file=file)
-    return found
+        data = foreign.read_file(file)
+        if len(data) > _CONFIGURATION and name != "tokenizer.json":
+            raise UnreadableError(f"it has {len(data):,} bytes, where {_CONFIGURATION:,} are allowed", file=file)
+        # NaN is what Python writes there, and what its loaders take.
+        return foreign.json_object(data, file=file, constants=True)
+    except UnreadableError:
+        raise
+    except RosettaError as error:
+        raise UnreadableError(error.problem, file=file, offset=error.offset) from error
+
+
+#: Bytes of a configuration file: those of released models have some kB, with a chat template in them.
+_CONFIGURATION = 4 << 20
+
+
+def read_text(path: Path, name: str) -> str | None:
+    """A text beside the weights; None where there is none. Raises UnreadableError for one that is not UTF-8."""
+    file = beside(path, name)
+    try:
+        return None if file is None else foreign.text_of(foreign.read_file(file), file=file)
+    except RosettaError as error:
+        raise UnreadableError(error.problem, file=file, offset=error.offset) from error
+
+
+def beside(path: Path, name: str) -> Path | None:
+    """A file of a model's directory, or beside its weights, if it is there."""
+    file = (path if path.is_dir() else path.parent) / name
+    return file if file.is_file() else None

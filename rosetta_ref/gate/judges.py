@@ -1,0 +1,171 @@
+"""The processes that judge: as many as questions are asked at once, started when they are needed, each with limits.
+
+What a converter writes may make any reader fall, hang or fill the memory. So a question goes to a process of its own, as a line of
+JSON, and its result comes back as one. A process that falls, or takes more than its limits, is that case's finding; the next
+question gets a new process. Nothing of it is pickled, and nothing that it says is run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from rosetta_ref import limits
+from rosetta_ref.gate import judgements
+from rosetta_ref.gate.judging import HarnessError, Judging, settled
+from rosetta_ref.gate.question import Question, question_to_values, result_of, to_json
+from rosetta_ref.gate.result import Finding, Result
+from rosetta_ref.gate.running import ENDING, GROUPS, kill
+from rosetta_ref.gate.walk import items
+
+#: Seconds on the clock for one second of computing: others may use the machine, and a process has to start.
+_PATIENCE = 3
+_MIB = 1 << 20
+
+
+class FallenError(Exception):
+    """A process that judges has ended, or had to be."""
+
+
+class JudgeProcess:
+    """One process. It reads a question a line, and answers each with a line."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rosetta_ref.gate.judge_process"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+
+    def ask(self, line: bytes, seconds: float) -> bytes:
+        """The answer to a question. Raises FallenError, whose words say how it ended; the process is gone then."""
+        GROUPS.add(self._process.pid)
+        try:
+            if ENDING.is_set():
+                raise HarnessError("not judged: everything is being ended")
+            assert self._process.stdin is not None
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+            return self._line(time.monotonic() + _PATIENCE * (seconds + 1))
+        except BrokenPipeError:
+            raise FallenError(self._end()) from None
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            GROUPS.discard(self._process.pid)
+
+    def _line(self, end: float) -> bytes:
+        assert self._process.stdout is not None
+        pieces: list[bytes] = []
+        while True:
+            if not select.select([self._process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
+                self._end()
+                raise FallenError("it did not end")
+            piece = os.read(self._process.stdout.fileno(), 1 << 20)
+            if not piece:
+                raise FallenError(self._end())
+            pieces.append(piece)
+            if piece.endswith(b"\n"):
+                return b"".join(pieces)
+
+    def _end(self) -> str:
+        """Kill it, and say how it had ended."""
+        kill(self._process.pid)
+        code = self._process.wait()
+        self.close()
+        if code == -signal.SIGXCPU:
+            return "it did not end"
+        return f"it fell: {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
+
+    def close(self) -> None:
+        """Let it end: nobody asks any more."""
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+
+
+class _Pool:
+    """The processes that have nothing to do."""
+
+    def __init__(self) -> None:
+        self._idle: list[JudgeProcess] = []
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def take(self, preferred: JudgeProcess | None) -> JudgeProcess:
+        """The one that was asked before, which remembers; any other one, or a new one."""
+        with self._lock:
+            if self._pid != os.getpid():  # after a fork these are the parent's
+                self._idle, self._pid = [], os.getpid()
+            if preferred in self._idle:
+                self._idle.remove(preferred)
+                return preferred
+            return self._idle.pop(0) if self._idle else JudgeProcess()
+
+    def give_back(self, process: JudgeProcess) -> None:
+        """It has answered."""
+        with self._lock:
+            self._idle.append(process)
+
+    def close(self) -> None:
+        """End all of them."""
+        with self._lock:
+            for process in self._idle if self._pid == os.getpid() else ():
+                process._end()
+            self._idle.clear()
+
+
+POOL = _Pool()
+atexit.register(POOL.close)
+
+
+class Asking:
+    """Asks the judge: in a process of its own, or here where another judge was put in its place."""
+
+    def __init__(self) -> None:
+        self._last: JudgeProcess | None = None
+        self._here = Judging()
+
+    def __call__(self, question: Question, result: Result) -> Result:
+        """The result, complete. Raises HarnessError, and what the judge raises of files that are ours."""
+        if judgements.are_replaced():
+            return self._here.answer(question, result)
+        size = sum(item.size for path in (question.source, question.target) for item in items(path))
+        seconds = limits.of("judge-seconds") + size // _MIB
+        memory = limits.of("judge-bytes") + 16 * size
+        line = _asked(question, result, seconds, memory)
+        process = POOL.take(self._last)
+        try:
+            answer = json.loads(process.ask(line, seconds))
+        except FallenError as fallen:
+            self._last = None
+            words = (
+                f"judging it takes more than {seconds} s or {memory // _MIB:,} MiB, or makes a reader fall: {fallen}"
+            )
+            result.findings = [Finding("unreadable", question.case.gate, words)]
+            return settled(result)
+        POOL.give_back(process)
+        self._last = process
+        if "failed" in answer:
+            raise HarnessError(answer["failed"])
+        return result_of(answer["result"])
+
+
+def _asked(question: Question, result: Result, seconds: int, memory: int) -> bytes:
+    values = {
+        "question": question_to_values(question), "seconds": seconds, "memory": memory, "limits": limits.changed(),
+        "folder": str(Path(question.target).parent),
+    }  # fmt: skip
+    return f'{{"asked": {json.dumps(values)}, "result": {to_json(result)}}}\n'.encode()
