@@ -15,6 +15,8 @@ from rosetta_ref.quant import BlockType
 
 #: Characters of a name in a label; names may be as long as the file.
 _LABEL_LIMIT = 64
+#: Fields of one file that are told apart; a file of 64 KiB cannot have more.
+MOST_FIELDS = 1 << 17
 
 
 class LostError(Exception):
@@ -102,7 +104,14 @@ class Claims:
             raise LostError(f"{label} of {size} bytes, {left} are left")
         return self.data[self.position : self.position + size]
 
+    @property
+    def room(self) -> int:
+        """How many more fields are told apart."""
+        return MOST_FIELDS - len(self.found)
+
     def _claim(self, data: bytes, label: str, form: str, meaning: str = "") -> None:
+        if self.room <= 0:
+            raise LostError(f"more than {MOST_FIELDS:,} fields")
         self.found.append(Field(self.position, data, label, form, meaning))
         self.position += len(data)
 
