@@ -45,6 +45,8 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
         for row in (
             Limit("companion-bytes", 256 * _MIB, "bytes", "one configuration or tokenizer file",
                   "Gemma 3's tokenizer.json has 33 MB"),
+            Limit("companions-bytes", 256 * _MIB, "bytes", "all configuration and tokenizer files of one model",
+                  "as for one file"),
             Limit("inflated-bytes", 256 * _MIB, "bytes", "all companions that one model remembers, inflated",
                   "as for one file"),
             Limit("inflated-ratio", 64, "times", "a remembered companion against its deflated bytes, from 1 MiB on",
