@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rosetta_ref.errors import safe_line
 from rosetta_ref.quant import BlockType
 
 #: Characters of a name in a label; names may be as long as the file.
@@ -161,9 +162,11 @@ def shown(name: bytes | str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text with an escape for all that is not seen, or that moves what is seen: control codes, marks of direction.
+    r"""Text in one line, with an escape for all that is not seen, that moves what is seen, or that a CI service takes for a command.
 
-    >>> printable("a\nb\u202e")
-    'a\\nb\\u202e'
+    It escapes what `errors.safe_line` escapes, and whatever else Unicode does not call printable.
+
+    >>> printable("a\nb\u202e"), printable("::error::forged")
+    ('a\\nb\\u202e', '\\x3a:error::forged')
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return safe_line("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))

@@ -29,7 +29,7 @@ def explain(claims: Claims) -> list[Stored]:
 def parsed(text: bytes) -> dict[str, Any]:
     """A JSON object; an empty one where the text is none."""
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode())  # of the kinds of UTF this format has one
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

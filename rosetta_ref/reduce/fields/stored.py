@@ -49,9 +49,12 @@ class Stored:
         whole = len(body) // dtype.itemsize * dtype.itemsize
         return np.frombuffer(body[:whole], dtype.newbyteorder(">")).astype(dtype).tobytes() + body[whole:]
 
-    def values(self, data: bytes) -> Floats | None:
-        """Its elements, flat, as far as there are whole blocks; None where the type cannot be decoded."""
-        found = values_of(self.kind, self.bytes_of(data)) if self.kind else None
+    def values(self, data: bytes, most: int | None = None) -> Floats | None:
+        """Its (first) elements, flat, as far as there are whole blocks; None where the type cannot be decoded."""
+        body = self.bytes_of(data)
+        if most is not None and self.kind is not None and self.kind.elements:
+            body = body[: -(-most // self.kind.elements) * self.kind.block_bytes]
+        found = values_of(self.kind, body) if self.kind else None
         return found if found is None or min(self.shape, default=1) < 0 else found[: math.prod(self.shape)]
 
     def fields(self, data: bytes, most: int = _MOST) -> Iterator[Field]:
