@@ -128,7 +128,8 @@ def _section(
     title: str, name: str, data: bytes, rights: Sequence[Right] = (), there: Mapping[str, _Place] | None = None
 ) -> Section:
     """One file, laid over what right tensors hold."""
-    wanted, notes = bytearray(data), []
+    wanted = bytearray(data)
+    notes: list[str] = []
     for right in rights:
         place = (there or {}).get(right.name)
         if place is None or place.file != name:

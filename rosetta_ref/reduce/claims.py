@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from rosetta_ref.archive import Value
 from rosetta_ref.gate.converter import Entry
 from rosetta_ref.reduce.given import Given, json_of_companion

@@ -17,10 +17,10 @@ from typing import Any
 
 from rosetta_ref import evidence
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.limits import LimitExceededError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate import record as gate_record
 from rosetta_ref.gate.result import FALSIFIED, Result
+from rosetta_ref.limits import LimitExceededError
 from rosetta_ref.reduce import annotate, record, report, script
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
 from rosetta_ref.reduce.given import files as files_of
@@ -98,7 +98,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _belongs(path: Path, folder: Path, there: Expected) -> bool:
-    """Whether a file is one that a reduction leaves, by its place; those of an output may have any name, below a folder of that name."""
+    """Whether a file is one that a reduction leaves, by its place. In the folder of an output any name may be."""
     name = path.relative_to(folder).as_posix()
     top, _, rest = name.partition("/")
     if path.is_symlink() or not path.is_file():
@@ -160,7 +160,9 @@ def _copy_input(source: Path, folder: Path) -> tuple[str, list[str]]:
     for file in files:
         place = inside / (f"input{file.suffix}" if len(files) == 1 and file == source else file.relative_to(home))
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / place)  # of a new folder; `files_of` names regular files alone, none out of the model's
+        shutil.copyfile(
+            file, folder / place
+        )  # of a new folder; `files_of` names regular files alone, none out of the model's
         names.append(place.as_posix())
     if source.is_dir():
         return "input", names

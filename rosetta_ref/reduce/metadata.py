@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from rosetta_ref.reduce.given import Given, json_of_companion
 from rosetta_ref.reduce.search import Search

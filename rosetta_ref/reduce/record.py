@@ -15,12 +15,13 @@ import numpy as np
 
 from rosetta_ref import evidence, limits
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.foreign import ForeignTextError, LinkedFileError, NotAFileError, json_object, open_file, read_file
+from rosetta_ref.foreign import ForeignTextError, LinkedFileError, json_object, open_file, read_file
 from rosetta_ref.gate.converter import FORMATS
 from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import UnreadableError, View, look
+from rosetta_ref.gate.view import UnreadableError, View
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce.fingerprint import LONGEST_SUBJECT, Fingerprint
+from rosetta_ref.reduce.oracle import looked
 from rosetta_ref.version import __version__
 
 NAME = "expected.json"
@@ -171,10 +172,10 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _is_fingerprint(value: Any) -> bool:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not _is_texts(value.get("cause")):
         return False
-    cause = value.get("cause")
-    words = (value.get("gate"), value.get("kind"), value.get("subject"), *(cause if isinstance(cause, list) else [None]))
+    cause = value["cause"]
+    words = (value.get("gate"), value.get("kind"), value.get("subject"), *cause)
     return (
         all(_is_text(word) and len(word) <= LONGEST_SUBJECT for word in words)
         and len({*cause}) == len(cause) <= _MOST_CAUSES
@@ -227,7 +228,7 @@ def right(output: Path | None) -> dict[str, Any]:
     if output is None:
         return {}
     try:
-        with look(output) as view:
+        with looked(output) as view:
             return {name: _tensor(view, name) for name in view.tensors}
     except UnreadableError:
         return {}

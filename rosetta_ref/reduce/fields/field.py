@@ -162,7 +162,7 @@ def shown(name: bytes | str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text in one line, with an escape for all that is not seen, that moves what is seen, or that a CI service takes for a command.
+    r"""Text in one line, with an escape for what is not seen, moves what is seen, or is a command to a CI service.
 
     It escapes what `errors.safe_line` escapes, and whatever else Unicode does not call printable.
 

@@ -58,7 +58,10 @@ class Stored:
         return found if found is None or min(self.shape, default=1) < 0 else found[: math.prod(self.shape)]
 
     def fields(self, data: bytes, most: int = _MOST) -> Iterator[Field]:
-        """Its data, split into rows of numbers or the fields of each block; a cut end, and what is behind the first `most`, as one."""
+        """Its data, split into rows of numbers or the fields of each block.
+
+        A cut end is one field, and so is what comes after the first `most`.
+        """
         label, body = f"data {shown(self.name)}", data[self.start : self.stop]
         kind = self.kind and _sized(self.kind, len(body))
         at = 0
@@ -96,7 +99,7 @@ class Stored:
 
 
 def claim_data(claims: Claims, tensors: Iterable[Stored]) -> None:
-    """Claim the data of a file's tensors, each as its fields. Of tensors that hold the same bytes over and over the last ones claim none."""
+    """Claim the data of a file's tensors, each as its fields. Where many hold the same bytes, the last ones claim none."""
     left = len(claims.data) + _AGAIN
     for tensor in tensors:
         if tensor.stop - tensor.start > left:
