@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.reduce.fields import Field
+from rosetta_ref.reduce.fields.field import printable
 from rosetta_ref.reduce.fields.stored import values_of
 
 _WIDTH = 16
@@ -132,4 +133,4 @@ def _text(piece: bytes) -> str:
     """Bytes as text, where they are mostly that."""
     if not any(32 <= byte < 127 for byte in piece):
         return ""
-    return repr(piece)[1:]
+    return printable(repr(piece)[1:])

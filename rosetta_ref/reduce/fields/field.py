@@ -157,7 +157,8 @@ def shown(name: bytes | str) -> str:
     >>> shown(b"a\nb\xff")
     'a\\nb\\xff'
     """
-    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+    short = name[: 4 * (_LABEL_LIMIT + 1)]  # bytes of as many characters
+    text = short.decode("utf-8", "backslashreplace") if isinstance(short, bytes) else short
     return printable(text if len(text) <= _LABEL_LIMIT else text[: _LABEL_LIMIT - 3] + "...")
 
 
