@@ -145,8 +145,11 @@ def _kinds(findings: Iterable[Finding]) -> dict[str, frozenset[str]]:
 def size_of(source: Path) -> int:
     """The bytes of a file, or of all files of a directory."""
     try:
-        if not stat.S_ISDIR(source.stat().st_mode):
-            return source.stat().st_size
+        about = source.stat()
+        if not stat.S_ISDIR(about.st_mode):
+            if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for
+                raise UndiagnosedError("it is no regular file", file=source)
+            return about.st_size
         files = [Path(top) / name for top, _, names in os.walk(source) for name in names]
         return sum(file.stat().st_size for file in files if file.is_file())
     except OSError as error:

@@ -244,7 +244,16 @@ def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rosetta_ref.reduce.folder.write_text", full)
-    asked = ["shrink", str(folder / "input.gguf"), "--to", "safetensors", "--converter", f"{bad}:convert", "--max-calls", "3"]
+    asked = [
+        "shrink",
+        str(folder / "input.gguf"),
+        "--to",
+        "safetensors",
+        "--converter",
+        f"{bad}:convert",
+        "--max-calls",
+        "3",
+    ]
     assert main([*asked, "--output", str(tmp_path / "out")]) == 2
     assert list((tmp_path / "out").iterdir()) == []
 

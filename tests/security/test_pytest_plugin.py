@@ -123,8 +123,24 @@ def test_what_is_ours_is_a_test_also_where_it_was_damaged(tmp_path: Path) -> Non
 
 
 def ended(project: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "error", *flags]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *PLUGIN,
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-W",
+        "error",
+        *flags,
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")])),
+    }
     return subprocess.run(
         command, cwd=project, capture_output=True, text=True, errors="replace", timeout=60, check=False, env=environment
     )  # fmt: skip
@@ -145,7 +161,10 @@ def test_a_project_of_somebody_else_is_collected_as_ever(tmp_path: Path) -> None
 
 def test_what_it_says_of_a_folder_is_inert(tmp_path: Path) -> None:
     fingerprint = {**RECORD["fingerprint"], "subject": "a\n::error::forged\u2028\x1b[2J\u202e"}  # type: ignore[dict-item]
-    written(tmp_path / "failures" / "a & <b> \u00e9", {**RECORD, "fingerprint": fingerprint, "converter": {"name": "\n::error::x\0"}})
+    written(
+        tmp_path / "failures" / "a & <b> \u00e9",
+        {**RECORD, "fingerprint": fingerprint, "converter": {"name": "\n::error::x\0"}},
+    )
     cut = json.dumps(RECORD).replace("input.gguf", "\\n::error::y")
     written(tmp_path / "failures" / "cut", cut)
     done = ended(tmp_path, "--junit-xml", "made.xml")

@@ -20,12 +20,16 @@ from rosetta_ref.reduce.prose import block, code
 
 #: What moves a cursor, ends a line, turns a direction, or is a command to a CI service.
 ODD = "a\x1b[2J\x9b31m\u202e\u2066\u2028\u2029\x85\r\n::error file=x::forged\n##[error]forged```\n# heading <img src=x>|\u200f\u061c\ufeff\0"
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def is_inert(text: str) -> bool:
     lines = text.split("\n")
-    return STEERING.search(text) is None and not any(line.lstrip(" \t").startswith("::") or "##[" in line for line in lines)
+    return STEERING.search(text) is None and not any(
+        line.lstrip(" \t").startswith("::") or "##[" in line for line in lines
+    )
 
 
 @given(st.text(st.characters(codec=None), max_size=30) | st.sampled_from([ODD, "::error::x", " ::x", "##[x", "\ud800"]))
@@ -55,11 +59,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keys = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(key)) + key
     table = struct.pack("<Q", len(name)) + name + struct.pack("<IQIQ", 1, 2, 0, 0)
     head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + keys + table
-    (home / "a ::b\u202e.gguf").write_bytes(head.ljust(-(-len(head) // 32) * 32, b"\0") + struct.pack("<2f", 1, 2).ljust(32, b"\0"))
+    (home / "a ::b\u202e.gguf").write_bytes(
+        head.ljust(-(-len(head) // 32) * 32, b"\0") + struct.pack("<2f", 1, 2).ljust(32, b"\0")
+    )
     (home / "bad.py").write_text(
         f"import sys\n\n\ndef convert(src, dst):\n    print({ODD!r}, file=sys.stderr)\n    raise SystemExit({ODD!r})\n"
     )
-    asked = ["shrink", str(home / "a ::b\u202e.gguf"), "--to", "safetensors", "--converter", f"{home / 'bad.py'}:convert"]
+    asked = [
+        "shrink",
+        str(home / "a ::b\u202e.gguf"),
+        "--to",
+        "safetensors",
+        "--converter",
+        f"{home / 'bad.py'}:convert",
+    ]
     assert main([*asked, "--max-calls", "2", "--output", str(home / "out")]) == 0
     (made,) = (home / "out").iterdir()
     return made
@@ -70,12 +83,18 @@ def test_a_folder_is_inert(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(("input", "__")):
             assert is_inert(path.read_text(encoding="utf-8")), path.name
-    assert sum(line.startswith("# ") for line in (folder / "report.md").read_text().splitlines()) == 1
-    assert "<img" not in re.sub(r"(`+).*?\1", "", (folder / "report.md").read_text(), flags=re.DOTALL)
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    outside = re.sub(r"(`+).*?\1", "", report, flags=re.DOTALL)  # of code
+    assert "\n# " not in outside
+    assert "<img" in report
+    assert "<img" not in outside
 
 
 def test_what_is_printed_is_inert(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for command in (["explain", str(folder)], ["replay", str(folder), "--converter", f"{folder.parents[1] / 'bad.py'}:convert"]):
+    for command in (
+        ["explain", str(folder)],
+        ["replay", str(folder), "--converter", f"{folder.parents[1] / 'bad.py'}:convert"],
+    ):
         main(command)
         done = capfd.readouterr()
         said = [line for line in (done.out + done.err).split("\n")]
