@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from rosetta_ref.diagnosis import structural
 from rosetta_ref.diagnosis.cause import NOT_KNOWN, Cause, Diagnosis
+from rosetta_ref.diagnosis.files import UndiagnosedError, size_of
 from rosetta_ref.diagnosis.replay import Job, Replay, complaint, part_of, replays
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats.detect import format_of_target, sniff
@@ -27,10 +26,6 @@ WHOLE = 4 << 20
 _LARGEST, _TIMES = 64 << 20, 64
 Fact = tuple[str, str]
 _FOREIGN = "foreign-name"
-
-
-class UndiagnosedError(RosettaError):
-    """What a diagnosis looks at is a source and an output, of any content."""
 
 
 @dataclass
@@ -140,20 +135,6 @@ def _kinds(findings: Iterable[Finding]) -> dict[str, frozenset[str]]:
         if finding.tensor is not None:
             made[finding.tensor] = made.get(finding.tensor, frozenset()) | {finding.kind}
     return made
-
-
-def size_of(source: Path) -> int:
-    """The bytes of a file, or of all files of a directory."""
-    try:
-        about = source.stat()
-        if not stat.S_ISDIR(about.st_mode):
-            if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for
-                raise UndiagnosedError("it is no regular file", file=source)
-            return about.st_size
-        files = [Path(top) / name for top, _, names in os.walk(source) for name in names]
-        return sum(file.stat().st_size for file in files if file.is_file())
-    except OSError as error:
-        raise UndiagnosedError(f"cannot read: {error.strerror or error}", file=error.filename or source) from error
 
 
 def _in_parts(failure: _Failure, zoo: Sequence[Member], folder: Path) -> None:

@@ -97,7 +97,7 @@ def test_what_is_printed_is_inert(folder: Path, capfd: pytest.CaptureFixture[str
     ):
         main(command)
         done = capfd.readouterr()
-        said = [line for line in (done.out + done.err).split("\n")]
+        said = list((done.out + done.err).split("\n"))
         assert all(is_inert(line) for line in said), said
 
 

@@ -73,7 +73,7 @@ def text(data: bytes) -> bytes:
 
 
 def _model(path: Path) -> None:
-    name = "a[/red]\x1b[2J\n::error::".encode()
+    name = b"a[/red]\x1b[2J\n::error::"
     head = (
         b"GGUF"
         + struct.pack("<IQQ", 3, 1, 1)
