@@ -1,6 +1,6 @@
 """A folder that a reduction left, below a folder called `failures`, as a test: it passes when the converter is fixed.
 
-Which converter is meant: the entry of the folder's converter in the rosetta.toml or pyproject.toml above the folder, or the only
+Which converter is meant: the entry of the folder's converter in the rosetta.toml or pyproject.toml above `failures`, or the only
 entry that there is; else a bundled converter of that name. A command that stands in a folder alone is never run.
 """
 
@@ -61,7 +61,8 @@ class Replay(pytest.Item):
 
 def converter_of(expected: Expected, folder: Path) -> Converter:
     """The converter that is to be fixed. Raises UnknownConverterError, and what making it raises."""
-    known = entries.find_entries(folder.absolute())
+    project = folder.absolute().parents[1]  # above `failures`: a rosetta.toml in a folder is a stranger's, as its commands are
+    known = entries.find_entries(project)
     name = str(expected.converter.get("name"))[:_LONGEST]
     if name in known or (name in bundled.NAMES and not known):
         return entries.made(entries.entry_of(name, known))

@@ -159,6 +159,18 @@ def test_a_project_of_somebody_else_is_collected_as_ever(tmp_path: Path) -> None
     assert "warning" not in done.stdout
 
 
+def test_no_command_of_a_folder_is_run(tmp_path: Path) -> None:
+    folder = written(
+        tmp_path / "failures" / "case", {**RECORD, "converter": {"name": "mine", "command": f"touch {tmp_path}/ran"}}
+    )
+    for place in (folder, folder.parent):
+        (place / "rosetta.toml").write_text(f"[converters.mine]\ncommand = 'touch {tmp_path}/ran {{src}} {{dst}}'\n")
+    (folder / "build.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    done = ended(tmp_path)
+    assert (done.returncode, "no converter" in done.stdout) == (1, True), done.stdout
+    assert not (tmp_path / "ran").exists()
+
+
 def test_what_it_says_of_a_folder_is_inert(tmp_path: Path) -> None:
     fingerprint = {**RECORD["fingerprint"], "subject": "a\n::error::forged\u2028\x1b[2J\u202e"}  # type: ignore[dict-item]
     written(
