@@ -14,6 +14,7 @@ import os
 import platform
 import socket
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -147,12 +148,31 @@ def write(path: Path, cases: list[dict[str, Any]]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value of JSON, whole or not at all: what cannot be written leaves what was there."""
-    made = path.with_name(f".{path.name}.partial")
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    """Write a value of JSON, whole or not at all: what cannot be written leaves what was there.
+
+    Raises OSError, which names the file.
+    """
+    # Spelled otherwise where it would be a command to a CI service, whoever prints the file; the value is the same.
+    text = json.dumps(value, indent=2, allow_nan=False).replace("##[", r"#\u0023[") + "\n"
+    made = None
     try:
+        # Made anew under a name that nobody foresees: a link that was put there is not followed.
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}-", suffix=".partial", dir=path.parent)
+        os.close(descriptor)
+        made = Path(name)
         made.write_text(text, encoding="utf-8")
+        made.chmod(0o666 & ~_umask())
         made.replace(path)
-    except BaseException:
-        made.unlink(missing_ok=True)
+    except BaseException as error:
+        if made is not None:
+            made.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+def _umask() -> int:
+    """The bits of a mode that this process leaves out."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 HELP = "does the gate see the bugs that really happened? which gate kills which bad converter; exit 1 when one survives"
 #: How many lines say why a run is void.
 _SHOWN = 20
+#: Seeds of one run, and processes at once.
+_MOST_SEEDS, _MOST_JOBS = 100_000, 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +42,9 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     from rosetta_ref.zoo import MEMBERS
     from rosetta_ref.zoo.tally import KILLED, tally
 
-    unknown = [name for name in arguments.members if name not in MEMBERS]
-    if unknown or arguments.seeds < 1:
-        say_error(err, f"there is no member {unknown[0]!r}" if unknown else f"{arguments.seeds} seeds are none")
+    mistake = _mistake(arguments, MEMBERS)
+    if mistake is not None:
+        say_error(err, mistake)
         return 2
     chosen = [MEMBERS[name] for name in arguments.members] or list(MEMBERS.values())
     began = time.perf_counter()
@@ -50,7 +53,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             chosen,
             range(arguments.seed, arguments.seed + arguments.seeds),
             every_gate=arguments.every_gate,
-            jobs=arguments.jobs or min(os.cpu_count() or 1, arguments.seeds),
+            jobs=min(arguments.jobs or os.cpu_count() or 1, arguments.seeds, _MOST_JOBS),
             told=lambda trial: status.update(f"seed {trial.seed}: {trial.member}"),
         )
     if arguments.json:
@@ -68,6 +71,18 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         )
         say(out, f"{counts}{f' ({others})' if others else ''}, {time.perf_counter() - began:.0f} s")
     return made.exit_code
+
+
+def _mistake(arguments: argparse.Namespace, members: Collection[str]) -> str | None:
+    """What is wrong with the command; None where nothing is."""
+    unknown = [name for name in arguments.members if name not in members]
+    if unknown:
+        return f"there is no member {unknown[0]!r}"
+    if not 1 <= arguments.seeds <= _MOST_SEEDS:
+        return f"1 to {_MOST_SEEDS:,} seeds can be run, not {arguments.seeds}"
+    if not 0 <= arguments.seed < 1 << 32:
+        return f"a seed is a number from 0 to {(1 << 32) - 1}, not {arguments.seed}"
+    return None
 
 
 def _row(standing: Standing) -> tuple[object, ...]:

@@ -24,6 +24,7 @@ from rosetta_ref.archive import Archive
 from rosetta_ref.convert import convert
 from rosetta_ref.convert.source import read_source
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
+from rosetta_ref.foreign import open_file
 from rosetta_ref.formats import gguf
 from rosetta_ref.formats.detect import sniff
 
@@ -74,7 +75,8 @@ def circle(model: Path, folder: Path) -> tuple[list[dict[str, Any]], Verdict]:
 
     Raises EmptyProofError for a model without tensors or metadata, and whatever a conversion raises.
     """
-    if model.is_dir() or sniff(model) != "gguf":
+    open_file(model).close()  # a pipe is not waited for
+    if sniff(model) != "gguf":
         raise NotGgufError("is no GGUF file", file=model)
     reports = []
     source = model
@@ -141,11 +143,8 @@ def _print_json(model: Path, reports: list[dict[str, Any]], verdict: Verdict) ->
 
 
 def _print_table(model: Path, reports: list[dict[str, Any]], verdict: Verdict, console: Console) -> None:
-    table = Table(
-        title=Text(safe_line(f"{model.name}, {model.stat().st_size:,} bytes, once around")),
-        box=None,
-        padding=(0, 1, 0, 0),
-    )
+    title = Text(f"{safe_line(model.name)}, {model.stat().st_size:,} bytes, once around")
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0))
     table.add_column("step", no_wrap=True)
     for heading in ("time", "MB", "carried", "decoded", "restored", "checked", "SHA-256", "keys"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -153,14 +152,14 @@ def _print_table(model: Path, reports: list[dict[str, Any]], verdict: Verdict, c
         table.add_row(*_row(report))
     console.print(table)
     for note in dict.fromkeys(note for report in reports for note in report.get("notes", ())):
-        console.print(Text(safe_line(f"note: {note}")))
+        console.print(Text(f"note: {safe_line(note, SHOWN)}"))
     mark, colour = ("every bit came back", "green") if verdict.holds else ("NOT the same", "red")
     console.print(
         f"[{colour}]{mark}[/]: {verdict.tensors_equal} of {verdict.tensors} tensors and "
         f"{verdict.keys_equal} of {verdict.keys} metadata keys equal, bit for bit, with their types and order"
     )
     for fault in verdict.faults:
-        console.print(Text(safe_line(f"  {fault}", SHOWN)))
+        console.print(Text(f"  {safe_line(fault, SHOWN)}"))
 
 
 def _row(report: dict[str, Any]) -> list[str]:

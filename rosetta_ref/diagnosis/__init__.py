@@ -9,5 +9,6 @@ members are wrong all over the process.
 from rosetta_ref.diagnosis.cause import UNKNOWN, Cause, Diagnosis
 from rosetta_ref.diagnosis.explain import attach, diagnose
 from rosetta_ref.diagnosis.failures import Namer
+from rosetta_ref.diagnosis.files import UndiagnosedError
 
-__all__ = ["UNKNOWN", "Cause", "Diagnosis", "Namer", "attach", "diagnose"]
+__all__ = ["UNKNOWN", "Cause", "Diagnosis", "Namer", "UndiagnosedError", "attach", "diagnose"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from rosetta_ref.diagnosis import structural
 from rosetta_ref.diagnosis.cause import NOT_KNOWN, Cause, Diagnosis
+from rosetta_ref.diagnosis.files import UndiagnosedError, size_of
 from rosetta_ref.diagnosis.replay import Job, Replay, complaint, part_of, replays
+from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats.detect import format_of_target, sniff
 from rosetta_ref.gate.judge import judge
 from rosetta_ref.gate.result import FALSIFIED, Finding, Result
@@ -19,6 +22,8 @@ from rosetta_ref.zoo import MEMBERS, Member
 
 #: Bytes of a source that members convert as it is; of a larger one they convert one tensor at a time.
 WHOLE = 4 << 20
+#: An output of more bytes, or of so many times those of its source, is explained by nothing.
+_LARGEST, _TIMES = 64 << 20, 64
 Fact = tuple[str, str]
 _FOREIGN = "foreign-name"
 
@@ -54,7 +59,23 @@ def diagnose(
     `asked` is the type that a quantiser was asked for; `members` are those of the zoo that are tried; a source of up to `whole`
     bytes is converted as it is, a larger one tensor by tensor. `findings` are those that are to be explained, where the judge has
     spoken; all, where it has not.
+
+    Raises UndiagnosedError for what is too large, and where something odd in the files breaks the search.
     """
+    if size_of(output) > max(_LARGEST, _TIMES * size_of(source)):
+        raise UndiagnosedError("the output is much larger than its source", file=output)
+    try:
+        return _diagnosed(source, output, asked, members, whole, findings)
+    except (RosettaError, OSError) as error:
+        raise UndiagnosedError(str(error), file=output) from error
+    except Exception as error:
+        raise UndiagnosedError(unforeseen(error), file=output) from error
+
+
+def _diagnosed(
+    source: Path, output: Path, asked: str | None, members: Iterable[Member] | None, whole: int,
+    findings: Sequence[Finding] | None,
+) -> list[Diagnosis]:  # fmt: skip
     zoo = list(MEMBERS.values() if members is None else members)
     with tempfile.TemporaryDirectory(prefix="rosetta-diagnosis-") as folder:
         try:
@@ -116,14 +137,10 @@ def _kinds(findings: Iterable[Finding]) -> dict[str, frozenset[str]]:
     return made
 
 
-def size_of(source: Path) -> int:
-    """The bytes of a file, or of all files of a directory."""
-    return sum(file.stat().st_size for file in (source.rglob("*") if source.is_dir() else [source]) if file.is_file())
-
-
 def _in_parts(failure: _Failure, zoo: Sequence[Member], folder: Path) -> None:
     """One tensor at a time: of those alike the smallest is shown to every member, and the rest to those that explain it."""
     alike: dict[tuple[object, ...], list[str]] = {}
+    numbers = count()
     for name, kinds in failure.kinds.items():
         types = [
             view.tensors[name].tensor.type.name for view in (failure.source, failure.target) if name in view.tensors
@@ -133,7 +150,7 @@ def _in_parts(failure: _Failure, zoo: Sequence[Member], folder: Path) -> None:
         names.sort(key=lambda name: failure.source.tensors[name].tensor.count if name in failure.source.tensors else 0)
         chosen = zoo
         for place, name in enumerate(names):
-            here = folder / f"{name}"
+            here = folder / f"{next(numbers):06}"  # a name from a file is no name of a folder
             part = part_of(failure.source, name, here / "part")
             _by_members(failure, part, [name], frozenset(), chosen, here, partial=True)
             if place == 0:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rosetta_ref.diagnosis.explain import WHOLE, attach, size_of
+from rosetta_ref.diagnosis.explain import WHOLE, attach
+from rosetta_ref.diagnosis.files import size_of
 from rosetta_ref.gate.run import Failure
 from rosetta_ref.zoo import MEMBERS
 

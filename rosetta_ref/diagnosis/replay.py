@@ -7,7 +7,6 @@ process, so nothing else may use this package meanwhile.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ import numpy as np
 
 from rosetta_ref.architectures import huggingface
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.beside import read_beside
+from rosetta_ref.convert.companions import present
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.gate import mapping
@@ -225,9 +226,11 @@ def part_of(source: View, name: str, folder: Path, *, words: bool = False) -> Pa
         apr.write(archive, folder / "source.apr")
         return folder / "source.apr"
     beside = source.path if source.path.is_dir() else source.path.parent
-    for file in (*beside.glob("*.json"), *beside.glob("*.jinja")):
-        if not file.name.endswith(".index.json") and (words or file.name == "config.json"):
-            shutil.copy(file, folder / file.name)
+    for name in present(beside):
+        if words or name == "config.json":
+            data = read_beside(beside, name)
+            (folder / name).parent.mkdir(exist_ok=True)  # templates have a folder of their own
+            (folder / name).write_bytes(data)
     safetensors.write(archive, folder / "model.safetensors")
     return folder
 

@@ -5,18 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from rich.text import Text
 
+from rosetta_ref import limits
+from rosetta_ref.foreign import read_file
 from rosetta_ref.formats.safetensors.table import DTYPES
-from rosetta_ref.gate.view import UnreadableError, look
+from rosetta_ref.gate.mapping import canonical_name
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce.annotation import Annotation, Right, Row, Table, annotate
 from rosetta_ref.reduce.dump import Left, Line
+from rosetta_ref.reduce.fields import format_of, tensors
+
+#: Bytes that a file or a folder counts for at least.
+_LEAST = 4096
 
 
 class Record(Protocol):
@@ -47,19 +55,49 @@ def rendered(folder: Path, record: Record, actual: str | None = None) -> Text:
 
 def of_folder(folder: Path, record: Record, actual: str | None = None) -> Annotation:
     """The input and the output of a folder, beside what it says is right."""
-    inputs = {name: (folder / name).read_bytes() for name in record.files}
-    found = [folder / actual] if actual else sorted(folder.glob("actual*"))
-    outputs = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for top in found
-        for path in ([top] if top.is_file() else sorted(top.rglob("*")))
-        if path.is_file()
-    }
-    return annotate(inputs, outputs, _rights(folder, record))
+    tops = [folder / actual] if actual else [folder / name for name in sorted(os.listdir(folder)) if _is_output(name)]
+    places = [*record.files, *(path.relative_to(folder).as_posix() for path in _files(tops))]
+    read = _Read()
+    contents = {name: read(folder, name) for name in places}
+    inputs = {name: contents[name] for name in record.files}
+    outputs = {name: data for name, data in contents.items() if name not in inputs}
+    return annotate(inputs, outputs, _rights(inputs, record))
 
 
-def _rights(folder: Path, record: Record) -> list[Right]:
-    names = _stored_names(folder / record.input)
+def _is_output(name: str) -> bool:
+    return name.partition(".")[0] == "actual"
+
+
+def _files(tops: Iterable[Path]) -> Iterator[Path]:
+    """The files there, and in the directories; links stay what they are. Raises LimitExceededError."""
+    for count, (top, folders, names) in enumerate(step for path in tops for step in _walked(path)):
+        limits.require("explained-bytes", _LEAST * count, "folders of an output", file=top)
+        folders.sort()
+        yield from (Path(top) / name for name in sorted(names))
+
+
+def _walked(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    if stat.S_ISDIR(path.lstat().st_mode):
+        return os.walk(path)
+    return iter([(str(path.parent), [], [path.name])])
+
+
+class _Read:
+    """Reads files of a folder, of so many bytes together."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def __call__(self, folder: Path, name: str) -> bytes:
+        """A regular file. Raises ForeignTextError, LimitExceededError."""
+        data = read_file(folder / name, "explained-bytes", follow=False)
+        self._sum += max(len(data), _LEAST)
+        limits.require("explained-bytes", self._sum, "the files of a folder", file=folder / name)
+        return data
+
+
+def _rights(inputs: Mapping[str, bytes], record: Record) -> list[Right]:
+    names = _stored_names(inputs)
     known = DTYPES | TYPES
     return [
         Right(
@@ -71,13 +109,13 @@ def _rights(folder: Path, record: Record) -> list[Right]:
     ]  # fmt: skip
 
 
-def _stored_names(path: Path) -> dict[str, str]:
-    """Names in the input by canonical ones; none where it cannot be read, and names are then taken as they are."""
-    try:
-        with look(path) as view:
-            return {name: seen.tensor.name for name, seen in view.tensors.items()}
-    except UnreadableError:
-        return {}
+def _stored_names(inputs: Mapping[str, bytes]) -> dict[str, str]:
+    """Names in the input by canonical ones, as far as its tables can be read."""
+    found: dict[str, str] = {}
+    for name, data in sorted(inputs.items()):
+        for tensor in tensors(data, format_of(PurePosixPath(name).name, data)):
+            found.setdefault(canonical_name(tensor.name) or tensor.name, tensor.name)
+    return found
 
 
 Span = tuple[str, str]

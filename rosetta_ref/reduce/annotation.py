@@ -23,6 +23,8 @@ MOST_ROWS = 64
 _FEW = 2
 #: Tensors that get such a table.
 MOST_TABLES = 4
+#: Notes of a section, and elements of a tensor that are compared: of a right output no more are known.
+_MOST_NOTES, _MOST_VALUES = 16, 8192
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def _section(
     title: str, name: str, data: bytes, rights: Sequence[Right] = (), there: Mapping[str, _Place] | None = None
 ) -> Section:
     """One file, laid over what right tensors hold."""
-    wanted, notes = bytearray(data), []
+    wanted = bytearray(data)
+    notes: list[str] = []
     for right in rights:
         place = (there or {}).get(right.name)
         if place is None or place.file != name:
@@ -135,7 +138,7 @@ def _section(
         if place.tensor.order == ">":
             why = f"{shown(right.name)} is big-endian"
         if why is not None:
-            notes.append(f"bytes not compared: {why}")
+            notes += [f"bytes not compared: {why}"] if len(notes) < _MOST_NOTES else []
             continue
         stop = min(place.tensor.start + len(right.data), place.tensor.stop)
         wanted[place.tensor.start : stop] = right.data[: stop - place.tensor.start]
@@ -149,7 +152,7 @@ def _section(
 def _table(right: Right, given: _Place | None, place: _Place | None) -> Table:
     expected = values_of(right.kind, right.data)
     if expected is not None:
-        expected = expected[: math.prod(right.shape)]
+        expected = expected[: min(math.prod(right.shape), _MOST_VALUES)]
     columns = [_values(given), expected, _values(place)]
     counts = [len(column) for column in columns if column is not None]
     known = len(expected) if expected is not None else 0
@@ -185,7 +188,7 @@ def _title(right: Right, given: _Place | None, place: _Place | None) -> str:
 
 
 def _values(place: _Place | None) -> Floats | None:
-    return None if place is None else place.tensor.values(place.data)
+    return None if place is None else place.tensor.values(place.data, _MOST_VALUES)
 
 
 def _differing(expected: Floats | None, actual: Floats | None, count: int) -> list[int]:
@@ -200,7 +203,11 @@ def _differing(expected: Floats | None, actual: Floats | None, count: int) -> li
 def _element(index: int, shape: tuple[int, ...]) -> str:
     if len(shape) < 2 or index >= math.prod(shape):
         return str(index)
-    return ", ".join(str(int(one)) for one in np.unravel_index(index, shape))
+    places = []
+    for size in reversed(shape):
+        index, place = divmod(index, size)
+        places.append(str(place))
+    return ", ".join(reversed(places))
 
 
 def _number(values: Floats | None, index: int) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from rosetta_ref.archive import Value
 from rosetta_ref.gate.converter import Entry
-from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.given import Given, json_of_companion
 from rosetta_ref.reduce.sizes import sizes_of
 
 
@@ -30,10 +28,7 @@ def architecture(given: Given) -> str | None:
     if isinstance(found, Value):
         found = found.data
     if found is None and "config.json" in given.companions:
-        try:
-            found = json.loads(given.companions["config.json"]).get("model_type")
-        except (ValueError, AttributeError):
-            return None
+        found = json_of_companion(given, "config.json").get("model_type")
     return found if isinstance(found, str) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -11,28 +11,45 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.reduce.fields import Field
+from rosetta_ref.reduce.fields.field import printable
 from rosetta_ref.reduce.fields.stored import values_of
 
 _WIDTH = 16
 #: Lines of one key, or of one tensor's data, that are shown: of those that are right, and of those that are not.
 _MOST = {False: 24, True: 64}
+#: Lines of one file.
+_MOST_OF_FILE = 4096
 _NUMPY = {"e": np.float16, "f": np.float32, "d": np.float64}
 
 
 @dataclass(frozen=True)
 class Line:
-    """Some bytes, those that a right file has there, and what they are; `first` begins a field."""
+    """Some bytes of a field, and those that a right file has there."""
 
-    offset: int
+    field: Field
+    at: int
     data: bytes
     wanted: bytes
-    said: str
-    first: bool = True
+
+    @property
+    def offset(self) -> int:
+        """Where in the file they stand."""
+        return self.field.offset + self.at
+
+    @property
+    def first(self) -> bool:
+        """Whether they begin the field."""
+        return not self.at
 
     @property
     def differs(self) -> bool:
         """Whether any byte is not the right one."""
         return self.data != self.wanted
+
+    @property
+    def said(self) -> str:
+        """What they are."""
+        return _said(self.field, self.at, self.data)
 
 
 @dataclass(frozen=True)
@@ -46,33 +63,42 @@ class Left:
 
 def lines_of(fields: Iterable[Field], wanted: bytes) -> Iterator[Line | Left]:
     """The lines of fields; `wanted` is the whole file as it would be right. Zeros after zeros, and what is long, is left out."""
-    for group, members in groupby(fields, key=lambda field: field.group):
-        lines = [line for field in members for line in _lines(field, wanted)]
-        for is_left, run in groupby(zip(lines, _left_out(lines), strict=True), key=lambda pair: pair[1]):
-            members_of_run = [line for line, _ in run]
+    shown = 0
+    groups = ((group, _marked(members, wanted)) for group, members in groupby(fields, key=lambda field: field.group))
+    for group, marked in groups:
+        for is_left, run in groupby(marked, key=lambda pair: pair[1]):
             if is_left:
-                data = b"".join(line.data for line in members_of_run)
-                yield Left(len(data), group, zeros=not any(data))
-            else:
-                yield from members_of_run
+                yield _left([line for line, _ in run], group)
+                continue
+            for line, _ in run:
+                yield line
+                shown += 1
+                if shown == _MOST_OF_FILE and line.offset + len(line.data) < len(wanted):
+                    yield Left(len(wanted) - line.offset - len(line.data), "the file", zeros=False)
+                    return
 
 
-def _left_out(lines: list[Line]) -> Iterator[bool]:
+def _left(lines: Sequence[Line], group: str) -> Left:
+    return Left(sum(len(line.data) for line in lines), group, zeros=not any(any(line.data) for line in lines))
+
+
+def _marked(fields: Iterable[Field], wanted: bytes) -> Iterator[tuple[Line, bool]]:
+    """The lines of a group, each with whether it is left out."""
     shown = {False: 0, True: 0}
     after_zeros = False
-    for line in lines:
+    for line in (line for field in fields for line in _lines(field, wanted)):
         is_zero = not line.differs and not any(line.data)
         is_left = (is_zero and after_zeros and not line.first) or shown[line.differs] >= _MOST[line.differs]
         shown[line.differs] += not is_left
         after_zeros = is_zero
-        yield is_left
+        yield line, is_left
 
 
 def _lines(field: Field, wanted: bytes) -> Iterator[Line]:
     for at in range(0, field.size, _WIDTH):
         piece = field.data[at : at + _WIDTH]
         offset = field.offset + at
-        yield Line(offset, piece, wanted[offset : offset + len(piece)], _said(field, at, piece), first=not at)
+        yield Line(field, at, piece, wanted[offset : offset + len(piece)])
 
 
 def _said(field: Field, at: int, piece: bytes) -> str:
@@ -107,4 +133,4 @@ def _text(piece: bytes) -> str:
     """Bytes as text, where they are mostly that."""
     if not any(32 <= byte < 127 for byte in piece):
         return ""
-    return repr(piece)[1:]
+    return printable(repr(piece)[1:])

@@ -15,8 +15,8 @@ from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.reduce.complaint import unchanging
 
-#: Letters of the name of a folder.
-_LONGEST = 120
+#: Letters of the name of a folder, and of the words that tell a failure from another one.
+_LONGEST, LONGEST_SUBJECT = 120, 2000
 #: Kinds whose detail begins with how many there are.
 _OF_MANY = ("key-twice",)
 #: Kinds whose detail is the converter's own words.
@@ -117,10 +117,10 @@ def subject_of(finding: Finding) -> str:
     'Q8_0 is not supported (exit code 1)'
     """
     if finding.kind in _SAID and finding.gate != SAFE:
-        return unchanging(finding.detail)
+        return unchanging(finding.detail[:LONGEST_SUBJECT])
     if finding.tensor is not None or finding.gate not in (META, SAFE) or finding.kind in _OF_MANY:
         return ""
-    return finding.detail.partition(": ")[0].split(" ")[0]
+    return finding.detail[:LONGEST_SUBJECT].partition(": ")[0].split(" ")[0]
 
 
 def fitting(fingerprint: Fingerprint, findings: Iterable[Finding]) -> list[Finding]:

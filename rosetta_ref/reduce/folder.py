@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -20,16 +20,19 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate import record as gate_record
 from rosetta_ref.gate.result import FALSIFIED, Result
+from rosetta_ref.limits import LimitExceededError
 from rosetta_ref.reduce import annotate, record, report, script
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
 from rosetta_ref.reduce.given import files as files_of
 from rosetta_ref.reduce.given import size_of
 from rosetta_ref.reduce.oracle import Oracle, Seen
+from rosetta_ref.reduce.output import UnwritableError, keep_output, write_text
 from rosetta_ref.reduce.record import Expected
 from rosetta_ref.reduce.report import LARGE
 
 #: What stands in a folder beside the input and what came of it; a project may run it as a test.
-_NAMES = (record.NAME, "report.md", "annotated.txt", "build.py", "evidence.json", "__pycache__")
+_NAMES = (record.NAME, "report.md", "annotated.txt", "build.py", "evidence.json")
+_OUTPUTS = ("actual.gguf", "actual.apr", "actual.safetensors")
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,19 @@ class Found:
 
 def write(found: Found, oracle: Oracle, folder: Path, flags: str = "") -> Path:
     """Make the folder, in the place of one that is there; `flags` are what a replay is told to mean the same converter."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    made.chmod(0o755)
+    made = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A name that nobody foresees, and a folder that nobody else writes into until it has its own name.
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         _fill(found, oracle, made, folder, flags)
+        made.chmod(0o755)
         _put(made, folder)
+    except OSError as error:
+        raise UnwritableError(f"cannot write: {error.strerror or error}", file=folder) from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
     return folder
 
 
@@ -79,7 +87,25 @@ def _is_ours(folder: Path, way: tuple[str, str]) -> bool:
         return False
     if (there.source_format, there.target_format) != way:
         return False
-    return all(path.name in _NAMES or path.name.partition(".")[0] in ("input", "actual") for path in folder.iterdir())
+    return all(_belongs(Path(path), folder, there) for path in _below(folder))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All that is in a folder but for folders; links are none."""
+    for top, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(top) / name).is_symlink()]
+        yield from (Path(top) / name for name in [*names, *links])
+
+
+def _belongs(path: Path, folder: Path, there: Expected) -> bool:
+    """Whether a file is one that a reduction leaves, by its place. In the folder of an output any name may be."""
+    name = path.relative_to(folder).as_posix()
+    top, _, rest = name.partition("/")
+    if path.is_symlink() or not path.is_file():
+        return False
+    if top == "__pycache__":
+        return path.suffix == ".pyc"
+    return name in _NAMES or name in there.files or top == "actual" or (not rest and name in _OUTPUTS)
 
 
 def _put(made: Path, folder: Path) -> None:
@@ -110,12 +136,19 @@ def _fill(found: Found, oracle: Oracle, folder: Path, place: Path, flags: str) -
     )  # fmt: skip
     expected.write(folder)
     told = report.Told(expected, found, oracle, place, actual, size_of(seen.source), flags)
-    (folder / "report.md").write_text(report.markdown(told), encoding="utf-8")
+    write_text(folder / "report.md", report.markdown(told))
     evidence.write(folder / "evidence.json", gate_record.evidence_json([_result(found, oracle, place.name)], entry))
     if size_of(seen.source) <= LARGE:
         contents = {file: (folder / file).read_bytes() for file in files}
-        (folder / "build.py").write_text(script.build_script(contents), encoding="utf-8")
-        (folder / "annotated.txt").write_text(annotate.text(folder, expected, actual), encoding="utf-8")
+        write_text(folder / "build.py", script.build_script(contents))
+        write_text(folder / "annotated.txt", _annotated(folder, expected, actual))
+
+
+def _annotated(folder: Path, expected: Expected, actual: str | None) -> str:
+    try:
+        return annotate.text(folder, expected, actual)
+    except LimitExceededError as error:  # what a converter writes may be of any size
+        return f"{error}\n"
 
 
 def _copy_input(source: Path, folder: Path) -> tuple[str, list[str]]:
@@ -127,7 +160,9 @@ def _copy_input(source: Path, folder: Path) -> tuple[str, list[str]]:
     for file in files:
         place = inside / (f"input{file.suffix}" if len(files) == 1 and file == source else file.relative_to(home))
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / place)
+        shutil.copyfile(
+            file, folder / place
+        )  # of a new folder; `files_of` names regular files alone, none out of the model's
         names.append(place.as_posix())
     if source.is_dir():
         return "input", names
@@ -137,11 +172,9 @@ def _copy_input(source: Path, folder: Path) -> tuple[str, list[str]]:
 def _copy_actual(target: Path | None, folder: Path) -> str | None:
     if target is None:
         return None
-    if target.is_dir():
-        shutil.copytree(target, folder / "actual")
-        return "actual"
-    shutil.copyfile(target, folder / f"actual{target.suffix}")
-    return f"actual{target.suffix}"
+    name = "actual" if target.is_dir() else f"actual{target.suffix}"
+    keep_output(target, folder / name)
+    return name
 
 
 def _result(found: Found, oracle: Oracle, name: str) -> Result:

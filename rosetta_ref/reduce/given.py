@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref import limits
 from rosetta_ref.archive import Archive, Tensor, Value
-from rosetta_ref.convert.source import COMPANIONS
+from rosetta_ref.beside import NOTHING, kind_of, read_beside, require_inside
+from rosetta_ref.convert.companions import present
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import NotAFileError, json_object, open_file
 from rosetta_ref.formats import apr, detect, gguf, safetensors
 from rosetta_ref.formats.gguf.cursor import Cursor
 from rosetta_ref.formats.gguf.layout import SPLIT_COUNT, SPLIT_KINDS, SPLIT_NUMBER, SPLIT_TENSORS
@@ -26,12 +30,6 @@ from rosetta_ref.formats.gguf.reader import read_header
 from rosetta_ref.formats.gguf.split import part_name
 from rosetta_ref.gate.big_endian import big_endian
 
-#: A companion larger than this is none of a model's words.
-_LARGEST = 64 << 20
-#: Files beside the weights that loaders and converters read. Whatever else lies there is somebody's, and stays there.
-_BESIDE = frozenset(
-    {*COMPANIONS, "params.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model.v3"}
-)  # fmt: skip
 #: What the reference leaves beside the weights, to get back what they have no place for.
 _KEPT = "rosetta"
 _PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
@@ -101,6 +99,14 @@ class Given:
         return replace(self, parts=(self.tensors,), index={})
 
 
+def json_of_companion(given: Given, name: str) -> dict[str, Any]:
+    """A JSON object beside the weights; an empty one where there is none, or none that is safely read."""
+    try:
+        return json_object(given.companions.get(name, b"{}"), twice=True)
+    except RosettaError:
+        return {}
+
+
 def read(path: Path) -> Given:
     """The input in a file or directory. Raises what its reader raises."""
     kind = detect.sniff(path)
@@ -126,23 +132,56 @@ def copied(source: Path, folder: Path) -> Path:
 
 
 def _is_big_endian(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return read_header(Cursor(memoryview(file.read(64)), path, lenient=True)).order == ">"
 
 
 def files(path: Path) -> list[Path]:
-    """All files of an input: shards, parts, and what stands beside SafeTensors weights."""
+    """All files of an input: shards, parts, and what stands beside SafeTensors weights.
+
+    All but the one that is named lie in its folder, or among the blobs of Hugging Face's cache. Raises OutsideLinkError,
+    NotAFileError, UnreadableTextError.
+    """
+    folder = path if path.is_dir() else path.parent
+    return [_own(file, folder) if file != path else _regular(file) for file in _named(path)]
+
+
+def _named(path: Path) -> list[Path]:
     if path.is_dir():
-        kept = (file for file in (path / _KEPT).rglob("*") if file.is_file())
-        return sorted({*_weights(path), *_companions(path), *kept})
+        return sorted({*_weights(path), *_companions(path), *_kept(path / _KEPT)})
     if path.suffix == ".safetensors":
         return [path, *_companions(path.parent)]
     if path.name.endswith(".index.json"):
         held = [path.parent / name for name in safetensors.read_index(path).files]
         return [path, *held, *_companions(path.parent)]
     if (part := _PART.fullmatch(path.name)) is not None:
-        return sorted(path.parent.glob(f"{glob.escape(part[1])}-*-of-{part[2]}.gguf"))
+        found = sorted(path.parent.glob(f"{glob.escape(part[1])}-*-of-{part[2]}.gguf"))
+        limits.require("input-files", len(found), "the parts", file=path)
+        return found
     return [path]
+
+
+def _own(file: Path, folder: Path) -> Path:
+    """The file, if it lies in that folder, and is one."""
+    _regular(require_inside(file, folder), file)
+    return file
+
+
+def _regular(path: Path, named: Path | None = None) -> Path:
+    if not path.is_file():
+        raise NotAFileError("it is no regular file", file=named or path)
+    return path
+
+
+def _kept(folder: Path) -> Iterator[Path]:
+    """What the reference left there. A link in the place of the folder is for `_own` to refuse."""
+    if folder.is_symlink():
+        yield folder
+        return
+    for count, (top, folders, names) in enumerate(os.walk(folder)):
+        limits.require("input-files", count, "folders below", file=folder)
+        yield from (Path(top) / name for name in names)
+        yield from (Path(top) / name for name in folders if (Path(top) / name).is_symlink())
 
 
 def size_of(path: Path) -> int:
@@ -156,21 +195,22 @@ def _weights(folder: Path) -> set[Path]:
     found = {*folder.glob("*.safetensors"), *indices}
     for index in indices:
         with suppress(RosettaError):  # a broken one names nothing
-            found |= {path for name in safetensors.read_index(index).files if (path := folder / name).is_file()}
+            named = [folder / name for name in safetensors.read_index(index).files]
+            found |= {path for path in named if kind_of(path) is not NOTHING}
+    limits.require("input-files", len(found), "files of weights", file=folder)
     return found
 
 
 def _companions(folder: Path) -> list[Path]:
-    return [
-        file for file in sorted(folder.iterdir())
-        if file.name in _BESIDE and file.is_file() and file.stat().st_size <= _LARGEST
-    ]  # fmt: skip
+    return sorted(folder / name for name in present(folder))
 
 
 def _read_safetensors(path: Path) -> Given:
     archive = safetensors.read(path)
     parts = list(dict.fromkeys(part.map.path for part in archive.parts))
-    companions = {file.name: file.read_bytes() for file in _companions(path if path.is_dir() else path.parent)}
+    home = path if path.is_dir() else path.parent
+    names = [file.relative_to(home).as_posix() for file in _companions(home)]
+    companions = {name: read_beside(home, name) for name in names}
     if len(parts) == 1:
         return Given("safetensors", (dict(archive.tensors),), archive.metadata, companions, directory=path.is_dir())
     held = [safetensors.read(file).tensors for file in parts]
@@ -216,6 +256,7 @@ def _write_safetensors(given: Given, folder: Path, stem: str) -> Path:
     home = folder / stem if given.directory else folder
     home.mkdir(exist_ok=True)
     for name, data in given.companions.items():
+        (home / name).parent.mkdir(exist_ok=True)  # templates have a folder of their own
         (home / name).write_bytes(data)
     count = len(given.parts)
     if count == 1:

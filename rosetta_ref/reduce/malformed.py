@@ -20,6 +20,7 @@ from rosetta_ref.reduce.envelope.small import block, blocks, boldest, cuts, tell
 from rosetta_ref.reduce.fingerprint import Fingerprint
 from rosetta_ref.reduce.oracle import Oracle, Seen, refusal
 from rosetta_ref.reduce.search import Budget, Hunt
+from rosetta_ref.reduce.shrink import tried
 from rosetta_ref.reduce.subsets import without
 
 #: Tensors and keys that are looked at one by one.
@@ -99,9 +100,9 @@ def is_malformed(fingerprint: Fingerprint) -> bool:
 
 def shrink_malformed(search: Malformed) -> None:
     """Run the passes until none finds anything more. Raises SpentError when the budget is spent; `search.best` is good then."""
-    search.first(boldest(search.best))
+    tried(lambda search: search.first(boldest(search.best)), search)
     for _ in range(_ROUNDS):
-        changed = [step(search) for step in _PASSES]
+        changed = [tried(step, search) for step in _PASSES]
         if not any(changed):
             return
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import Any
 
-from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.given import Given, json_of_companion
 from rosetta_ref.reduce.search import Search
 from rosetta_ref.reduce.subsets import without
 
@@ -46,8 +44,8 @@ def fewer_companions(search: Search) -> bool:
     names = list(search.best.companions)
     changed = without(search, names, lambda kept: _with_files(search.best, kept))
     for name in list(search.best.companions):
-        found = _object(search.best.companions[name])
-        if found is not None and len(found) > 1 and len(found) < 200:
+        found = json_of_companion(search.best, name)
+        if len(found) > 1 and len(found) < 200:
             changed |= without(search, list(found), partial(_with_json, search, name))
     return changed
 
@@ -57,13 +55,5 @@ def _with_files(given: Given, kept: list[str]) -> Given:
 
 
 def _with_json(search: Search, name: str, kept: list[str]) -> Given:
-    found = _object(search.best.companions[name]) or {}
+    found = json_of_companion(search.best, name)
     return search.best.with_json(name, {key: found[key] for key in kept})
-
-
-def _object(data: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None

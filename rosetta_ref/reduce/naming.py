@@ -11,10 +11,9 @@ from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.chains import OF_NUMBERS
 from rosetta_ref.gate.judge import CARD, META, NAME
 from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import look
 from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted
 from rosetta_ref.reduce.given import size_of
-from rosetta_ref.reduce.oracle import Seen, diagnosed
+from rosetta_ref.reduce.oracle import Seen, diagnosed, looked
 
 #: What is looked at first where several things are wrong: the values, then what is harder to see small.
 _LAST = (NAME, CARD, META)
@@ -55,6 +54,6 @@ def _can_be_named(finding: Finding, seen: Seen) -> bool:
     # Of a large file single tensors are looked at, of which none is lost.
     if finding.tensor is None or finding.kind not in OF_NUMBERS | _OF_SHAPES:
         return False
-    with look(seen.source) as view:
+    with looked(seen.source) as view:
         there = view.tensors.get(finding.tensor)
         return there is None or there.tensor.count <= _LARGE

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rosetta_ref.diagnosis import Diagnosis, diagnose
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.diagnosis import Diagnosis, UndiagnosedError, diagnose
+from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate import bundled
@@ -113,7 +114,7 @@ class Oracle:
             detail = f"{_rule(broken)}: accepted, though {broken.problem}"
             findings = [] if _rule(broken) in MAY_ACCEPT else [Finding("accepted", SAFE, detail)]
             return Seen(source, place.dst, run, findings, len(findings), place.folder)
-        with look(source) as before_view:
+        with looked(source) as before_view:
             findings, compared = self._judge(converter, before_view, place.dst, gate, self.asked)
         return Seen(source, place.dst, run, findings, compared, place.folder)
 
@@ -136,10 +137,10 @@ class Oracle:
     ) -> tuple[list[Finding], int]:
         entry = converter.entry
         try:
-            target = look(output)
+            target = looked(output)
         except UnreadableError as error:
             return [Finding(UNREADABLE["stands twice" in error.problem], gate, str(error))], 0
-        with target:
+        with target, _foreign(output):
             judged = judge(source, target, gate=gate, lossless=False, asked=asked, loses=entry.loses)
             findings = [*judged.findings, *_words(source, target)]
             if not judged.elements and not findings:
@@ -161,11 +162,12 @@ def _words(source: View, target: View) -> list[Finding]:
 def refusal(source: Path) -> RosettaError | None:
     """The error by which our own reader refuses a file; None where it takes it. Stricter than the judge is."""
     try:
-        look(source).close()
+        looked(source).close()
         if sniff(source) == "apr":
             apr.read(source, shapes="row-major").close()
         else:
-            open_archive(source).close()
+            with _foreign(source):
+                open_archive(source).close()
     except UnreadableError as error:
         return error.__cause__ if isinstance(error.__cause__, RosettaError) else error
     except RosettaError as error:
@@ -176,6 +178,23 @@ def refusal(source: Path) -> RosettaError | None:
 def _rule(error: RosettaError) -> str:
     """The name of the rule that is broken."""
     return type(error).__name__
+
+
+@contextmanager
+def _foreign(path: Path) -> Iterator[None]:
+    """Whatever a file of a stranger breaks in whoever looks at it: it cannot be read."""
+    try:
+        yield
+    except (RosettaError, OSError):
+        raise
+    except Exception as error:
+        raise UnreadableError(f"it cannot be read: {unforeseen(error)}", file=path) from error
+
+
+def looked(path: Path) -> View:
+    """The view of a file. Raises UnreadableError, whatever is in it."""
+    with _foreign(path):
+        return look(path)
 
 
 # The same failure
@@ -200,7 +219,10 @@ def diagnosed(
     """Why an output is wrong in what a finding is about: its tensor, or all facts together, which a bug has in common."""
     assert seen.target is not None
     about = [one for one in seen.findings if one.tensor == finding.tensor]
-    found = diagnose(seen.source, seen.target, asked=asked, members=members, findings=about)
+    try:
+        found = diagnose(seen.source, seen.target, asked=asked, members=members, findings=about)
+    except UndiagnosedError:
+        return []
     if finding.kind in UNREADABLE:
         return found
     return [one for one in found if finding.tensor in one.tensors or finding.detail in one.facts]

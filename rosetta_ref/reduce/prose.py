@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from rosetta_ref.errors import SHOWN
 from rosetta_ref.reduce.fields.field import printable
 
 _RULE = re.compile(r" ?\[(?:UnreadableError): [^\]]*\]")
@@ -17,7 +18,7 @@ def code(text: str) -> str:
     >>> print(code("a`b\n# no heading"))
     ``a`b\n# no heading``
     """
-    line = printable(text)
+    line = printable(text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)")
     fence = "`" * (_longest(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") or not line.strip() else ""
     return f"{fence}{pad}{line}{pad}{fence}"
@@ -26,7 +27,8 @@ def code(text: str) -> str:
 def block(text: str, language: str = "") -> list[str]:
     """The lines of a block of code."""
     fence = "`" * max(_longest(text) + 1, 3)
-    return [f"{fence}{language}", *(printable(line.expandtabs(4)) for line in text.splitlines()), fence]
+    lines = [printable(line[:SHOWN].expandtabs(4)) for line in text.splitlines()]
+    return [f"{fence}{language}", *lines, fence]
 
 
 def last_words(text: str, lines: int = 12, most: int = 2000) -> str:

@@ -1,6 +1,6 @@
 """A folder that a reduction left, below a folder called `failures`, as a test: it passes when the converter is fixed.
 
-Which converter is meant: the entry of the folder's converter in the rosetta.toml or pyproject.toml above the folder, or the only
+Which converter is meant: the entry of the folder's converter in the rosetta.toml or pyproject.toml above `failures`, or the only
 entry that there is; else a bundled converter of that name. A command that stands in a folder alone is never run.
 """
 
@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import SHOWN, RosettaError, safe_line
 from rosetta_ref.gate import bundled, entries
 from rosetta_ref.gate.converter import Converter
 from rosetta_ref.gate.entries import UnknownConverterError
 from rosetta_ref.reduce.record import Expected, load
 from rosetta_ref.reduce.replay import FIXED, replay
+
+#: Characters of the name of a converter that are looked at.
+_LONGEST = 200
 
 
 class Failure(pytest.File):
@@ -45,10 +48,11 @@ class Replay(pytest.Item):
         try:
             found = replay(folder, converter_of(load(folder), folder))
         except (RosettaError, OSError) as error:
-            return str(error)
+            return safe_line(str(error))
         if found.word == FIXED:
             return None
-        return f"{found.word}: {found.detail}\n{found.expected.fingerprint}\nread {folder / 'report.md'}"
+        words = (f"{found.word}: {found.detail}", str(found.expected.fingerprint), f"read {folder / 'report.md'}")
+        return "\n".join(safe_line(each, SHOWN) for each in words)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where it stands."""
@@ -57,8 +61,9 @@ class Replay(pytest.Item):
 
 def converter_of(expected: Expected, folder: Path) -> Converter:
     """The converter that is to be fixed. Raises UnknownConverterError, and what making it raises."""
-    known = entries.find_entries(folder.absolute())
-    name = str(expected.converter.get("name"))
+    project = folder.absolute().parents[1]  # above `failures`: a rosetta.toml in a folder is a stranger's, as its commands are
+    known = entries.find_entries(project)
+    name = str(expected.converter.get("name"))[:_LONGEST]
     if name in known or (name in bundled.NAMES and not known):
         return entries.made(entries.entry_of(name, known))
     if len(known) == 1:

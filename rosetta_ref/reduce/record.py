@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import platform
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from rosetta_ref import evidence
+from rosetta_ref import evidence, limits
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import ForeignTextError, LinkedFileError, json_object, open_file, read_file
 from rosetta_ref.gate.converter import FORMATS
 from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import UnreadableError, View, look
-from rosetta_ref.reduce.fingerprint import Fingerprint
+from rosetta_ref.gate.view import UnreadableError, View
+from rosetta_ref.quant import TYPES
+from rosetta_ref.reduce.fingerprint import LONGEST_SUBJECT, Fingerprint
+from rosetta_ref.reduce.oracle import looked
 from rosetta_ref.version import __version__
 
 NAME = "expected.json"
@@ -66,13 +69,17 @@ class Expected:
 
 
 def load(folder: Path) -> Expected:
-    """What a folder says. Raises FolderError, which names the rule, and OSError."""
+    """What a folder says. Raises FolderError, which names the rule, NotAFileError and its kin, LimitExceededError."""
     path = folder / NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FolderError(f"there is no {NAME} in it", file=folder)
+    data = read_file(path, "expected-bytes", follow=False)
     try:
-        values = json.loads(path.read_bytes())
-        if not isinstance(values, dict) or values["format"] != FORMAT or values["format"] is True:
+        values = json_object(data, file=path)
+    except ForeignTextError as error:
+        raise FolderError(error.problem, file=path, offset=error.offset) from error
+    try:
+        if values["format"] != FORMAT or values["format"] is True:
             raise FolderError(f"it is not of format {FORMAT}, which is read here", file=path)
         for name, is_right in _RIGHT.items():
             if not is_right(values[name]):
@@ -89,14 +96,55 @@ def load(folder: Path) -> Expected:
 def _check_files(folder: Path, made: Expected) -> None:
     """The input is there, in the folder, unchanged."""
     path = folder / NAME
-    for name, digest in made.files.items():
-        there = folder / name
-        if not there.resolve().is_relative_to(folder.resolve()) or not there.is_file():
-            raise FolderError(f"the input {name!r} is not there", file=path)
-        if sha256(there.read_bytes()) != digest:
-            raise FolderError(f"the input {name!r} has other bytes than when it was written", file=path)
     if made.input not in {*made.files, *(name.partition("/")[0] for name in made.files if "/" in name)}:
         raise FolderError(f"the input {made.input!r} is none of its files", file=path)
+    size = 0
+    for name in made.files:
+        try:
+            size += os.lstat(folder / name).st_size
+        except (OSError, ValueError):
+            raise FolderError(f"the input {name!r} is not there", file=path) from None
+        limits.require("folder-bytes", size, "the input", file=path)
+    for name, digest in made.files.items():
+        if _copied(folder, name) != digest:
+            raise FolderError(f"the input {name!r} has other bytes than when it was written", file=path)
+
+
+def copy(folder: Path, made: Expected, to: Path) -> Path:
+    """A copy of the input, in another folder; what a converter is given. Raises FolderError where it is not as it was."""
+    for name, digest in made.files.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        if _copied(folder, name, to / name) != digest:
+            raise FolderError(f"the input {name!r} has other bytes than when it was written", file=folder / NAME)
+    return to / made.input
+
+
+def _copied(folder: Path, name: str, to: Path | None = None) -> str:
+    """The digest of a regular file in a folder, no part of whose name is a link; it is copied, where a place is given."""
+    for parent in PurePosixPath(name).parents[:-1]:
+        if (folder / parent).is_symlink():
+            raise LinkedFileError("it is a symbolic link", file=folder / parent)
+    found = hashlib.sha256()
+    with open_file(folder / name, follow=False) as file, open(to or os.devnull, "wb" if to is None else "xb") as copied:
+        left = limits.of("folder-bytes")
+        while left > 0 and (data := file.read(min(left, 1 << 20))):
+            left -= len(data)
+            found.update(data)
+            copied.write(data)
+    return found.hexdigest()
+
+
+def _is_name(value: Any) -> bool:
+    """Whether that is a path of a file in the folder."""
+    if not _is_text(value) or len(value) > _LONGEST or not value.isprintable() or "\\" in value:
+        return False
+    return all(part not in ("", ".", "..") for part in value.split("/"))
+
+
+def _are_files(value: Any) -> bool:
+    if not isinstance(value, dict) or not 0 < len(value) <= _MOST_FILES or not all(map(_is_name, value)):
+        return False
+    return all(_is_text(digest) and _DIGEST.fullmatch(digest) for digest in value.values())
 
 
 def _is_text(value: Any) -> bool:
@@ -117,34 +165,45 @@ def _is_tensor(value: Any) -> bool:
         and all(map(_is_text, (value.get("name"), value.get("type"), value.get("bytes"))))
         and _HEX.fullmatch(value["bytes"]) is not None
         and isinstance(value.get("shape"), list)
-        and all(type(size) is int and size >= 0 for size in value["shape"])
+        and len(value["shape"]) <= _MOST_DIMENSIONS
+        and all(type(size) is int and 0 <= size < 1 << 63 for size in value["shape"])
         and _is_texts(value.get("values"))
     )
 
 
 def _is_fingerprint(value: Any) -> bool:
+    if not isinstance(value, dict) or not _is_texts(value.get("cause")):
+        return False
+    cause = value["cause"]
+    words = (value.get("gate"), value.get("kind"), value.get("subject"), *cause)
     return (
-        isinstance(value, dict)
-        and all(map(_is_text, (value.get("gate"), value.get("kind"), value.get("subject"))))
-        and _is_texts(value.get("cause"))
+        all(_is_text(word) and len(word) <= LONGEST_SUBJECT for word in words)
+        and len({*cause}) == len(cause) <= _MOST_CAUSES
         and (value.get("type") is None or _is_text(value["type"]))
     )
 
 
+def _is_wrong(value: Any) -> bool:
+    return isinstance(value, dict) and (value.get("first") is None or isinstance(value["first"], dict))
+
+
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+#: Characters of a path, files of an input, dimensions of a tensor, and causes of one failure.
+_LONGEST, _MOST_FILES, _MOST_DIMENSIONS, _MOST_CAUSES = 1024, 4096, 256, 8
 #: What each field has to be.
 _RIGHT: Mapping[str, Callable[[Any], bool]] = {
     "fingerprint": _is_fingerprint,
     "source_format": _is_known,
     "target_format": _is_known,
     "input": _is_text,
-    "files": lambda value: isinstance(value, dict) and bool(value) and all(map(_is_text, value.values())),
-    "asked": lambda value: value is None or _is_text(value),
+    "files": _are_files,
+    "asked": lambda value: value is None or (_is_text(value) and value in TYPES),
     "safetensors_as": lambda value: value in ("file", "directory"),
     "loses": _is_texts,
     "converter": lambda value: isinstance(value, dict),
     "expected": lambda value: isinstance(value, dict) and all(map(_is_tensor, value.values())),
-    "wrong": lambda value: isinstance(value, dict),
+    "wrong": _is_wrong,
     "versions": lambda value: isinstance(value, dict),
 }
 
@@ -169,7 +228,7 @@ def right(output: Path | None) -> dict[str, Any]:
     if output is None:
         return {}
     try:
-        with look(output) as view:
+        with looked(output) as view:
             return {name: _tensor(view, name) for name in view.tensors}
     except UnreadableError:
         return {}

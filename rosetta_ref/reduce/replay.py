@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from rosetta_ref.gate.converter import CRASHED, REFUSED, TIMEOUT, Converter
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.gate.workspace import Workspace
 from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
-from rosetta_ref.reduce.record import Expected, load, wrong
+from rosetta_ref.reduce.output import keep_output
+from rosetta_ref.reduce.record import Expected, copy, load, wrong
 
 FIXED, FAILED, DIFFERENTLY, ERROR = "FIXED", "FAILED", "FAILED DIFFERENTLY", "ERROR"
 EXIT = {FIXED: 0, FAILED: 1, DIFFERENTLY: 1, ERROR: 2}
@@ -43,17 +43,17 @@ def replay(
 
     `safetensors_as` asks for another form of SafeTensors than the folder says.
 
-    Raises FolderError and OSError.
+    Raises FolderError, NotAFileError and its kin, LimitExceededError, and OSError.
     """
     expected = load(folder)
     with Workspace() as work:
         # A copy: a converter may write beside its input, and the folder is somebody's test.
-        source = _copy(folder, expected, work.path / "given")
+        source = copy(folder, expected, work.path / "given")
         asked = Oracle(_told(converter, expected, safetensors_as), expected.target_format, work, asked=expected.asked)
         seen = asked.look(source)
         word, detail = _said(expected, seen)
         if keep is not None and seen.target is not None:
-            _keep(seen.target, keep)
+            keep_output(seen.target, keep)
         return Replayed(word, detail, expected, seen)
 
 
@@ -63,20 +63,6 @@ def _told(converter: Converter, expected: Expected, safetensors_as: str | None) 
     loses = tuple(dict.fromkeys((*entry.loses, *expected.loses)))
     converter.entry = replace(entry, safetensors_as=safetensors_as or expected.safetensors_as, loses=loses)
     return converter
-
-
-def _copy(folder: Path, expected: Expected, to: Path) -> Path:
-    for name in expected.files:
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, to / name)
-    return to / expected.input
-
-
-def _keep(target: Path, keep: Path) -> None:
-    if target.is_dir():
-        shutil.copytree(target, keep, dirs_exist_ok=True)
-    else:
-        shutil.copyfile(target, keep)
 
 
 def _same_numbers(expected: Expected, finding: Finding) -> bool:

@@ -11,9 +11,9 @@ from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter import ACCEPTED
 from rosetta_ref.gate.judge import META
 from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import UnreadableError, look
+from rosetta_ref.gate.view import UnreadableError
 from rosetta_ref.reduce.fingerprint import Fingerprint, fitting
-from rosetta_ref.reduce.oracle import UNREADABLE, Oracle
+from rosetta_ref.reduce.oracle import UNREADABLE, Oracle, looked
 from rosetta_ref.reduce.prose import block, code, last_words, plain_words
 from rosetta_ref.reduce.record import Expected
 from rosetta_ref.reduce.where import where
@@ -148,7 +148,7 @@ def _outcome(told: Told) -> str:
 
 def _inventory(told: Told) -> str:
     try:
-        with look(told.found.seen.source) as view:
+        with looked(told.found.seen.source) as view:
             tensors = [seen.tensor for seen in view.tensors.values()]
             words = len(view.archive.metadata)
     except UnreadableError as error:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -130,8 +131,9 @@ class Hunt(Generic[Parts]):
         """Remove the files of a candidate: those of a large model would fill a disk."""
         if seen is not None:
             seen.forget()
-            for file in inputs.files(seen.source):
-                file.unlink(missing_ok=True)
+            with suppress(RosettaError):  # what is no file any more
+                for file in inputs.files(seen.source):
+                    file.unlink(missing_ok=True)
 
     def _forget_best(self) -> None:
         """What was the best is none any more; but the file that all began with is somebody's."""
@@ -151,7 +153,9 @@ class Hunt(Generic[Parts]):
         folder = self.oracle.work.path / f"candidate-{self._count:05}"
         try:
             source = self._write(candidate, folder)
-        except RosettaError:  # a proposal that is no file
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 - a proposal that is no file: of a foreign input anything may be odd
             shutil.rmtree(folder, ignore_errors=True)
             return None
         key = digest(source)

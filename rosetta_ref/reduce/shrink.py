@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.reduce import metadata, models, payload, tensors
@@ -14,6 +15,7 @@ from rosetta_ref.reduce.oracle import Oracle, Seen
 from rosetta_ref.reduce.search import Search
 from rosetta_ref.zoo import MEMBERS
 
+Parts = TypeVar("Parts")
 #: A pass makes the best input of a search smaller, and says whether it did.
 Pass = Callable[[Search], bool]
 _OF_TENSORS: tuple[Pass, ...] = (
@@ -59,19 +61,29 @@ def _is_bug(fingerprint: Fingerprint) -> bool:
     return any(name in MEMBERS for name in fingerprint.cause)
 
 
+def tried(step: Callable[[Parts], bool], search: Parts) -> bool:
+    """A pass, which finds nothing where it breaks: whatever is odd in a foreign input may break what takes it apart."""
+    try:
+        return step(search)
+    except (RosettaError, OSError):
+        raise
+    except Exception:  # noqa: BLE001 - the best input so far stays what it is
+        return False
+
+
 def shrink(search: Search) -> None:
     """Run the passes until none finds anything more. Raises SpentError when the budget is spent: `search.best` is good then."""
     search.small = lambda: _name(search)
-    if tensors.alone(search) or len(search.best.tensors) == 1:
+    if tried(tensors.alone, search) or len(search.best.tensors) == 1:
         passes = _OF_TENSORS
-    elif models.is_model(search):
+    elif tried(models.is_model, search):
         passes = _OF_MODELS
     else:
-        tensors.fewest(search)
+        tried(tensors.fewest, search)
         passes = (*_OF_TENSORS, tensors.fewest)
     _name(search)
     for _ in range(_ROUNDS):
-        changed = [step(search) for step in passes]
+        changed = [tried(step, search) for step in passes]
         if not any(changed):
             break
     _name(search)

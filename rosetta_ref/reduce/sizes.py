@@ -6,7 +6,6 @@ which key is the gate's mapping.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.gate import mapping
 from rosetta_ref.reduce.cut import resized
-from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.given import Given, json_of_companion
 from rosetta_ref.reduce.words import with_vocabulary
 
 #: The shape of a role in letters: V tokens, E width, F inner, Q and K rows of q and k, D a head.
@@ -97,8 +96,7 @@ def number(given: Given, key: str) -> Any:
 
 def config_of(given: Given) -> dict[str, Any]:
     """config.json; empty where there is none."""
-    found = json.loads(given.companions.get("config.json", b"{}"))
-    return found if isinstance(found, dict) else {}
+    return json_of_companion(given, "config.json")
 
 
 def resize(given: Given, old: Sizes, new: Sizes) -> Given:

@@ -11,22 +11,24 @@ import numpy as np
 
 from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.view import UnreadableError, View, look
+from rosetta_ref.gate.view import UnreadableError, View
 from rosetta_ref.quant import TYPES, BlockType
+from rosetta_ref.quant.block import Floats
 from rosetta_ref.reduce.fields.stored import values_of
+from rosetta_ref.reduce.oracle import looked
 from rosetta_ref.reduce.prose import code
 
 #: Rows of the table of values.
 _ROWS = 8
-#: Elements that are compared.
-_MOST = 512
+#: Elements that are compared, and bytes of a tensor that is one block.
+_MOST, _WHOLE = 512, 1 << 20
 
 
 def where(finding: Finding, target: Path, actual: str, wanted: Mapping[str, Any] | None) -> list[str]:
     """The lines about a tensor of an output, which is called `actual` in the folder; `wanted` is what a right one holds."""
     assert finding.tensor is not None
     try:
-        with look(target) as view:
+        with looked(target) as view:
             found = _readable(view, finding.tensor)
             rows = list(_rows(wanted, found)) if wanted is not None and found is not None else []
             said = _first(finding, found, wanted, _file(view, finding.tensor, target, actual))
@@ -106,9 +108,17 @@ def _readable(view: View, name: str) -> Tensor | None:
     return seen.tensor
 
 
+def _first_values(found: Tensor) -> Floats:
+    """The first elements; of a type of one block a tensor, all, where that is not much."""
+    kind = found.type
+    size = -(-_MOST // kind.elements) * kind.block_bytes if kind.elements else _WHOLE
+    values = values_of(kind, found.data[:size].tobytes())
+    return np.zeros(0, np.float32) if values is None else values[: min(_MOST, found.count)]
+
+
 def _rows(wanted: Mapping[str, Any], found: Tensor) -> Iterator[str]:
     """A row for each run of elements that differ in the same way: exact as far as the bytes of a right output are known."""
-    values = found.values().reshape(-1)[:_MOST]
+    values = _first_values(found)
     exact = values_of(found.type, _bytes_of(wanted, found))
     known = 0 if exact is None else min(len(exact), len(values))
     pairs = [(str(exact[place]), str(values[place])) for place in range(known)] if exact is not None else []

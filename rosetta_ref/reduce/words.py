@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from rosetta_ref.archive import Kind, Value
-from rosetta_ref.reduce.given import Given
+from rosetta_ref.reduce.given import Given, json_of_companion
 
 _MERGES = ("tokenizer.ggml.merges", "tokenizer.merges")
 _TOKENS = ("tokenizer.ggml.tokens", "tokenizer.vocabulary")
@@ -29,7 +28,7 @@ def special_ids(given: Given) -> list[int]:
     """The ids that the metadata or config.json name."""
     stated: dict[str, Any] = dict(given.metadata)
     if "config.json" in given.companions:
-        stated |= json.loads(given.companions["config.json"])
+        stated |= json_of_companion(given, "config.json")
     plain = {key: value.plain() if isinstance(value, Value) else value for key, value in stated.items()}
     return [value for key, value in plain.items() if key.endswith("_token_id") and isinstance(value, int)]
 
@@ -42,7 +41,7 @@ def with_vocabulary(given: Given, count: int) -> Given:
         tokens = _listed(given.metadata[key])
         made = given.with_metadata({name: _cut(name, value, tokens, count) for name, value in given.metadata.items()})
     if "tokenizer.json" in made.companions:
-        made = made.with_json("tokenizer.json", _tokenizer(json.loads(made.companions["tokenizer.json"]), count))
+        made = made.with_json("tokenizer.json", _tokenizer(json_of_companion(made, "tokenizer.json"), count))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -200,9 +201,11 @@ def _items(reader: Reader, item: int, count: int) -> None:
 def _placed(envelope: Envelope, stated: list[int], order: str, size: int) -> Envelope:
     """With the sizes of the tensors, and what lies of type, dimensions and offset."""
     lies, made = dict(envelope.lies), []
+    ends = sorted({*stated, size})
     for number, entry in enumerate(envelope.tensors):
-        following = [offset for offset in stated if offset > stated[number]]
-        room = max(min([*following, size]) - min(stated[number], size), 0)
+        following = bisect_right(ends, stated[number])
+        end = min(ends[following], size) if following < len(ends) else size
+        room = max(end - min(stated[number], size), 0)
         fitting = _honest(entry, room)
         if fitting.type != entry.type:
             lies[f"tensor[{number}].type"] = entry.type

@@ -17,11 +17,15 @@ PLAIN, FASTEST, FOOTER = "F32", -1, 0
 #: The span of a tensor that says none.
 _NOWHERE = (-1, -1)
 _FIELDS = ["dtype", "shape", "data_offsets"]
+#: Of more dimensions nobody has an array, and their product takes long.
+_MOST_DIMENSIONS = 256
 
 
 def size_of(dtype: Any, dims: Sequence[Any]) -> int | None:
     """The bytes of a tensor; None where type or dimensions cannot be."""
-    if not isinstance(dtype, str) or dtype not in BITS or any(type(n) is not int or not 0 <= n < 1 << 40 for n in dims):
+    if not isinstance(dtype, str) or dtype not in BITS or len(dims) > _MOST_DIMENSIONS:
+        return None
+    if any(type(n) is not int or not 0 <= n < 1 << 40 for n in dims):
         return None
     bits = prod(dims) * BITS[dtype]
     return bits // 8 if bits % 8 == 0 and bits < _HUGE else None

@@ -10,6 +10,8 @@ from rosetta_ref.reduce.envelope.parts import Key
 
 #: As much is looked through for the end of a text whose length lies.
 _MOST = 16 << 20
+#: Levels of objects and lists within each other; what nests deeper stays one text.
+_DEEPEST = 64
 
 
 def dumps(value: Any) -> bytes:
@@ -18,13 +20,29 @@ def dumps(value: Any) -> bytes:
 
 
 def pairs_of(raw: bytes) -> list[tuple[str, Any]] | None:
-    """The members of an object, one that stands there twice, too; None for what is no object."""
+    """The members of an object, one that stands there twice, too; None for what is no object, or nests deeply."""
     try:
-        made = json.loads(raw)
         found = json.JSONDecoder(object_pairs_hook=_Pairs).decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    return [(name, plain(value)) for name, value in found] if isinstance(made, dict) else None
+    if not isinstance(found, _Pairs) or not _is_shallow(found):
+        return None
+    return [(name, plain(value)) for name, value in found]
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether values nest so little that what walks them may call itself."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [one for outer in level for one in _inside(outer) if isinstance(one, list)]
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+def _inside(value: list[Any]) -> Iterable[Any]:
+    return (one for _, one in value) if isinstance(value, _Pairs) else value
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -2,6 +2,7 @@
 
 A field that cannot be what it says is tried as everything that an honest writer may have written there; the first that lets all of
 the rest be read is what it was. A count that the file cannot hold is found by reading as many entries as there are.
+Guesses end where they have walked over a few megabytes: what was read by then stays, the rest is one piece.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any
 
 from rosetta_ref.reduce.envelope.parts import Lie
 
+#: Bytes that guesses may walk over, beside the file's own; and what an entry costs beside its bytes.
+_WALKED, _ENTRY = 6 << 20, 48
+
 
 class StuckError(Exception):
     """A field cannot be what it says. `instead` are numbers that an honest writer may have written there."""
@@ -21,6 +25,18 @@ class StuckError(Exception):
         self.at = at
         self.instead = instead
         self.done: Taken = Taken((), 0, {})
+
+
+@dataclass
+class Work:
+    """How far a walk may still go, in bytes; a file may be made to look like entries from any place on."""
+
+    left: int
+
+    @property
+    def spent(self) -> bool:
+        """Whether no more is tried."""
+        return self.left <= 0
 
 
 @dataclass
@@ -85,15 +101,18 @@ class Section:
 
 def take(view: memoryview, at: int, sections: Sequence[Section], order: str = "<") -> tuple[Taken, bool]:
     """The entries, and whether all of them could be read: with one lie in them they can, where that can be told what it was."""
+    work = Work(2 * len(view) + _WALKED)
     try:
-        return _take(view, at, sections, (0,) * len(sections), {}, order), True
+        return _take(view, at, sections, (0,) * len(sections), {}, order, work), True
     except StuckError as error:
         stuck = error
     done = [len(section) for section in stuck.done.sections]
     begun = tuple(done) + (0,) * (len(sections) - len(done))
     for guess in stuck.instead:
+        if work.spent:
+            break
         try:
-            more = _take(view, stuck.done.stop, sections, begun, {stuck.at: guess}, order)
+            more = _take(view, stuck.done.stop, sections, begun, {stuck.at: guess}, order, work)
         except StuckError:
             continue
         before = (*stuck.done.sections, *([] for _ in range(len(sections) - len(done))))
@@ -104,7 +123,13 @@ def take(view: memoryview, at: int, sections: Sequence[Section], order: str = "<
 
 
 def _take(
-    view: memoryview, at: int, sections: Sequence[Section], begun: Sequence[int], guesses: Mapping[int, int], order: str
+    view: memoryview,
+    at: int,
+    sections: Sequence[Section],
+    begun: Sequence[int],
+    guesses: Mapping[int, int],
+    order: str,
+    work: Work,
 ) -> Taken:
     """All sections, each without the entries that were read before. Raises StuckError, with what was read."""
     if not sections:
@@ -115,7 +140,7 @@ def _take(
     while section.count is None or begun[0] + len(found) < section.count:
         reader = Reader(view, stops[-1], order, f"{section.path}[{begun[0] + len(found)}]", guesses)
         try:
-            entry = section.parse(reader)
+            entry = _parsed(section, reader, work)
         except StuckError as error:
             if section.count is None:
                 break
@@ -129,13 +154,24 @@ def _take(
     number = len(found)
     while True:
         try:
-            more = _take(view, stops[number], rest, begun[1:], guesses, order)
+            more = _take(view, stops[number], rest, begun[1:], guesses, order, work)
         except StuckError as error:
             error.done = Taken((found[:number], *error.done.sections), error.done.stop, told[number] | error.done.lies)
-            if section.count is not None or not number:
+            if section.count is not None or not number or work.spent:
                 raise
         else:
             named = all(entry.name for entries in more.sections for entry in entries)
-            if named or section.count is not None or not number:
+            if named or section.count is not None or not number or work.spent:
                 return Taken((found[:number], *more.sections), more.stop, told[number] | more.lies)
         number -= 1  # what was taken for an entry of this section begins the next one
+
+
+def _parsed(section: Section, reader: Reader, work: Work) -> Any:
+    """The next entry; what it took is taken off the work that is left. Raises StuckError, also where none is left."""
+    if work.spent:
+        raise StuckError(reader.at)
+    start = reader.at
+    try:
+        return section.parse(reader)
+    finally:
+        work.left -= reader.at - start + _ENTRY

@@ -10,7 +10,7 @@ from rosetta_ref.formats.apr import tables
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.reduce.fields.field import Claims, LostError, shown
 from rosetta_ref.reduce.fields.safetensors import numbers, parsed
-from rosetta_ref.reduce.fields.stored import Stored
+from rosetta_ref.reduce.fields.stored import Stored, claim_data
 
 
 def explain(claims: Claims) -> list[Stored]:
@@ -25,8 +25,7 @@ def explain(claims: Claims) -> list[Stored]:
             found.append(_entry(claims, number, header.data_offset, kinds))  # noqa: PERF401 (kept up to a lost place)
     except LostError as error:
         claims.lose(error)
-    for tensor in found:
-        claims.found += tensor.fields(claims.data)
+    claim_data(claims, found)
     _footer(claims)
     return found
 
@@ -58,7 +57,8 @@ def _kinds_beside(metadata: dict[str, Any]) -> dict[str, tuple[BlockType, tuple[
     named = metadata.get(tables.GGML_TYPES)
     kinds = {}
     for name, entry in named.items() if isinstance(named, dict) else ():
-        kind = TYPES.get(str(entry.get("type"))) if isinstance(entry, dict) else None
+        said = entry.get("type") if isinstance(entry, dict) else None
+        kind = TYPES.get(said) if isinstance(said, str) else None
         shape = numbers(entry.get("shape")) if kind else None
         if kind is not None and shape is not None:
             kinds[name] = (kind, shape)
@@ -88,7 +88,7 @@ def _footer(claims: Claims) -> None:
     claimed = max((claim.end for claim in claims.found), default=0)
     wanted = zlib.crc32(claims.data[:end])
     is_right = claims.data[end:] == wanted.to_bytes(4, "little")
-    if is_right or tables.aligned(claimed) == end:
+    if claims.room > 0 and (is_right or tables.aligned(claimed) == end):
         claims.position = end
         claims.number(
             "I", "footer.crc32", lambda _: "right" if is_right else f"not that of the bytes before, {wanted:#010x}"

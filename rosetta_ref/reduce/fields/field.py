@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rosetta_ref.errors import safe_line
 from rosetta_ref.quant import BlockType
 
 #: Characters of a name in a label; names may be as long as the file.
 _LABEL_LIMIT = 64
+#: Fields of one file that are told apart; a file of 64 KiB cannot have more.
+MOST_FIELDS = 1 << 17
 
 
 class LostError(Exception):
@@ -102,7 +105,14 @@ class Claims:
             raise LostError(f"{label} of {size} bytes, {left} are left")
         return self.data[self.position : self.position + size]
 
+    @property
+    def room(self) -> int:
+        """How many more fields are told apart."""
+        return MOST_FIELDS - len(self.found)
+
     def _claim(self, data: bytes, label: str, form: str, meaning: str = "") -> None:
+        if self.room <= 0:
+            raise LostError(f"more than {MOST_FIELDS:,} fields")
         self.found.append(Field(self.position, data, label, form, meaning))
         self.position += len(data)
 
@@ -147,14 +157,17 @@ def shown(name: bytes | str) -> str:
     >>> shown(b"a\nb\xff")
     'a\\nb\\xff'
     """
-    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+    short = name[: 4 * (_LABEL_LIMIT + 1)]  # bytes of as many characters
+    text = short.decode("utf-8", "backslashreplace") if isinstance(short, bytes) else short
     return printable(text if len(text) <= _LABEL_LIMIT else text[: _LABEL_LIMIT - 3] + "...")
 
 
 def printable(text: str) -> str:
-    r"""Text with an escape for all that is not seen, or that moves what is seen: control codes, marks of direction.
+    r"""Text in one line, with an escape for what is not seen, moves what is seen, or is a command to a CI service.
 
-    >>> printable("a\nb\u202e")
-    'a\\nb\\u202e'
+    It escapes what `errors.safe_line` escapes, and whatever else Unicode does not call printable.
+
+    >>> printable("a\nb\u202e"), printable("::error::forged")
+    ('a\\nb\\u202e', '\\x3a:error::forged')
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return safe_line("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from rosetta_ref.archive import Kind
 from rosetta_ref.formats.gguf import layout
 from rosetta_ref.quant import BY_ID
 from rosetta_ref.reduce.fields.field import Claims, LostError, shown
-from rosetta_ref.reduce.fields.stored import CODES, Stored, bytes_wanted
+from rosetta_ref.reduce.fields.stored import CODES, Stored, bytes_wanted, claim_data
 
 _KIND_NAMES = {int(kind): kind.name for kind in Kind}
 
@@ -41,8 +42,7 @@ def explain(claims: Claims) -> list[Stored]:
         claims.lose(error)
         return []
     found = list(_stored(claims, entries))
-    for tensor in found:
-        claims.found += tensor.fields(claims.data)
+    claim_data(claims, found)
     return found
 
 
@@ -123,7 +123,8 @@ def _stored(claims: Claims, entries: list[_Entry]) -> Iterator[Stored]:
         kind, shape = BY_ID.get(entry.type_id), layout.turned(entry.dimensions)
         size = bytes_wanted(kind, shape)
         if size is None:
-            size = next((start for start in starts if start > entry.offset), end) - entry.offset
+            following = bisect_right(starts, entry.offset)
+            size = (starts[following] if following < len(starts) else end) - entry.offset
         start = min(base + entry.offset, end)
         stop = min(start + max(size, 0), end)
         yield Stored(entry.name.decode("utf-8", "surrogateescape"), kind, shape, start, stop, claims.order)

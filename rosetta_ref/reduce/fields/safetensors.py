@@ -8,7 +8,10 @@ from typing import Any
 
 from rosetta_ref.formats.safetensors.table import DTYPES, METADATA_KEY
 from rosetta_ref.reduce.fields.field import Claims, LostError
-from rosetta_ref.reduce.fields.stored import Stored
+from rosetta_ref.reduce.fields.stored import Stored, claim_data
+
+#: Dimensions at most, and a size that no file has.
+_MOST, _HUGE = 256, 1 << 64
 
 
 def explain(claims: Claims) -> list[Stored]:
@@ -19,15 +22,14 @@ def explain(claims: Claims) -> list[Stored]:
         claims.lose(error)
         return []
     found = list(_stored(parsed(header), claims.position, len(claims.data)))
-    for tensor in found:
-        claims.found += tensor.fields(claims.data)
+    claim_data(claims, found)
     return found
 
 
 def parsed(text: bytes) -> dict[str, Any]:
     """A JSON object; an empty one where the text is none."""
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode())  # of the kinds of UTF this format has one
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -35,7 +37,9 @@ def parsed(text: bytes) -> dict[str, Any]:
 
 def numbers(value: Any) -> tuple[int, ...] | None:
     """A list of numbers that can be sizes and places; None for anything else."""
-    if not isinstance(value, list) or not all(isinstance(one, int) and one >= 0 for one in value):
+    if not isinstance(value, list) or len(value) > _MOST:
+        return None
+    if not all(type(one) is int and 0 <= one < _HUGE for one in value):
         return None
     return tuple(value)
 
@@ -47,6 +51,7 @@ def _stored(header: dict[str, Any], base: int, end: int) -> Iterator[Stored]:
         shape, offsets = numbers(entry.get("shape")), numbers(entry.get("data_offsets"))
         if offsets is None or len(offsets) != 2:
             continue
-        kind = DTYPES.get(str(entry.get("dtype"))) if shape is not None else None
+        dtype = entry.get("dtype")
+        kind = DTYPES.get(dtype) if shape is not None and isinstance(dtype, str) else None
         start, stop = (min(base + offset, end) for offset in offsets)
         yield Stored(name, kind, shape or (), start, max(start, stop))

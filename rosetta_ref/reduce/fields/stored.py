@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,12 @@ import numpy as np
 from rosetta_ref.formats.gguf.endian import loaded_dtype
 from rosetta_ref.quant import BlockType
 from rosetta_ref.quant.block import Floats, RaggedRowError, layout_dtype
-from rosetta_ref.reduce.fields.field import Field, shown
+from rosetta_ref.reduce.fields.field import Claims, Field, shown
+
+#: Rows or blocks of one tensor that are told apart.
+_MOST = 4096
+#: Bytes that tensors may hold together beside the file's own: overlapping ones hold the same bytes again and again.
+_AGAIN = 1 << 16
 
 #: The codes of `struct`, by NumPy's kind and bytes.
 CODES = {
@@ -44,18 +49,25 @@ class Stored:
         whole = len(body) // dtype.itemsize * dtype.itemsize
         return np.frombuffer(body[:whole], dtype.newbyteorder(">")).astype(dtype).tobytes() + body[whole:]
 
-    def values(self, data: bytes) -> Floats | None:
-        """Its elements, flat, as far as there are whole blocks; None where the type cannot be decoded."""
-        found = values_of(self.kind, self.bytes_of(data)) if self.kind else None
+    def values(self, data: bytes, most: int | None = None) -> Floats | None:
+        """Its (first) elements, flat, as far as there are whole blocks; None where the type cannot be decoded."""
+        body = self.bytes_of(data)
+        if most is not None and self.kind is not None and self.kind.elements:
+            body = body[: -(-most // self.kind.elements) * self.kind.block_bytes]
+        found = values_of(self.kind, body) if self.kind else None
         return found if found is None or min(self.shape, default=1) < 0 else found[: math.prod(self.shape)]
 
-    def fields(self, data: bytes) -> Iterator[Field]:
-        """Its data, split into rows of numbers or the fields of each block; a cut end as bytes."""
+    def fields(self, data: bytes, most: int = _MOST) -> Iterator[Field]:
+        """Its data, split into rows of numbers or the fields of each block.
+
+        A cut end is one field, and so is what comes after the first `most`.
+        """
         label, body = f"data {shown(self.name)}", data[self.start : self.stop]
         kind = self.kind and _sized(self.kind, len(body))
         at = 0
         if self.kind is not None and kind is not None:
-            for part, form, row_of in self._rows(kind, body) if _is_numbers(self.kind) else self._blocks(kind, body):
+            split = self._rows if _is_numbers(self.kind) else self._blocks
+            for part, form, row_of in split(kind, body, most):
                 piece = body[at : at + struct.calcsize(form)]
                 yield Field(self.start + at, piece, f"{label} / {part}", form, kind=row_of)
                 at += len(piece)
@@ -63,23 +75,38 @@ class Stored:
             why = "type unknown" if self.kind is None else "no whole block"
             yield Field(self.start + at, body[at:], label, f"{len(body) - at}s", why)
 
-    def _rows(self, kind: BlockType, body: bytes) -> Iterator[tuple[str, str, BlockType | None]]:
+    def _rows(self, kind: BlockType, body: bytes, most: int) -> Iterator[tuple[str, str, BlockType | None]]:
         """Rows of a type whose elements are numbers as such."""
         number = kind.dtype[0].base
         left, row = len(body) // kind.block_bytes, 0
         width = self.shape[-1] if self.shape and not kind.padded else left
         while left > 0 and width > 0:
-            count = min(width, left)
+            count = min(width, left) if row < most - 1 else left
             form = f"{self.order}{count * kind.block_bytes // number.itemsize}{_code(number)}"
-            yield (f"row {row}" if len(self.shape) > 1 else "values"), form, kind
+            name = f"row {row}" if count <= width else f"rows {row} and on"
+            yield (name if len(self.shape) > 1 else "values"), form, kind
             left, row = left - count, row + 1
 
-    def _blocks(self, kind: BlockType, body: bytes) -> Iterator[tuple[str, str, BlockType | None]]:
+    def _blocks(self, kind: BlockType, body: bytes, most: int) -> Iterator[tuple[str, str, BlockType | None]]:
         dtype = loaded_dtype(kind) if self.order == ">" else kind.dtype
         parts = [(name, _code(dtype[name])) for name in dtype.names or ()]
-        for number in range(len(body) // dtype.itemsize):
+        count = len(body) // dtype.itemsize
+        for number in range(min(count, most)):
             for name, code in parts:
                 yield f"block {number} / {name}", self.order + code, None
+        if count > most:
+            yield f"blocks {most} and on", f"{(count - most) * dtype.itemsize}s", None
+
+
+def claim_data(claims: Claims, tensors: Iterable[Stored]) -> None:
+    """Claim the data of a file's tensors, each as its fields. Where many hold the same bytes, the last ones claim none."""
+    left = len(claims.data) + _AGAIN
+    for tensor in tensors:
+        if tensor.stop - tensor.start > left:
+            continue
+        left -= tensor.stop - tensor.start
+        parts = len(tensor.kind.dtype.names or ()) if tensor.kind is not None else 1
+        claims.found += tensor.fields(claims.data, min(_MOST, max(claims.room // max(parts, 1), 1)))
 
 
 def _sized(kind: BlockType, nbytes: int) -> BlockType | None:
