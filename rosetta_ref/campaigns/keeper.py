@@ -1,0 +1,278 @@
+"""A process that has everything imported, forks workers, and sees to it that they end.
+
+Each line of standard input asks for something, each line of standard output says what came of it, both JSON:
+`{"seed", "start", "stop"}` is answered by any number of `{"fault", "number"}` and one `{"done"}`; `{"case"}` by `{"faults"}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import json
+import mmap
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rosetta_ref.campaigns import draw, foreign_readers, planted
+from rosetta_ref.campaigns.case import Case
+from rosetta_ref.campaigns.oracles import REPEATED, Fault, faults
+from rosetta_ref.campaigns.seeds import all_seeds
+from rosetta_ref.campaigns.watch import Limits, Place
+from rosetta_ref.campaigns.worker import Worker
+
+#: Memory that a worker may map, and the largest file that it may write: the machine is not ours alone.
+_ADDRESSES, _FILE = 6 << 30, 1 << 30
+#: What workers use in any case, so that the first to need it does not pay.
+_MODULES = (
+    "yaml", "tokenizers", "jinja2.sandbox", "rosetta_ref.convert", "rosetta_ref.verify", "rosetta_ref.gate.run", "rosetta_ref.gate.score",
+    "rosetta_ref.gate.history", "rosetta_ref.reduce.run", "rosetta_ref.reduce.replay", "rosetta_ref.reduce.annotate", "rosetta_ref.gate.summary",
+    "rosetta_ref.reduce.reproductions", "rosetta_ref.zoo", "rosetta_ref.zoo.tally", "gguf", "safetensors",
+)  # fmt: skip
+_STATE = struct.Struct("<qd")
+
+
+@dataclass
+class Keeper:
+    """Forks workers into `root`; `plant` is the name of a fault to be planted."""
+
+    root: Path
+    limits: Limits
+    main: Callable[..., int]
+    plant: str | None = None
+    _state: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, mmap.PAGESIZE))
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    def chunk(self, seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        """Run executions from start to stop: faults, each once, and the counts at the end."""
+        counts: Counter[str] = Counter()
+        seen: Counter[str] = Counter()
+        at = start
+        while at < stop:
+            ended = yield from self._one_worker(seed, at, stop, counts, seen)
+            at = ended + 1
+        yield {"done": [start, stop], "counts": counts, "again": seen}
+
+    def _one_worker(self, seed: int, start: int, stop: int, counts: Counter[str], seen: Counter[str]) -> Iterator[dict[str, Any]]:
+        """A worker until the end, or its own; the number of its last execution."""
+
+        def body(say: Callable[[dict[str, Any]], None]) -> None:
+            worker = self._worker()
+            for number in range(start, stop):
+                self._state[: _STATE.size] = _STATE.pack(number, time.monotonic())
+                case = draw.draw(seed, number)
+                found, words = self._judged(worker, case)
+                say({"number": number, "counts": words, "faults": [fault.as_json() for fault in found]})
+
+        last = start - 1
+        for line in self._forked(body):
+            if "died" in line:
+                at = max(self._number(), start)
+                case = draw.draw(seed, at)
+                fault = Fault(line["kind"], case.command, line["where"], line["died"])
+                counts[f"{case.command} {line['kind']}"] += 1
+                yield from self._counted(seed, at, fault, seen)
+                return at
+            last = line["number"]
+            counts.update(line["counts"])
+            for each in line["faults"]:
+                yield from self._counted(seed, last, Fault(**each), seen)
+        return max(last, start)
+
+    def _counted(self, seed: int, number: int, fault: Fault, seen: Counter[str]) -> Iterator[dict[str, Any]]:
+        """Tell of a fault once a chunk; what a busy machine may have caused has to repeat first, twice."""
+        if fault.kind in REPEATED and not self._known.get(fault.key):
+            if self._known.get(fault.key) is None or seen[fault.key] < 3:
+                case = draw.draw(seed, number)
+                again = [self.alone(case) for _ in range(2)]
+                self._known[fault.key] = all(any(other.kind == fault.kind or other.kind in REPEATED for other in each) for each in again)
+            if not self._known[fault.key]:
+                return
+        seen[fault.key] += 1
+        if seen[fault.key] == 1:
+            yield {"fault": fault.as_json(), "number": number}
+
+    def alone(self, case: Case) -> list[Fault]:
+        """The faults of one case in a worker of its own."""
+
+        def body(say: Callable[[dict[str, Any]], None]) -> None:
+            worker = self._worker()
+            gc.collect()
+            self._state[: _STATE.size] = _STATE.pack(0, time.monotonic())
+            found, _ = self._judged(worker, case)
+            say({"faults": [fault.as_json() for fault in found]})
+
+        made: list[Fault] = []
+        for line in self._forked(body):
+            if "died" in line:
+                made.append(Fault(line["kind"], case.command, line["where"], line["died"]))
+            else:
+                made += [Fault(**each) for each in line["faults"]]
+        return made
+
+    def _worker(self) -> Worker:
+        self.readers = foreign_readers.Readers()
+        worker = Worker(planted.with_fault(self.main, self.plant), Place(self.root), self.limits, lambda: self.readers.process)
+        worker.prepare()
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE, _FILE))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        return worker
+
+    def _judged(self, worker: Worker, case: Case) -> tuple[list[Fault], list[str]]:
+        ran = worker.run(case)
+        found = faults(case, ran, self.limits)
+        words = [f"{case.command} {'raised' if ran.raised else ran.code}"]
+        if case.command == "inspect" and ran.code == 0:
+            misread, others = self.readers.compare(case, worker.place.case)
+            found += [Fault("misread", case.command, place, detail) for place, detail in misread]
+            words += others
+        return found, words
+
+    # Below: processes.
+
+    def _number(self) -> int:
+        return int(_STATE.unpack_from(self._state)[0])
+
+    def _forked(self, body: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[dict[str, Any]]:
+        """What a forked process says, line by line; a last one with `died`, where it did not end well."""
+        self._state[: _STATE.size] = _STATE.pack(-1, time.monotonic())
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reading)
+            _child(body, writing)
+        os.close(writing)
+        why, where = "", ""
+        watch = _Watch(child, self.limits, self._state)
+        with os.fdopen(reading, "rb") as lines:
+            while True:
+                if not select.select([lines], [], [], 0.25)[0]:
+                    if not why and (why := watch.stuck()):
+                        where = self._stopped(child)
+                    continue
+                line = lines.readline()
+                if not line.endswith(b"\n"):
+                    break
+                yield json.loads(line)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if why:
+            yield {"died": f"it {why}, at {where}", "kind": "hang", "where": where}
+        elif status:
+            told = _last_frame(self.root / "native.txt")
+            name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+            yield {"died": f"the worker ended with {name}: {told}", "kind": "death", "where": f"{name} {told}".strip()}
+
+    def _stopped(self, child: int) -> str:
+        """Ask a worker where it is, and end it with all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGUSR1)
+            time.sleep(0.2)
+            os.killpg(child, signal.SIGKILL)
+        return _last_frame(self.root / "native.txt")
+
+
+def _child(body: Callable[[Callable[[dict[str, Any]], None]], None], writing: int) -> None:
+    """The life of a forked process: it never returns."""
+    try:
+        os.setpgid(0, 0)
+        with os.fdopen(writing, "w", buffering=1) as out:
+            body(lambda value: print(json.dumps(value), file=out))
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - the keeper tells of it
+        import traceback
+
+        traceback.print_exc()
+        os._exit(70)
+
+
+@dataclass
+class _Watch:
+    """Whether a worker still moves: CPU that it takes and executions that it ends, with no regard to the clock of a busy machine."""
+
+    child: int
+    limits: Limits
+    state: mmap.mmap
+    _last: tuple[int, float, float] = (-2, 0.0, 0.0)
+
+    def stuck(self) -> str:
+        """Why it has to be stopped, if it has."""
+        number, now, cpu = _STATE.unpack_from(self.state)[0], time.monotonic(), _cpu_of(self.child)
+        if number != self._last[0]:
+            self._last = (number, cpu, now)
+            self._moved = now, cpu
+            return ""
+        if cpu > self._moved[1] + 0.02:
+            self._moved = now, cpu
+        if cpu - self._last[1] > self.limits.slow * (self.limits.grace + 1):
+            return f"took {cpu - self._last[1]:.0f} s of CPU without an end"
+        return f"did nothing for {self.limits.blocked:.0f} s" if now - self._moved[0] > self.limits.blocked else ""
+
+    def __post_init__(self) -> None:
+        self._moved = time.monotonic(), 0.0
+
+
+def _cpu_of(process: int) -> float:
+    """Seconds of CPU of a process group's leader and of all whose parent it is."""
+    total = 0.0
+    for each in (process, *_children(process)):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _children(process: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(word) for task in Path(f"/proc/{process}/task").iterdir() for word in (task / "children").read_text().split()]
+    return []
+
+
+def _last_frame(path: Path) -> str:
+    """The innermost line of ours that faulthandler wrote."""
+    with contextlib.suppress(OSError):
+        for line in path.read_text("utf-8", "replace").splitlines():
+            if "rosetta_ref/" in line and "campaigns/" not in line and line.lstrip().startswith("File"):
+                return line.partition("rosetta_ref/")[2].replace('", line ', ":").partition(" in ")[0]
+    return ""
+
+
+def serve() -> None:
+    """Do what standard input asks for. The first line says how: root, limits, main, plant."""
+    said = json.loads(sys.stdin.readline())
+    module, _, name = said["main"].partition(":")
+    main = getattr(import_module(module), name)
+    for each in _MODULES:
+        with contextlib.suppress(ImportError):
+            import_module(each)
+    all_seeds()
+    keeper = Keeper(Path(said["root"]), Limits(**said["limits"]), main, said.get("plant"))
+    faulthandler.enable(file=2)
+    gc.collect()
+    gc.freeze()
+    _say({"ready": True})
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "case" in asked:
+            _say({"faults": [fault.as_json() for fault in keeper.alone(Case.of_json(asked["case"]))]})
+        else:
+            for each in keeper.chunk(asked["seed"], asked["start"], asked["stop"]):
+                _say(each)
+
+
+def _say(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
