@@ -17,7 +17,7 @@ _TARGETS = {"gguf": "out/t.gguf", "apr": "out/t.apr", "file": "out/t.safetensors
 
 #: How often each command is run, of 100,000 executions: what runs models or converters takes a thousand times as long.
 WEIGHTS = {
-    "inspect": 20_000, "validate": 16_000, "convert": 34_000, "diff": 13_000, "score": 6_000, "compare": 6_000, "explain": 4_200,
+    "inspect": 20_000, "validate": 16_000, "convert": 36_400, "diff": 13_000, "score": 6_000, "compare": 6_000, "explain": 1_800,
     "replay": 480, "verify": 150, "shrink": 60, "gate": 60, "smoke": 20, "zoo": 30,
 }  # fmt: skip
 
@@ -168,9 +168,10 @@ def _converter(rng: random.Random) -> tuple[list[str], Files, list[str]]:
     labels += _break(rng, files, "in/o/", folder)
     if rng.random() < 0.5:
         return ["--converter=in/c.py:convert"], files, labels
-    files["in/x.toml"], done = (mutate(rng, "x.toml", records.ENTRIES) if rng.random() < 0.6 else (records.ENTRIES, "toml/whole"))
-    files["in/e.yaml"], more = (mutate(rng, "e.yaml", records.EXPECTATIONS) if rng.random() < 0.6 else (records.EXPECTATIONS, "yaml/whole"))
-    return ["--config=in/x.toml", "--converter=c"], files, [done, more, *labels]
+    for name, text in (("x.toml", records.ENTRIES), ("e.yaml", records.EXPECTATIONS)):
+        files[f"in/{name}"], how = mutate(rng, name, text) if rng.random() < 0.6 else (text, f"{name}/whole")
+        labels.append(how)
+    return ["--config=in/x.toml", "--converter=c"], files, labels
 
 
 def _gate(rng: random.Random) -> Case:

@@ -171,7 +171,7 @@ def _compare_safetensors(archive: Archive) -> tuple[list[tuple[str, str]], list[
     counted: list[str] = []
     for part in archive.parts:
         try:
-            theirs = dict(deserialize(part.map.path.read_bytes()))
+            theirs = dict(deserialize(part.map.path.read_bytes()))  # type: ignore[no-untyped-call]
         except (SafetensorError, ValueError) as error:
             counted.append(f"safetensors {re.sub(r'[^a-zA-Z ]+', '', str(error))[:40].strip()}")
             continue

@@ -7,6 +7,7 @@ Each line of standard input asks for something, each line of standard output say
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import json
@@ -15,11 +16,10 @@ import os
 import resource
 import select
 import signal
-import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -40,7 +40,28 @@ _MODULES = (
     "rosetta_ref.gate.history", "rosetta_ref.reduce.run", "rosetta_ref.reduce.replay", "rosetta_ref.reduce.annotate", "rosetta_ref.gate.summary",
     "rosetta_ref.reduce.reproductions", "rosetta_ref.zoo", "rosetta_ref.zoo.tally", "gguf", "safetensors",
 )  # fmt: skip
-_STATE = struct.Struct("<qd")
+Body = Callable[[Callable[[dict[str, Any]], None]], None]
+
+
+@dataclass
+class _Spot:
+    """Where a worker is: its folders, and the number of its execution in memory that the keeper shares."""
+
+    root: Path
+    shared: mmap.mmap
+
+    @classmethod
+    def of(cls, root: Path) -> _Spot:
+        root.mkdir(parents=True, exist_ok=True)
+        return cls(root, mmap.mmap(-1, mmap.PAGESIZE))
+
+    @property
+    def number(self) -> int:
+        return int.from_bytes(self.shared[:8], "little", signed=True)
+
+    @number.setter
+    def number(self, number: int) -> None:
+        self.shared[:8] = number.to_bytes(8, "little", signed=True)
 
 
 @dataclass
@@ -51,8 +72,12 @@ class Keeper:
     limits: Limits
     main: Callable[..., int]
     plant: str | None = None
-    _state: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, mmap.PAGESIZE))
     _known: dict[str, bool] = field(default_factory=dict)
+    _readers: foreign_readers.Readers = field(default_factory=foreign_readers.Readers)
+
+    def __post_init__(self) -> None:
+        # A case that is run again has a place of its own: the worker that it comes from goes on meanwhile.
+        self._many, self._single = _Spot.of(self.root / "many"), _Spot.of(self.root / "alone")
 
     def chunk(self, seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
         """Run executions from start to stop: faults, each once, and the counts at the end."""
@@ -64,21 +89,21 @@ class Keeper:
             at = ended + 1
         yield {"done": [start, stop], "counts": counts, "again": seen}
 
-    def _one_worker(self, seed: int, start: int, stop: int, counts: Counter[str], seen: Counter[str]) -> Iterator[dict[str, Any]]:
+    def _one_worker(self, seed: int, start: int, stop: int, counts: Counter[str], seen: Counter[str]) -> Generator[dict[str, Any], None, int]:
         """A worker until the end, or its own; the number of its last execution."""
 
         def body(say: Callable[[dict[str, Any]], None]) -> None:
-            worker = self._worker()
+            worker = self._worker(self._many)
             for number in range(start, stop):
-                self._state[: _STATE.size] = _STATE.pack(number, time.monotonic())
+                self._many.number = number
                 case = draw.draw(seed, number)
                 found, words = self._judged(worker, case)
                 say({"number": number, "counts": words, "faults": [fault.as_json() for fault in found]})
 
         last = start - 1
-        for line in self._forked(body):
+        for line in self._forked(body, self._many):
             if "died" in line:
-                at = max(self._number(), start)
+                at = max(self._many.number, start)
                 case = draw.draw(seed, at)
                 fault = Fault(line["kind"], case.command, line["where"], line["died"])
                 counts[f"{case.command} {line['kind']}"] += 1
@@ -107,23 +132,22 @@ class Keeper:
         """The faults of one case in a worker of its own."""
 
         def body(say: Callable[[dict[str, Any]], None]) -> None:
-            worker = self._worker()
+            worker = self._worker(self._single)
             gc.collect()
-            self._state[: _STATE.size] = _STATE.pack(0, time.monotonic())
+            self._single.number = 0
             found, _ = self._judged(worker, case)
             say({"faults": [fault.as_json() for fault in found]})
 
         made: list[Fault] = []
-        for line in self._forked(body):
+        for line in self._forked(body, self._single):
             if "died" in line:
                 made.append(Fault(line["kind"], case.command, line["where"], line["died"]))
             else:
                 made += [Fault(**each) for each in line["faults"]]
         return made
 
-    def _worker(self) -> Worker:
-        self.readers = foreign_readers.Readers()
-        worker = Worker(planted.with_fault(self.main, self.plant), Place(self.root), self.limits, lambda: self.readers.process)
+    def _worker(self, spot: _Spot) -> Worker:
+        worker = Worker(planted.with_fault(self.main, self.plant), Place(spot.root), self.limits, lambda: self._readers.process)
         worker.prepare()
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
         with contextlib.suppress(ValueError, OSError):
@@ -137,19 +161,16 @@ class Keeper:
         found = faults(case, ran, self.limits)
         words = [f"{case.command} {'raised' if ran.raised else ran.code}"]
         if case.command == "inspect" and ran.code == 0:
-            misread, others = self.readers.compare(case, worker.place.case)
+            misread, others = self._readers.compare(case, worker.place.case)
             found += [Fault("misread", case.command, place, detail) for place, detail in misread]
             words += others
         return found, words
 
     # Below: processes.
 
-    def _number(self) -> int:
-        return int(_STATE.unpack_from(self._state)[0])
-
-    def _forked(self, body: Callable[[Callable[[dict[str, Any]], None]], None]) -> Iterator[dict[str, Any]]:
+    def _forked(self, body: Body, spot: _Spot) -> Iterator[dict[str, Any]]:
         """What a forked process says, line by line; a last one with `died`, where it did not end well."""
-        self._state[: _STATE.size] = _STATE.pack(-1, time.monotonic())
+        spot.number = -1
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
@@ -157,12 +178,12 @@ class Keeper:
             _child(body, writing)
         os.close(writing)
         why, where = "", ""
-        watch = _Watch(child, self.limits, self._state)
+        watch = _Watch(child, self.limits, spot)
         with os.fdopen(reading, "rb") as lines:
             while True:
                 if not select.select([lines], [], [], 0.25)[0]:
                     if not why and (why := watch.stuck()):
-                        where = self._stopped(child)
+                        where = _stopped(child, spot)
                     continue
                 line = lines.readline()
                 if not line.endswith(b"\n"):
@@ -172,23 +193,25 @@ class Keeper:
         if why:
             yield {"died": f"it {why}, at {where}", "kind": "hang", "where": where}
         elif status:
-            told = _last_frame(self.root / "native.txt")
+            told = _last_frame(spot.root / "native.txt")
             name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
             yield {"died": f"the worker ended with {name}: {told}", "kind": "death", "where": f"{name} {told}".strip()}
 
-    def _stopped(self, child: int) -> str:
-        """Ask a worker where it is, and end it with all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGUSR1)
-            time.sleep(0.2)
-            os.killpg(child, signal.SIGKILL)
-        return _last_frame(self.root / "native.txt")
+
+def _stopped(child: int, spot: _Spot) -> str:
+    """Ask a worker where it is, and end it with all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGUSR1)
+        time.sleep(0.2)
+        os.killpg(child, signal.SIGKILL)
+    return _last_frame(spot.root / "native.txt")
 
 
-def _child(body: Callable[[Callable[[dict[str, Any]], None]], None], writing: int) -> None:
+def _child(body: Body, writing: int) -> None:
     """The life of a forked process: it never returns."""
     try:
         os.setpgid(0, 0)
+        _end_with_parent()
         with os.fdopen(writing, "w", buffering=1) as out:
             body(lambda value: print(json.dumps(value), file=out))
         os._exit(0)
@@ -205,12 +228,12 @@ class _Watch:
 
     child: int
     limits: Limits
-    state: mmap.mmap
+    spot: _Spot
     _last: tuple[int, float, float] = (-2, 0.0, 0.0)
 
     def stuck(self) -> str:
         """Why it has to be stopped, if it has."""
-        number, now, cpu = _STATE.unpack_from(self.state)[0], time.monotonic(), _cpu_of(self.child)
+        number, now, cpu = self.spot.number, time.monotonic(), _cpu_of(self.child)
         if number != self._last[0]:
             self._last = (number, cpu, now)
             self._moved = now, cpu
@@ -235,6 +258,12 @@ def _cpu_of(process: int) -> float:
     return total
 
 
+def _end_with_parent() -> None:
+    """Be killed when the keeper is, where the system can do that."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def _children(process: int) -> list[int]:
     with contextlib.suppress(OSError):
         return [int(word) for task in Path(f"/proc/{process}/task").iterdir() for word in (task / "children").read_text().split()]
@@ -255,9 +284,9 @@ def serve() -> None:
     said = json.loads(sys.stdin.readline())
     module, _, name = said["main"].partition(":")
     main = getattr(import_module(module), name)
-    for each in _MODULES:
+    for needed in _MODULES:
         with contextlib.suppress(ImportError):
-            import_module(each)
+            import_module(needed)
     all_seeds()
     keeper = Keeper(Path(said["root"]), Limits(**said["limits"]), main, said.get("plant"))
     faulthandler.enable(file=2)

@@ -10,7 +10,7 @@ from typing import Any
 from rosetta_ref.campaigns.case import Node
 from rosetta_ref.campaigns.seeds import all_seeds
 
-_CASES = (
+_CASES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("F-CONV-001/f32/two-rows/index-coded", "F-CONV-001", "Corroborated", []),
     ("F-CONV-003/q4_0/two-rows/special", "F-CONV-003", "Falsified", ["values"]),
     ("F-CONV-RT-001/q8_0/scalar", "F-CONV-RT-001", "Skipped", []),
