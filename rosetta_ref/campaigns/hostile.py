@@ -40,7 +40,6 @@ class Keepers:
     jobs: int
     main: str
     limits: Limits = field(default_factory=Limits)
-    plant: str | None = None
     _root: Path | None = None
     _running: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -55,7 +54,7 @@ class Keepers:
                     env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )  # fmt: skip
             self._running.append(started)
-            self._ask(number, {"root": str(root), "limits": asdict(self.limits), "main": self.main, "plant": self.plant})
+            self._ask(number, {"root": str(root), "limits": asdict(self.limits), "main": self.main})
         for number in range(self.jobs):
             self._line(number)
         return self
@@ -85,9 +84,9 @@ class Keepers:
         made: dict[str, Any] = json.loads(line)
         return made
 
-    def alone(self, case: Case) -> list[Fault]:
-        """The faults of one case."""
-        self._ask(0, {"case": case.as_json()})
+    def alone(self, case: Case, plant: str | None = None) -> list[Fault]:
+        """The faults of one case; `plant` is the name of a fault to be planted."""
+        self._ask(0, {"case": case.as_json(), "plant": plant})
         return [Fault(**each) for each in self._line(0)["faults"]]
 
     def run(self, seed: int, stretches: Iterator[tuple[int, int]]) -> Iterator[dict[str, Any]]:
@@ -146,17 +145,16 @@ def campaign(
 def self_test(main: str, names: Sequence[str] = tuple(FAULTS), *, most: int = 60, told: Callable[[str], None] = lambda line: None) -> dict[str, bool]:
     """Plant each fault in turn; whether it was found, as what it is, within so many executions."""
     found: dict[str, bool] = {}
-    quick = Limits(grace=1.5, slow=1.0, blocked=1.0)
-    for name in names:
-        kind, commands, _ = FAULTS[name]
-        with Keepers(1, main, quick, name) as keepers:
-            found[name] = any(_sees(keepers, number, kind, commands) for number in range(most))
-        told(f"{name}: {kind} {'found' if found[name] else 'NOT FOUND'}")
+    quick = Limits(quick=0.5, slow=0.5, grace=1.5, blocked=0.8)
+    with Keepers(1, main, quick) as keepers:
+        for name in names:
+            found[name] = any(_sees(keepers, number, name) for number in range(most))
+            told(f"{name}: {FAULTS[name][0]} {'found' if found[name] else 'NOT FOUND'}")
     return found
 
 
-def _sees(keepers: Keepers, number: int, kind: str, commands: Sequence[str]) -> bool:
-    case = draw.draw(0, number, commands[number % len(commands)] if commands else "inspect" if kind == "misread" else None)
-    return any(fault.kind == kind for fault in keepers.alone(case))
-
-
+def _sees(keepers: Keepers, number: int, name: str) -> bool:
+    """Whether a planted fault is found in that execution, as what it is."""
+    kind, commands, _ = FAULTS[name]
+    command = commands[number % len(commands)] if commands else "inspect" if kind == "misread" else None
+    return any(fault.kind == kind for fault in keepers.alone(draw.draw(0, number, command), name))

@@ -1,7 +1,7 @@
 """A process that has everything imported, forks workers, and sees to it that they end.
 
 Each line of standard input asks for something, each line of standard output says what came of it, both JSON:
-`{"seed", "start", "stop"}` is answered by any number of `{"fault", "number"}` and one `{"done"}`; `{"case"}` by `{"faults"}`.
+`{"seed", "start", "stop"}` is answered by any number of `{"fault", "number"}` and one `{"done"}`; `{"case", "plant"}` by `{"faults"}`.
 """
 
 from __future__ import annotations
@@ -59,19 +59,22 @@ class _Spot:
     def number(self) -> int:
         return int.from_bytes(self.shared[:8], "little", signed=True)
 
-    @number.setter
-    def number(self, number: int) -> None:
-        self.shared[:8] = number.to_bytes(8, "little", signed=True)
+    @property
+    def limit(self) -> float:
+        return int.from_bytes(self.shared[8:16], "little") / 1000
+
+    def begin(self, number: int, limit: float) -> None:
+        """An execution begins that may take so many seconds of CPU."""
+        self.shared[:16] = number.to_bytes(8, "little", signed=True) + int(1000 * limit).to_bytes(8, "little")
 
 
 @dataclass
 class Keeper:
-    """Forks workers into `root`; `plant` is the name of a fault to be planted."""
+    """Forks workers into folders of `root`."""
 
     root: Path
     limits: Limits
     main: Callable[..., int]
-    plant: str | None = None
     _known: dict[str, bool] = field(default_factory=dict)
     _readers: foreign_readers.Readers = field(default_factory=foreign_readers.Readers)
 
@@ -93,10 +96,11 @@ class Keeper:
         """A worker until the end, or its own; the number of its last execution."""
 
         def body(say: Callable[[dict[str, Any]], None]) -> None:
-            worker = self._worker(self._many)
+            worker = self._worker(self._many, None)
+            self._many.begin(start, self.limits.slow)
             for number in range(start, stop):
-                self._many.number = number
                 case = draw.draw(seed, number)
+                self._many.begin(number, self.limits.cpu(case.command))
                 found, words = self._judged(worker, case)
                 say({"number": number, "counts": words, "faults": [fault.as_json() for fault in found]})
 
@@ -128,13 +132,13 @@ class Keeper:
         if seen[fault.key] == 1:
             yield {"fault": fault.as_json(), "number": number}
 
-    def alone(self, case: Case) -> list[Fault]:
-        """The faults of one case in a worker of its own."""
+    def alone(self, case: Case, plant: str | None = None) -> list[Fault]:
+        """The faults of one case in a worker of its own; `plant` is the name of a fault to be planted there."""
 
         def body(say: Callable[[dict[str, Any]], None]) -> None:
-            worker = self._worker(self._single)
+            worker = self._worker(self._single, plant)
             gc.collect()
-            self._single.number = 0
+            self._single.begin(0, self.limits.cpu(case.command))
             found, _ = self._judged(worker, case)
             say({"faults": [fault.as_json() for fault in found]})
 
@@ -146,8 +150,8 @@ class Keeper:
                 made += [Fault(**each) for each in line["faults"]]
         return made
 
-    def _worker(self, spot: _Spot) -> Worker:
-        worker = Worker(planted.with_fault(self.main, self.plant), Place(spot.root), self.limits, lambda: self._readers.process)
+    def _worker(self, spot: _Spot, plant: str | None) -> Worker:
+        worker = Worker(planted.with_fault(self.main, plant), Place(spot.root), self.limits, lambda: self._readers.process)
         worker.prepare()
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
         with contextlib.suppress(ValueError, OSError):
@@ -170,7 +174,7 @@ class Keeper:
 
     def _forked(self, body: Body, spot: _Spot) -> Iterator[dict[str, Any]]:
         """What a forked process says, line by line; a last one with `died`, where it did not end well."""
-        spot.number = -1
+        spot.begin(-1, self.limits.slow)
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
@@ -240,7 +244,7 @@ class _Watch:
             return ""
         if cpu > self._moved[1] + 0.02:
             self._moved = now, cpu
-        if cpu - self._last[1] > self.limits.slow * (self.limits.grace + 1):
+        if cpu - self._last[1] > self.spot.limit * (self.limits.grace + 1):
             return f"took {cpu - self._last[1]:.0f} s of CPU without an end"
         return f"did nothing for {self.limits.blocked:.0f} s" if now - self._moved[0] > self.limits.blocked else ""
 
@@ -280,7 +284,7 @@ def _last_frame(path: Path) -> str:
 
 
 def serve() -> None:
-    """Do what standard input asks for. The first line says how: root, limits, main, plant."""
+    """Do what standard input asks for. The first line says how: root, limits, main."""
     said = json.loads(sys.stdin.readline())
     module, _, name = said["main"].partition(":")
     main = getattr(import_module(module), name)
@@ -288,7 +292,7 @@ def serve() -> None:
         with contextlib.suppress(ImportError):
             import_module(needed)
     all_seeds()
-    keeper = Keeper(Path(said["root"]), Limits(**said["limits"]), main, said.get("plant"))
+    keeper = Keeper(Path(said["root"]), Limits(**said["limits"]), main)
     faulthandler.enable(file=2)
     gc.collect()
     gc.freeze()
@@ -296,7 +300,7 @@ def serve() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         if "case" in asked:
-            _say({"faults": [fault.as_json() for fault in keeper.alone(Case.of_json(asked["case"]))]})
+            _say({"faults": [fault.as_json() for fault in keeper.alone(Case.of_json(asked["case"]), asked["plant"])]})
         else:
             for each in keeper.chunk(asked["seed"], asked["start"], asked["stop"]):
                 _say(each)

@@ -33,7 +33,7 @@ class Limits:
     disk: int = 64 * _MIB
     output: int = 4 * _MIB
     grace: float = 2.0
-    blocked: float = 5.0
+    blocked: float = 3.0
 
     def cpu(self, command: str) -> float:
         """Seconds of CPU for a command."""
