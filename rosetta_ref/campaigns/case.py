@@ -1,7 +1,7 @@
 """One execution: a command line, and the files that it runs on.
 
-Paths are relative to the folder that the command runs in. `in/` holds what it reads, `out/` what it may write, and beside that folder
-lie `outside/`, which nothing may touch, and the temporary folder, which has to be empty afterwards.
+Paths are relative to the folder that the command runs in. `in/` holds what it reads, `out/` what it may write. Beside that
+folder lie `outside/`, which nothing may touch, and the temporary folder, which has to be empty afterwards.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ def draw(seed: int, number: int, only: str | None = None) -> Case:
     return _COMMANDS[command](rng)
 
 
-def _model(rng: random.Random, place: str, seed: Seed | None = None, *, broken: bool = True) -> tuple[str, Files, list[str]]:
+def _model(
+    rng: random.Random, place: str, seed: Seed | None = None, *, broken: bool = True
+) -> tuple[str, Files, list[str]]:
     """A model under `in/`, broken in a place or two: what is named on the command line, the files, what was done."""
     seed = seed or rng.choice(of_format(*_FORMATS))
     base = f"in/{place}/" if seed.main == "." or len(seed.files) > 1 else f"in/{place}-"
@@ -67,7 +69,9 @@ def _inspect(rng: random.Random) -> Case:
     main, files, labels = _model(rng, "m")
     words = ["inspect", main, *_flags(rng, "--lenient", often=0.3), *_flags(rng, "--json", often=0.4)]
     if rng.random() < 0.25:
-        tensor = rng.choice(("token_embd.weight", "t.Q4_K", "blk.0.attn_q.weight", "model.norm.weight", "one", "x\n::error::y"))
+        tensor = rng.choice(
+            ("token_embd.weight", "t.Q4_K", "blk.0.attn_q.weight", "model.norm.weight", "one", "x\n::error::y")
+        )
         words += [f"--tensor={tensor}", *_flags(rng, f"--block={rng.choice((0, 1, -1, 10**6, 2**63))}", often=0.5)]
     return Case(words, files, labels)
 
@@ -88,18 +92,30 @@ def _diff(rng: random.Random) -> Case:
 def _convert(rng: random.Random) -> Case:
     seed = rng.choice(of_format(*_FORMATS))
     main, files, labels = _model(rng, "m", seed)
-    kinds = [kind for kind in _TARGETS if kind != seed.format and not (seed.format == "safetensors" and kind in ("file", "folder"))]
+    kinds = [
+        kind
+        for kind in _TARGETS
+        if kind != seed.format and not (seed.format == "safetensors" and kind in ("file", "folder"))
+    ]
     target = _TARGETS[rng.choice(kinds if rng.random() < 0.95 else list(_TARGETS))]
-    words = ["convert", main, target, *_flags(rng, "--no-extra-keys", "--keep-names", "--no-keep-blocks", "--json", "--quiet")]
+    words = [
+        "convert",
+        main,
+        target,
+        *_flags(rng, "--no-extra-keys", "--keep-names", "--no-keep-blocks", "--json", "--quiet"),
+    ]
     words += _flags(rng, "--lenient", "--force", often=0.25)
     if target in ("out/t", "out/t.safetensors"):
         words += _flags(rng, f"--dtype={rng.choice(('exact', 'f32', 'f16', 'bf16'))}", "--max-shard-size=3000")
     else:
-        words += _flags(rng, f"--type={rng.choice(('q8_0', 'q4_k_m', 'f16', 'q4_0', 'nonsense'))}", "--pure", often=0.08)
+        words += _flags(rng, f"--type={rng.choice(('q8_0', 'q4_k_m', 'f16', 'q4_0'))}", often=0.08)
         if rng.random() < 0.06:
             data, more = stacked(rng, "i.gguf", all_seeds()["imatrix"].files["i.gguf"])
             files["in/i.gguf"], labels = data, [*labels, "imatrix", *more]
-            words += ["--imatrix=in/i.gguf", "--type=q8_0"] if "--type" not in " ".join(words) else ["--imatrix=in/i.gguf"]
+            words += (
+                ["--imatrix=in/i.gguf", "--type=q8_0"] if "--type" not in " ".join(words) else ["--imatrix=in/i.gguf"]
+            )
+        words += _flags(rng, "--pure") if "--type" in " ".join(words) else []
         words += _flags(rng, "--apr-native") if target.endswith(".apr") else []
     made: tuple[str, ...] = ()
     if rng.random() < 0.08:
@@ -110,18 +126,37 @@ def _convert(rng: random.Random) -> Case:
 
 
 def _verify(rng: random.Random) -> Case:
-    pair = rng.choice((("gguf-llama", "apr-of-gguf-llama"), ("hf-llama", "gguf-of-hf-llama"), ("hf-spm", "hf-spm"), ("gguf-qwen2", "gguf-qwen2")))
+    pair = rng.choice(
+        (
+            ("gguf-llama", "apr-of-gguf-llama"),
+            ("hf-llama", "gguf-of-hf-llama"),
+            ("hf-spm", "hf-spm"),
+            ("gguf-qwen2", "gguf-qwen2"),
+        )
+    )
     seeds = [all_seeds()[name] for name in pair]
     which = rng.randrange(2)
     a, files, labels = _model(rng, "a", seeds[0], broken=which == 0)
     b, others, more = _model(rng, "b", seeds[1], broken=which == 1)
-    words = ["verify", a, b, "-n", "2", f"--prompt={rng.choice(('x', 'a b', ''))}", *_flags(rng, "--json", "--no-blame")]
+    words = [
+        "verify",
+        a,
+        b,
+        "-n",
+        "2",
+        f"--prompt={rng.choice(('x', 'a b', ''))}",
+        *_flags(rng, "--json", "--no-blame"),
+    ]
     return Case(words, files | others, labels + more)
 
 
 def _score(rng: random.Random) -> Case:
     data, labels = stacked(rng, "e.json", records.EVIDENCE)
-    return Case(["score", "in/e.json", *_flags(rng, "--json", often=0.4)], {"in/e.json": data} | forms.odd(rng, "in/e.json"), ["evidence", *labels])
+    return Case(
+        ["score", "in/e.json", *_flags(rng, "--json", often=0.4)],
+        {"in/e.json": data} | forms.odd(rng, "in/e.json"),
+        ["evidence", *labels],
+    )
 
 
 def _compare(rng: random.Random) -> Case:
@@ -130,7 +165,11 @@ def _compare(rng: random.Random) -> Case:
     names = ["in/old.json", "in/new.json"]
     if rng.random() < 0.5:
         names.reverse()
-    return Case(["compare", *names, *_flags(rng, "--json", often=0.4)], {"in/old.json": old, "in/new.json": new}, ["result", *labels, *more])
+    return Case(
+        ["compare", *names, *_flags(rng, "--json", often=0.4)],
+        {"in/old.json": old, "in/new.json": new},
+        ["result", *labels, *more],
+    )
 
 
 def _folder(rng: random.Random) -> tuple[Files, list[str]]:
@@ -159,7 +198,11 @@ def _converter(rng: random.Random) -> tuple[list[str], Files, list[str]]:
     """A converter that returns at once: it copies what was prepared, broken; by itself or through an entry of a TOML file."""
     files: Files = {"in/c.py": records.CONVERTER}
     labels = []
-    for name, source in (("o.gguf", "gguf-bare"), ("o.apr", "apr-of-gguf-bare"), ("o.safetensors", "safetensors-plain")):
+    for name, source in (
+        ("o.gguf", "gguf-bare"),
+        ("o.apr", "apr-of-gguf-bare"),
+        ("o.safetensors", "safetensors-plain"),
+    ):
         seed = all_seeds()[source]
         files[f"in/{name}"], done = stacked(rng, name, seed.files[seed.main])
         labels += done[:1]
@@ -176,8 +219,11 @@ def _converter(rng: random.Random) -> tuple[list[str], Files, list[str]]:
 
 def _gate(rng: random.Random) -> Case:
     words, files, labels = _converter(rng)
-    pair, kind = rng.randrange(1, 7), rng.choice(("f32/llama-*", "q8_0/two-rows/*", "f16/llama-*", "bf16/two-rows/*"))
-    flags = ["--jobs=1", "--no-reproductions", f"--case=F-CONV-00{pair}/{kind}", *_flags(rng, "--json", "--quiet", often=0.3)]
+    case = rng.choice((
+        f"F-CONV-00{rng.randrange(1, 7)}/floats/f32/*", *(f"F-CONV-{gate}-001/*/llama-f32-tied" for gate in ("META", "CARD",
+         "NAME", "ABA", "BE", "DET")),
+    ))  # fmt: skip
+    flags = ["--jobs=1", "--no-reproductions", f"--case={case}", *_flags(rng, "--json", "--quiet", often=0.3)]
     flags += ["--output=out/g"] if rng.random() < 0.5 else []
     return Case(["gate", *words, *flags], files, labels, made=("out/g", "out"))
 
@@ -208,7 +254,9 @@ def _replay(rng: random.Random) -> Case:
     files, labels = _folder(rng)
     words, more, done = _converter(rng)
     keep = _flags(rng, "--keep=out/kept")
-    return Case(["replay", "in/f", *words, *keep, *_flags(rng, "--json")], files | more, labels + done, made=("out/kept",))
+    return Case(
+        ["replay", "in/f", *words, *keep, *_flags(rng, "--json")], files | more, labels + done, made=("out/kept",)
+    )
 
 
 _COMMANDS: Mapping[str, Callable[[random.Random], Case]] = {

@@ -1,8 +1,8 @@
 """What a campaign found: counted by kind and place, the first of each kept as a folder that shows it again, and a journal.
 
-    DIR/journal.jsonl            a line for each stretch of executions that is done, and for each new finding
-    DIR/findings/NAME/case.json  the command line, and every file that it ran on
-    DIR/findings/NAME/finding.txt, input/   the same for people
+DIR/journal.jsonl            a line for each stretch of executions that is done, and for each new finding
+DIR/findings/NAME/case.json  the command line, and every file that it ran on
+DIR/findings/NAME/finding.txt, input/   the same for people
 """
 
 from __future__ import annotations
@@ -125,8 +125,10 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "seed": self.seed, "executions": self.executions, "seconds": round(self.seconds, 1), "counts": dict(sorted(self.counts.items())),
-            "findings": [{**found.fault.as_json(), "number": found.number, "times": found.times, "name": found.name} for found in self.most()],
+            "seed": self.seed, "executions": self.executions, "seconds": round(self.seconds, 1),
+            "counts": dict(sorted(self.counts.items())),
+            "findings": [{**found.fault.as_json(), "number": found.number, "times": found.times,
+             "name": found.name} for found in self.most()],
             "kinds": KINDS,
         }  # fmt: skip
 
@@ -138,7 +140,9 @@ class Record:
 def write(folder: Path, fault: Fault, case: Case, origin: str) -> None:
     """A finding as a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "case.json").write_text(json.dumps({**case.as_json(), "fault": fault.as_json(), "origin": origin}), "utf-8")
+    (folder / "case.json").write_text(
+        json.dumps({**case.as_json(), "fault": fault.as_json(), "origin": origin}), "utf-8"
+    )
     lines = [f"{fault.kind} ({KINDS[fault.kind]})", fault.detail, f"place: {fault.place}", f"run: {case.line}", f"from: {origin}",
              f"done to the files: {', '.join(case.labels)}", f"again: rosetta-ref campaign hostile --replay {folder}"]  # fmt: skip
     (folder / "finding.txt").write_text("\n".join(map(safe_line, lines)) + "\n", "utf-8")

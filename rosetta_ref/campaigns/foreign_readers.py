@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.archive import Archive
+from rosetta_ref.archive import Archive, Kind
 from rosetta_ref.campaigns.case import Case
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
@@ -33,9 +33,11 @@ class Init(ctypes.Structure):
     _fields_ = (("no_alloc", ctypes.c_bool), ("ctx", P))
 lib = ctypes.CDLL(sys.argv[1])
 for name, result, arguments in (
-    ("gguf_init_from_file", P, (S, Init)), ("gguf_free", None, (P,)), ("gguf_get_data_offset", Z, (P,)), ("gguf_get_n_kv", I, (P,)),
-    ("gguf_get_key", S, (P, I)), ("gguf_get_n_tensors", I, (P,)), ("gguf_get_tensor_name", S, (P, I)), ("gguf_get_tensor_type", ctypes.c_int, (P, I)),
-    ("gguf_get_tensor_size", Z, (P, I)), ("gguf_get_tensor_offset", Z, (P, I)), ("gguf_get_tensor_ne", ctypes.POINTER(I), (P, I)),
+    ("gguf_init_from_file", P, (S, Init)), ("gguf_free", None, (P,)), ("gguf_get_data_offset", Z, (P,)),
+    ("gguf_get_n_kv", I, (P,)), ("gguf_get_key", S, (P, I)), ("gguf_get_n_tensors", I, (P,)),
+    ("gguf_get_tensor_name", S, (P, I)), ("gguf_get_tensor_type", ctypes.c_int, (P, I)),
+    ("gguf_get_tensor_size", Z, (P, I)), ("gguf_get_tensor_offset", Z, (P, I)),
+    ("gguf_get_tensor_ne", ctypes.POINTER(I), (P, I)),
 ):
     getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
 for line in sys.stdin:
@@ -44,8 +46,11 @@ for line in sys.stdin:
         print("null", flush=True)
         continue
     start = lib.gguf_get_data_offset(made)
-    rows = [[lib.gguf_get_tensor_name(made, i).hex(), lib.gguf_get_tensor_type(made, i), list(lib.gguf_get_tensor_ne(made, i)[:4]),
-             start + lib.gguf_get_tensor_offset(made, i), lib.gguf_get_tensor_size(made, i)] for i in range(lib.gguf_get_n_tensors(made))]
+    rows = [
+        [lib.gguf_get_tensor_name(made, i).hex(), lib.gguf_get_tensor_type(made, i), list(lib.gguf_get_tensor_ne(made, i)[:4]),
+         start + lib.gguf_get_tensor_offset(made, i), lib.gguf_get_tensor_size(made, i)]
+        for i in range(lib.gguf_get_n_tensors(made))
+    ]
     keys = [lib.gguf_get_key(made, i).hex() for i in range(lib.gguf_get_n_kv(made))]
     lib.gguf_free(made)
     print(json.dumps([rows, keys]), flush=True)
@@ -84,7 +89,12 @@ class Readers:
             for who, read in (("gguf-py", _by_gguf_py), ("llama.cpp", self._by_llama)):
                 rows, why = read(part.map.path)
                 if rows is None:
-                    counted.append(f"{mode} {who} {why}")
+                    reason = _reason(archive, part.map.path) if why == "refuses" else why
+                    counted.append(f"{mode} {who} refuses: {reason}")
+                    if reason == _UNEXPLAINED and not lenient:
+                        found.append(
+                            (f"{who} refuses", "it was read strictly, and no difference that is known is in it")
+                        )
                     continue
                 counted.append(f"{mode} {who} agrees")
                 cut = _as_c(ours) if who == "llama.cpp" else ours
@@ -118,6 +128,26 @@ class Readers:
         return [(bytes.fromhex(name), kind, _short(ne), at, size) for name, kind, ne, at, size in said[0]], ""
 
 
+_UNEXPLAINED = "unexplained"
+
+
+def _reason(archive: Archive, path: Path) -> str:
+    """Why llama.cpp refuses a file that we take: what it does not read on purpose, by name."""
+    if path.read_bytes()[4:6] == b"\0\0":
+        return "big-endian"
+    if any(value.item is Kind.ARRAY for value in archive.metadata.values()):
+        return "an array of arrays"
+    bent = [rule for note in archive.notes for rule in re.findall(r"\[(\w+): ", note)]
+    if bent:
+        return f"bent {sorted(set(bent))[0]}"
+    names = [name.encode("utf-8", "surrogateescape").partition(b"\0")[0] for name in archive.tensors]
+    if len(set(names)) != len(names) or any("\0" in key for key in archive.metadata):
+        return "a NUL in a name"
+    if any(len(name) > 63 for name in names):
+        return "a name of 64 bytes"
+    return "a tensor without elements" if any(not tensor.count for tensor in archive.tensors.values()) else _UNEXPLAINED
+
+
 def _ours(archive: Archive, names: tuple[str, ...]) -> list[Row]:
     tensors = [archive.tensors[name] for name in names]
     return [
@@ -146,7 +176,16 @@ def _by_gguf_py(path: Path) -> tuple[list[Row] | None, str]:
         reader = GGUFReader(path)
     except Exception as error:  # noqa: BLE001 - it refuses by whatever it trips over
         return None, f"{type(error).__name__}: {re.sub(r'[^a-zA-Z ]+', '', str(error))[:40].strip()}"
-    rows = [(t.name.encode("utf-8", "surrogateescape"), int(t.tensor_type), _short(t.shape), int(t.data_offset), int(t.n_bytes)) for t in reader.tensors]
+    rows = [
+        (
+            t.name.encode("utf-8", "surrogateescape"),
+            int(t.tensor_type),
+            _short(t.shape),
+            int(t.data_offset),
+            int(t.n_bytes),
+        )
+        for t in reader.tensors
+    ]
     return rows, ""
 
 
@@ -182,6 +221,8 @@ def _compare_safetensors(archive: Archive) -> tuple[list[tuple[str, str]], list[
         for name in part.names:
             tensor, other = archive.tensors[name], theirs[name]
             if list(tensor.shape) != list(other["shape"]) or bytes(tensor.data) != bytes(other["data"]):
-                found.append(("safetensors tensor", f"{name!a}: {tensor.shape} {tensor.nbytes}, {other['shape']} by them"))
+                found.append(
+                    ("safetensors tensor", f"{name!a}: {tensor.shape} {tensor.nbytes}, {other['shape']} by them")
+                )
                 break
     return found, counted

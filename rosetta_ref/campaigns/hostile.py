@@ -28,7 +28,8 @@ CHUNK = 500
 _SERVE = "from rosetta_ref.campaigns.keeper import serve; serve()"
 #: One thread each, the same order of sets in every process, and the readable codecs: numba has nothing to gain on small files.
 _ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "ROSETTA_FAST": "0",
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0",
+    "ROSETTA_FAST": "0",
     "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", "GGML_NO_BACKTRACE": "1",
 }  # fmt: skip
 
@@ -50,7 +51,8 @@ class Keepers:
             root.mkdir()
             with (self._root / f"errors{number}.txt").open("wb") as errors:
                 started = subprocess.Popen(
-                    [sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=root,
+                    [sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+                    cwd=root,
                     env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )  # fmt: skip
             self._running.append(started)
@@ -115,7 +117,13 @@ class Keepers:
 
 
 def campaign(
-    record: Record, executions: int, *, jobs: int, main: str, seconds: float | None = None, told: Callable[[str], None] = lambda line: None
+    record: Record,
+    executions: int,
+    *,
+    jobs: int,
+    main: str,
+    seconds: float | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> Record:
     """Run what is missing of so many executions; `told` gets a line now and then. Raises CampaignError."""
     began = last = time.monotonic()
@@ -142,7 +150,9 @@ def campaign(
     return record
 
 
-def self_test(main: str, names: Sequence[str] = tuple(FAULTS), *, most: int = 60, told: Callable[[str], None] = lambda line: None) -> dict[str, bool]:
+def self_test(
+    main: str, names: Sequence[str] = tuple(FAULTS), *, most: int = 60, told: Callable[[str], None] = lambda line: None
+) -> dict[str, bool]:
     """Plant each fault in turn; whether it was found, as what it is, within so many executions."""
     found: dict[str, bool] = {}
     quick = Limits(quick=0.5, slow=0.5, grace=1.5, blocked=0.8)

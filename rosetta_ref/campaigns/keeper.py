@@ -1,17 +1,16 @@
 """A process that has everything imported, forks workers, and sees to it that they end.
 
 Each line of standard input asks for something, each line of standard output says what came of it, both JSON:
-`{"seed", "start", "stop"}` is answered by any number of `{"fault", "number"}` and one `{"done"}`; `{"case", "plant"}` by `{"faults"}`.
+`{"seed", "start", "stop"}` is answered by any number of `{"fault", "number"}` and one `{"done"}`,
+`{"case", "plant"}` by `{"faults"}`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import json
-import mmap
 import os
 import resource
 import select
@@ -29,6 +28,7 @@ from rosetta_ref.campaigns import draw, foreign_readers, planted
 from rosetta_ref.campaigns.case import Case
 from rosetta_ref.campaigns.oracles import REPEATED, Fault, faults
 from rosetta_ref.campaigns.seeds import all_seeds
+from rosetta_ref.campaigns.spot import Spot, Watch, end_with_parent, last_frame
 from rosetta_ref.campaigns.watch import Limits, Place
 from rosetta_ref.campaigns.worker import Worker
 
@@ -36,36 +36,13 @@ from rosetta_ref.campaigns.worker import Worker
 _ADDRESSES, _FILE = 6 << 30, 1 << 30
 #: What workers use in any case, so that the first to need it does not pay.
 _MODULES = (
-    "yaml", "tokenizers", "jinja2.sandbox", "rosetta_ref.convert", "rosetta_ref.verify", "rosetta_ref.gate.run", "rosetta_ref.gate.score",
-    "rosetta_ref.gate.history", "rosetta_ref.reduce.run", "rosetta_ref.reduce.replay", "rosetta_ref.reduce.annotate", "rosetta_ref.gate.summary",
+    "yaml", "tokenizers", "jinja2.sandbox", "rosetta_ref.convert", "rosetta_ref.verify", "rosetta_ref.gate.run",
+    "rosetta_ref.gate.score",
+    "rosetta_ref.gate.history", "rosetta_ref.reduce.run", "rosetta_ref.reduce.replay", "rosetta_ref.reduce.annotate",
+    "rosetta_ref.gate.summary",
     "rosetta_ref.reduce.reproductions", "rosetta_ref.zoo", "rosetta_ref.zoo.tally", "gguf", "safetensors",
 )  # fmt: skip
 Body = Callable[[Callable[[dict[str, Any]], None]], None]
-
-
-@dataclass
-class _Spot:
-    """Where a worker is: its folders, and the number of its execution in memory that the keeper shares."""
-
-    root: Path
-    shared: mmap.mmap
-
-    @classmethod
-    def of(cls, root: Path) -> _Spot:
-        root.mkdir(parents=True, exist_ok=True)
-        return cls(root, mmap.mmap(-1, mmap.PAGESIZE))
-
-    @property
-    def number(self) -> int:
-        return int.from_bytes(self.shared[:8], "little", signed=True)
-
-    @property
-    def limit(self) -> float:
-        return int.from_bytes(self.shared[8:16], "little") / 1000
-
-    def begin(self, number: int, limit: float) -> None:
-        """An execution begins that may take so many seconds of CPU."""
-        self.shared[:16] = number.to_bytes(8, "little", signed=True) + int(1000 * limit).to_bytes(8, "little")
 
 
 @dataclass
@@ -80,7 +57,7 @@ class Keeper:
 
     def __post_init__(self) -> None:
         # A case that is run again has a place of its own: the worker that it comes from goes on meanwhile.
-        self._many, self._single = _Spot.of(self.root / "many"), _Spot.of(self.root / "alone")
+        self._many, self._single = Spot.of(self.root / "many"), Spot.of(self.root / "alone")
 
     def chunk(self, seed: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
         """Run executions from start to stop: faults, each once, and the counts at the end."""
@@ -92,7 +69,9 @@ class Keeper:
             at = ended + 1
         yield {"done": [start, stop], "counts": counts, "again": seen}
 
-    def _one_worker(self, seed: int, start: int, stop: int, counts: Counter[str], seen: Counter[str]) -> Generator[dict[str, Any], None, int]:
+    def _one_worker(
+        self, seed: int, start: int, stop: int, counts: Counter[str], seen: Counter[str]
+    ) -> Generator[dict[str, Any], None, int]:
         """A worker until the end, or its own; the number of its last execution."""
 
         def body(say: Callable[[dict[str, Any]], None]) -> None:
@@ -125,7 +104,9 @@ class Keeper:
             if self._known.get(fault.key) is None or seen[fault.key] < 3:
                 case = draw.draw(seed, number)
                 again = [self.alone(case) for _ in range(2)]
-                self._known[fault.key] = all(any(other.kind == fault.kind or other.kind in REPEATED for other in each) for each in again)
+                self._known[fault.key] = all(
+                    any(other.kind == fault.kind or other.kind in REPEATED for other in each) for each in again
+                )
             if not self._known[fault.key]:
                 return
         seen[fault.key] += 1
@@ -150,8 +131,10 @@ class Keeper:
                 made += [Fault(**each) for each in line["faults"]]
         return made
 
-    def _worker(self, spot: _Spot, plant: str | None) -> Worker:
-        worker = Worker(planted.with_fault(self.main, plant), Place(spot.root), self.limits, lambda: self._readers.process)
+    def _worker(self, spot: Spot, plant: str | None) -> Worker:
+        worker = Worker(
+            planted.with_fault(self.main, plant), Place(spot.root), self.limits, lambda: self._readers.process
+        )
         worker.prepare()
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
         with contextlib.suppress(ValueError, OSError):
@@ -172,7 +155,7 @@ class Keeper:
 
     # Below: processes.
 
-    def _forked(self, body: Body, spot: _Spot) -> Iterator[dict[str, Any]]:
+    def _forked(self, body: Body, spot: Spot) -> Iterator[dict[str, Any]]:
         """What a forked process says, line by line; a last one with `died`, where it did not end well."""
         spot.begin(-1, self.limits.slow)
         reading, writing = os.pipe()
@@ -182,7 +165,7 @@ class Keeper:
             _child(body, writing)
         os.close(writing)
         why, where = "", ""
-        watch = _Watch(child, self.limits, spot)
+        watch = Watch(child, self.limits, spot)
         with os.fdopen(reading, "rb") as lines:
             while True:
                 if not select.select([lines], [], [], 0.25)[0]:
@@ -197,25 +180,25 @@ class Keeper:
         if why:
             yield {"died": f"it {why}, at {where}", "kind": "hang", "where": where}
         elif status:
-            told = _last_frame(spot.root / "native.txt")
+            told = last_frame(spot.root / "native.txt")
             name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
             yield {"died": f"the worker ended with {name}: {told}", "kind": "death", "where": f"{name} {told}".strip()}
 
 
-def _stopped(child: int, spot: _Spot) -> str:
+def _stopped(child: int, spot: Spot) -> str:
     """Ask a worker where it is, and end it with all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGUSR1)
         time.sleep(0.2)
         os.killpg(child, signal.SIGKILL)
-    return _last_frame(spot.root / "native.txt")
+    return last_frame(spot.root / "native.txt")
 
 
 def _child(body: Body, writing: int) -> None:
     """The life of a forked process: it never returns."""
     try:
         os.setpgid(0, 0)
-        _end_with_parent()
+        end_with_parent()
         with os.fdopen(writing, "w", buffering=1) as out:
             body(lambda value: print(json.dumps(value), file=out))
         os._exit(0)
@@ -224,63 +207,6 @@ def _child(body: Body, writing: int) -> None:
 
         traceback.print_exc()
         os._exit(70)
-
-
-@dataclass
-class _Watch:
-    """Whether a worker still moves: CPU that it takes and executions that it ends, with no regard to the clock of a busy machine."""
-
-    child: int
-    limits: Limits
-    spot: _Spot
-    _last: tuple[int, float, float] = (-2, 0.0, 0.0)
-
-    def stuck(self) -> str:
-        """Why it has to be stopped, if it has."""
-        number, now, cpu = self.spot.number, time.monotonic(), _cpu_of(self.child)
-        if number != self._last[0]:
-            self._last = (number, cpu, now)
-            self._moved = now, cpu
-            return ""
-        if cpu > self._moved[1] + 0.02:
-            self._moved = now, cpu
-        if cpu - self._last[1] > self.spot.limit * (self.limits.grace + 1):
-            return f"took {cpu - self._last[1]:.0f} s of CPU without an end"
-        return f"did nothing for {self.limits.blocked:.0f} s" if now - self._moved[0] > self.limits.blocked else ""
-
-    def __post_init__(self) -> None:
-        self._moved = time.monotonic(), 0.0
-
-
-def _cpu_of(process: int) -> float:
-    """Seconds of CPU of a process group's leader and of all whose parent it is."""
-    total = 0.0
-    for each in (process, *_children(process)):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return total
-
-
-def _end_with_parent() -> None:
-    """Be killed when the keeper is, where the system can do that."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _children(process: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(word) for task in Path(f"/proc/{process}/task").iterdir() for word in (task / "children").read_text().split()]
-    return []
-
-
-def _last_frame(path: Path) -> str:
-    """The innermost line of ours that faulthandler wrote."""
-    with contextlib.suppress(OSError):
-        for line in path.read_text("utf-8", "replace").splitlines():
-            if "rosetta_ref/" in line and "campaigns/" not in line and line.lstrip().startswith("File"):
-                return line.partition("rosetta_ref/")[2].replace('", line ', ":").partition(" in ")[0]
-    return ""
 
 
 def serve() -> None:

@@ -62,7 +62,10 @@ class Fault:
 
 def faults(case: Case, ran: Ran, limits: Limits) -> list[Fault]:
     """Every fault of an execution."""
-    found = [*_ended(case, ran), *_said(case, ran), *_took(case, ran, limits), *_wrote(case, ran)]
+    found = [*_ended(case, ran), *_took(case, ran, limits), *_wrote(case, ran)]
+    found += [
+        each for each in _said(case, ran) if each[0] != "nameless" or "undeclared" not in {kind for kind, _, _ in found}
+    ]
     return [Fault(kind, case.command, place, " ".join(detail.split())[:400]) for kind, place, detail in found]
 
 
@@ -106,8 +109,11 @@ def _shape(text: str) -> str:
 
 
 def _nameless(case: Case, ran: Ran) -> Found:
-    """An error line of a refusal has to hold the name of some file or folder of the case."""
-    if case.command == "zoo" or "usage: " in ran.err:
+    """An error line of a refusal has to hold the name of some file or folder of the case.
+
+    But for what is about no file: a command line that cannot be understood, and a selection of cases that holds none.
+    """
+    if case.command == "zoo" or "usage: " in ran.err or "no case was run" in ran.err:
         return
     for line in ran.err.splitlines():
         rule = _RULE.search(line)
@@ -183,5 +189,3 @@ def _kind_of(path: str) -> str:
     """Of a name that may be anything, enough to tell kinds apart."""
     end = path.rpartition("/")[2].rpartition(".")[2]
     return end if end.isascii() and end.isalnum() and len(end) < 8 else "odd name"
-
-

@@ -129,13 +129,16 @@ def _process(words: Sequence[str]) -> int:
 
 #: Name: the kind of fault that has to be found, the commands in which it is planted (none: all), and what it does.
 FAULTS: Mapping[str, tuple[str, tuple[str, ...], Callable[[Sequence[str]], int] | None]] = {
-    "key-error": ("undeclared", (), _key_error), "exit-code": ("exit-code", (), _odd_code), "no-file-named": ("nameless", (), _nameless),
-    "written-outside": ("outside", (), _outside), "written-beside": ("outside", (), _beside), "removed-outside": ("outside", (), _removed),
+    "key-error": ("undeclared", (), _key_error), "exit-code": ("exit-code", (), _odd_code), "no-file-named": ("nameless", (),
+     _nameless),
+    "written-outside": ("outside", (), _outside), "written-beside": ("outside", (), _beside), "removed-outside": ("outside",
+     (), _removed),
     "temporary-left": ("left", (), _left), "partial-left": ("left", (), _partial), "source-touched": ("source", (), _touched),
     "busy": ("cpu", ("inspect", "validate"), _busy), "memory": ("memory", ("inspect", "validate"), _memory),
     "endless": ("hang", ("inspect",), _endless), "waits": ("hang", ("inspect",), _waiting), "segfault": ("death", (), _crash),
     "killed": ("death", (), _killed), "forged-line": ("forged", (), _forged), "turned-text": ("forged", (), _turned),
-    "output-without-end": ("output", ("inspect",), _talkative), "disk": ("disk", ("convert",), _disk), "goes-on": ("running", ("replay",), _process),
+    "output-without-end": ("output", ("inspect",), _talkative), "disk": ("disk", ("convert",), _disk), "goes-on": ("running",
+     ("replay",), _process),
     "misread": ("misread", (), None),
 }  # fmt: skip
 

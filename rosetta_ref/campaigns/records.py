@@ -20,8 +20,10 @@ _CASES: tuple[tuple[str, str, str, list[str]], ...] = (
 
 def _evidence(case: str, gate: str, outcome: str, kinds: list[str]) -> dict[str, Any]:
     return {
-        "id": hashlib.sha256(case.encode()).hexdigest()[:32], "gate_id": gate, "outcome": outcome, "reason": "why", "output": "", "stderr": "",
-        "scenario": {"model": {"org": "o", "name": "n", "variant": None}, "format": "gguf to apr", "backend": "b", "prompt": "", "seed": 0},
+        "id": hashlib.sha256(case.encode()).hexdigest()[:32], "gate_id": gate, "outcome": outcome, "reason": "why",
+        "output": "", "stderr": "",
+        "scenario": {"model": {"org": "o", "name": "n", "variant": None}, "format": "gguf to apr", "backend": "b",
+         "prompt": "", "seed": 0},
         "exit_code": 0, "metrics": {"duration_ms": 1, "memory_peak_mb": None}, "timestamp": "2026-01-01T00:00:00.000Z",
         "host": {"hostname": "h", "os": "o", "cpu": "c", "gpu": None, "apr_version": None},
         "metadata": {"case": case, "compared": {"unit": "elements", "expected": 4, "compared": 4, "bytes": 16}, "kinds": kinds},
@@ -30,15 +32,19 @@ def _evidence(case: str, gate: str, outcome: str, kinds: list[str]) -> dict[str,
 
 def _result(case: str, gate: str, outcome: str, kinds: list[str]) -> dict[str, Any]:
     return {
-        "case": case, "gate": gate, "outcome": outcome, "reason": "why", "findings": [{"kind": kind, "gate": gate, "detail": "d"} for kind in kinds],
-        "compared": {"unit": "elements", "expected": 4, "compared": 4, "bytes": 16}, "notes": [], "seed": 0, "seconds": 0.1, "exit_code": 0,
+        "case": case, "gate": gate, "outcome": outcome, "reason": "why", "findings": [{"kind": kind, "gate": gate,
+         "detail": "d"} for kind in kinds],
+        "compared": {"unit": "elements", "expected": 4, "compared": 4, "bytes": 16}, "notes": [], "seed": 0, "seconds": 0.1,
+        "exit_code": 0,
     }  # fmt: skip
 
 
 EVIDENCE = json.dumps([_evidence(*case) for case in _CASES]).encode()
 RESULT = json.dumps({
-    "format": 1, "converter": {"name": "c", "pairs": ["G-A"]}, "versions": {"python": "3"}, "seed": 0, "profile": "default", "whole": True,
-    "gates": {"F-CONV-001": {"Corroborated": 1}}, "verdict": {"exit_code": 1}, "score": None, "cases": [_result(*case) for case in _CASES],
+    "format": 1, "converter": {"name": "c", "pairs": ["G-A"]}, "versions": {"python": "3"}, "seed": 0, "profile": "default",
+    "whole": True,
+    "gates": {"F-CONV-001": {"Corroborated": 1}}, "verdict": {"exit_code": 1}, "score": None,
+    "cases": [_result(*case) for case in _CASES],
 }).encode()  # fmt: skip
 
 EXPECTATIONS = b"""\

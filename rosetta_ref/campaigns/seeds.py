@@ -62,7 +62,10 @@ def bare(width: int = 8, *, kind: str = "F32") -> Archive:
     tensors = {name: tensor for name, tensor in model.tensors.items() if tensor is not rows}
     short = Tensor.of(rows.name, rows.type, (4, width), rows.data[: 16 * width].copy())
     keys = {key: value for key, value in model.metadata.items() if not key.startswith("tokenizer.")}
-    keys |= {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab"), "llama.vocab_size": Value.scalar(Kind.U32, 4)}
+    keys |= {
+        "tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab"),
+        "llama.vocab_size": Value.scalar(Kind.U32, 4),
+    }
     return Archive("gguf", keys, {rows.name: short, **tensors})
 
 
@@ -78,7 +81,10 @@ def _ggufs(place: Path) -> list[Seed]:
     small = add("gguf-bare", bare())
     add("gguf-llama", build("m", _LITTLE, _CASES, 0).model)
     add("gguf-spm", build("m", Spec("llama", 2, 2, 4, 12, layers=1, tied=True, tokenizer="spm"), _CASES, 1).model)
-    add("gguf-qwen2", build("m", Spec("qwen2", 2, 1, 4, 12, layers=1), (("BF16", "index-coded"), ("F32", "index-coded")), 2).model)
+    add(
+        "gguf-qwen2",
+        build("m", Spec("qwen2", 2, 1, 4, 12, layers=1), (("BF16", "index-coded"), ("F32", "index-coded")), 2).model,
+    )
     add("gguf-q8", build("m", Spec("llama", 2, 1, 16, 32, layers=1, tied=True), (("Q8_0", "index-coded"),), 3).model)
     add("gguf-types", _blocks())
     add("gguf-kinds", _kinds())
@@ -145,7 +151,9 @@ def _imatrix() -> Archive:
         "imatrix.chunk_count": Value.scalar(Kind.U32, 1), "imatrix.chunk_size": Value.scalar(Kind.U32, 512),
     }  # fmt: skip
     tensors = {}
-    for name, tensor in build("m", Spec("llama", 2, 1, 16, 32, layers=1, tied=True), (("F32", "index-coded"),), 3).model.tensors.items():
+    for name, tensor in build(
+        "m", Spec("llama", 2, 1, 16, 32, layers=1, tied=True), (("F32", "index-coded"),), 3
+    ).model.tensors.items():
         if len(tensor.shape) == 2:
             sums = np.linspace(1, 2, tensor.shape[1], dtype=np.float32)
             tensors[f"{name}.in_sum2"] = Tensor.of(f"{name}.in_sum2", TYPES["F32"], (1, tensor.shape[1]), sums)
@@ -174,7 +182,15 @@ def _directories(place: Path) -> list[Seed]:
     index = ("model.safetensors.index.json",) * 3
     made.append(Seed("hf-sharded", "safetensors", ".", _tree(place / "sharded"), index))
     convert(place / "gguf-q8.gguf", place / "kept")
-    made.append(Seed("hf-kept", "safetensors", ".", _tree(place / "kept"), ("rosetta/source.json",) * 4 + ("rosetta/blocks.safetensors",)))
+    made.append(
+        Seed(
+            "hf-kept",
+            "safetensors",
+            ".",
+            _tree(place / "kept"),
+            ("rosetta/source.json",) * 4 + ("rosetta/blocks.safetensors",),
+        )
+    )
     convert(place / "gguf-bare.gguf", place / "kept-bare")
     made.append(Seed("hf-kept-bare", "safetensors", ".", _tree(place / "kept-bare"), ("rosetta/source.json",) * 4))
     return [*made, *_remembered(place)]
@@ -208,6 +224,11 @@ def _plain(place: Path) -> list[Seed]:
         kind = TYPES[name]
         tensors[f"t.{name}"] = Tensor.of(f"t.{name}", kind, (2, 2), np.zeros(kind.nbytes((2, 2)), np.uint8))
     safetensors.write(Archive("safetensors", {"format": "pt"}, tensors), place / "p.safetensors")
-    return [Seed("safetensors-plain", "safetensors", "m.safetensors", {"m.safetensors": (place / "p.safetensors").read_bytes()})]
-
-
+    return [
+        Seed(
+            "safetensors-plain",
+            "safetensors",
+            "m.safetensors",
+            {"m.safetensors": (place / "p.safetensors").read_bytes()},
+        )
+    ]

@@ -95,7 +95,13 @@ def picture(root: Path) -> dict[str, Seen]:
                 name = prefix + entry.name
                 is_folder = stat.S_ISDIR(about.st_mode)
                 times = 0 if is_folder else about.st_mtime_ns
-                found[name] = (about.st_mode, 0 if is_folder else about.st_size, times, about.st_ino, about.st_blocks * 512)
+                found[name] = (
+                    about.st_mode,
+                    0 if is_folder else about.st_size,
+                    times,
+                    about.st_ino,
+                    about.st_blocks * 512,
+                )
                 if is_folder:
                     pending.append((entry.path, f"{name}/"))
     return found
@@ -114,7 +120,11 @@ def changes(before: Mapping[str, Seen], after: Mapping[str, Seen]) -> list[Chang
     """What is different."""
     made = [Change(path, "new", seen[4]) for path, seen in after.items() if path not in before]
     made += [Change(path, "gone") for path in before if path not in after]
-    made += [Change(path, "changed", seen[4]) for path, seen in after.items() if path in before and before[path][:4] != seen[:4]]
+    made += [
+        Change(path, "changed", seen[4])
+        for path, seen in after.items()
+        if path in before and before[path][:4] != seen[:4]
+    ]
     return sorted(made, key=lambda change: change.path)
 
 
@@ -177,7 +187,9 @@ class Place:
     def touched(self) -> bool:
         """Whether the bytes of the canary are others, or gone."""
         try:
-            return any((self.outside / name).read_bytes() != b"canary\n" for name in ("victim.txt", "folder/inner.txt", "x.py"))
+            return any(
+                (self.outside / name).read_bytes() != b"canary\n" for name in ("victim.txt", "folder/inner.txt", "x.py")
+            )
         except OSError:
             return True
 

@@ -19,14 +19,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.campaigns.case import Case
-from rosetta_ref.campaigns.watch import Change, Limits, Place, Used, changes, measured, peak, picture, reset_peak, running_children
+from rosetta_ref.campaigns.watch import (
+    Change,
+    Limits,
+    Place,
+    Used,
+    changes,
+    measured,
+    peak,
+    picture,
+    reset_peak,
+    running_children,
+)
 
 Main = Callable[[Sequence[str]], int]
 #: Bytes of output that are kept to be looked at, and beyond which a run is stopped.
 _KEPT, _MOST = 1 << 20, 64 << 20
 
 
-class Stopped(BaseException):  # noqa: N818 - it is no error of the command's
+class Stopped(BaseException):
     """The execution has gone far beyond a limit."""
 
 

@@ -33,12 +33,18 @@ def _count(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("campaign", choices=("hostile",), metavar="hostile", help="which campaign: inputs that break the rules")
-    parser.add_argument("--executions", type=_count, default=10_000, metavar="N", help="how many (default 10,000); 1e6 is a million")
+    parser.add_argument(
+        "campaign", choices=("hostile",), metavar="hostile", help="which campaign: inputs that break the rules"
+    )
+    parser.add_argument(
+        "--executions", type=_count, default=10_000, metavar="N", help="how many (default 10,000); 1e6 is a million"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (default 0)")
     parser.add_argument("--jobs", type=at_least_one, metavar="N", help="processes (default: one for each core)")
     parser.add_argument("--seconds", type=seconds, metavar="S", help="begin nothing new after so long")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep findings and a journal there; the next run with it goes on")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="keep findings and a journal there; the next run with it goes on"
+    )
     parser.add_argument("--only", type=int, metavar="I", help="run this execution alone")
     parser.add_argument("--replay", type=Path, metavar="FINDING", help="run the case of a finding again")
     parser.add_argument("--self-test", action="store_true", help="plant a fault of each kind, and see that it is found")
@@ -81,9 +87,14 @@ def _campaign(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _print(record: Record, out: Console) -> None:
     rows = [(command, f"{number:,}") for command, number in sorted(record.counts.items())]
-    print_table(out, "executions", ("command and exit code, or what other readers say", "times"), rows, right=("times",))
+    print_table(
+        out, "executions", ("command and exit code, or what other readers say", "times"), rows, right=("times",)
+    )
     if record.findings:
-        found = [(f.fault.kind, f.fault.command, f.fault.place, f"{f.times:,}", str(f.number), f.fault.detail[:120]) for f in record.most()]
+        found = [
+            (f.fault.kind, f.fault.command, f.fault.place, f"{f.times:,}", str(f.number), f.fault.detail[:120])
+            for f in record.most()
+        ]
         headings = ("kind", "command", "place", "times", "execution", "what")
         print_table(out, "findings", headings, found, right=("times", "execution"))
         print_table(out, "by kind", ("kind", "command", "places", "times"), record.table(), right=("places", "times"))
@@ -95,7 +106,9 @@ def _one(arguments: argparse.Namespace, out: Console) -> int:
     from rosetta_ref.campaigns import draw, findings
     from rosetta_ref.campaigns.hostile import Keepers
 
-    case = findings.read(arguments.replay) if arguments.replay is not None else draw.draw(arguments.seed, arguments.only)
+    case = (
+        findings.read(arguments.replay) if arguments.replay is not None else draw.draw(arguments.seed, arguments.only)
+    )
     with Keepers(1, _MAIN) as keepers:
         faults = keepers.alone(case)
     if arguments.json:

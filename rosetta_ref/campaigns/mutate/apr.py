@@ -33,7 +33,11 @@ class Entry:
         count = len(self.shape) if self.dimensions is None else self.dimensions
         sizes = [size % (1 << 64) for size in self.shape]
         head = struct.pack("<H", len(self.name) % 65536) + self.name + struct.pack("<BB", self.code % 256, count % 256)
-        return head + struct.pack(f"<{len(sizes)}Q", *sizes) + struct.pack("<QQ", self.offset % (1 << 64), self.nbytes % (1 << 64))
+        return (
+            head
+            + struct.pack(f"<{len(sizes)}Q", *sizes)
+            + struct.pack("<QQ", self.offset % (1 << 64), self.nbytes % (1 << 64))
+        )
 
 
 @dataclass
@@ -95,7 +99,7 @@ def _header(rng: random.Random, sketch: Sketch) -> bytes:
     made = bytearray(sketch.joined())
     at, code = rng.choice(_HEADER)
     (old,) = struct.unpack_from("<" + code, made, at)
-    others = tuple(struct.unpack_from("<Q", made, place)[0] for place in (12, 24, 32)) + (len(made),)
+    others = (*(struct.unpack_from("<Q", made, place)[0] for place in (12, 24, 32)), len(made))
     struct.pack_into("<" + code, made, at, junk.number(rng, old, 8 * struct.calcsize(code), others))
     return bytes(made)
 
@@ -120,11 +124,15 @@ def _entry(rng: random.Random, sketch: Sketch) -> bytes:
     elif draw == 3:
         entry.name = rng.choice((junk.raw_text(rng)[:60_000], other.name, b""))
     elif draw == 4:
-        entry.shape = rng.choice((entry.shape[::-1], other.shape, [*entry.shape, 1], [], [2**32, 2**32], [0], [1] * 9, [2**63]))
+        entry.shape = rng.choice(
+            (entry.shape[::-1], other.shape, [*entry.shape, 1], [], [2**32, 2**32], [0], [1] * 9, [2**63])
+        )
     elif draw == 5:
         entry.code = rng.choice((*range(32), 128, 129, 255))
     elif draw == 6:
-        entry.offset = rng.choice((other.offset, entry.offset + 64, entry.offset + 1, 2**63, 2**64 - 64, len(sketch.data)))
+        entry.offset = rng.choice(
+            (other.offset, entry.offset + 64, entry.offset + 1, 2**63, 2**64 - 64, len(sketch.data))
+        )
     elif draw == 7:
         entry.nbytes = junk.number(rng, entry.nbytes, 64, (other.nbytes, len(sketch.data)))
     elif draw == 8:
@@ -145,7 +153,9 @@ def _metadata(rng: random.Random, sketch: Sketch) -> bytes:
 def _remembered(rng: random.Random, sketch: Sketch) -> bytes:
     """What was remembered of a directory: companions of other names, with other bytes, or a bomb."""
     metadata = json.loads(sketch.metadata)
-    found = [path for path in trees.places(metadata) if "rosetta" in str(path) or _says_rosetta(trees.at(metadata, path))]
+    found = [
+        path for path in trees.places(metadata) if "rosetta" in str(path) or _says_rosetta(trees.at(metadata, path))
+    ]
     if not found:
         return _metadata(rng, sketch)
     path = rng.choice(found)
@@ -183,7 +193,16 @@ def mutate(rng: random.Random, data: bytes) -> tuple[bytes, str]:
             how = rng.choice(_ALL)
             made = how(rng, Sketch.of(data))[: raw.MOST]
             return (sealed(made) if seal else made), f"apr{how.__name__.replace('_', '/', 1)}"
-        except (struct.error, ValueError, IndexError, KeyError, OverflowError, TypeError, AttributeError, RecursionError):
+        except (
+            struct.error,
+            ValueError,
+            IndexError,
+            KeyError,
+            OverflowError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ):
             pass
     made, label = raw.mutate(rng, data)
     return (sealed(made) if seal else made), label

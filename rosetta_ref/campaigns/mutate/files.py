@@ -11,11 +11,20 @@ from rosetta_ref.campaigns.mutate import junk, trees
 
 Files = dict[str, Node]
 _COMPANIONS = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt",
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json",
+    "merges.txt",
     "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json", "model.safetensors.index.json",
     "rosetta/source.json", "rosetta/blocks.safetensors", "additional_chat_templates/a.jinja",
 )  # fmt: skip
-_STRANGERS = ("README.md", "conftest.py", "modeling_x.py", "LICENSE", ".gitattributes", "notes\n::error::x.json", "\u202ex.json")
+_STRANGERS = (
+    "README.md",
+    "conftest.py",
+    "modeling_x.py",
+    "LICENSE",
+    ".gitattributes",
+    "notes\n::error::x.json",
+    "\u202ex.json",
+)
 
 
 def _up(name: str) -> str:
@@ -25,7 +34,8 @@ def _up(name: str) -> str:
 
 def _form(rng: random.Random, name: str) -> Node:
     return rng.choice((
-        Link(f"{_up(name)}outside/victim.txt"), Link("/proc/self/cwd/../outside/victim.txt"), Link(name.rpartition("/")[2]), Link("/dev/zero"),
+        Link(f"{_up(name)}outside/victim.txt"), Link("/proc/self/cwd/../outside/victim.txt"), Link(name.rpartition("/")[2]),
+        Link("/dev/zero"),
         Link("nowhere"), Link("/proc/self/mem"), Link("."), Pipe(), Folder(), Sparse(1 << 40), Sparse(300 << 20), b"",
     ))  # fmt: skip
 
@@ -69,15 +79,29 @@ def before(rng: random.Random, files: Files, target: str) -> list[str]:
         return ["target/there"]
     if draw < 0.7:
         return [_partial(rng, files, folder, name)]
-    where = rng.choice((target, f"{folder}/.{name}.partial", f"{folder}/sums.json", f"{folder}/config.json", f"{folder}/rosetta", f"{target}/rosetta"))
-    files[where] = _form(rng, where) if rng.random() < 0.5 else Link(f"{_up(where)}outside/{rng.choice(('folder', 'victim.txt'))}")
+    where = rng.choice(
+        (
+            target,
+            f"{folder}/.{name}.partial",
+            f"{folder}/sums.json",
+            f"{folder}/config.json",
+            f"{folder}/rosetta",
+            f"{target}/rosetta",
+        )
+    )
+    files[where] = (
+        _form(rng, where) if rng.random() < 0.5 else Link(f"{_up(where)}outside/{rng.choice(('folder', 'victim.txt'))}")
+    )
     return ["target/planted"]
 
 
 def _partial(rng: random.Random, files: Files, folder: str, name: str) -> str:
     """The folder of a killed run, with a journal that names what it should not."""
     place = f"{folder}/.{name}.partial"
-    record: Any = {"weights": name, "companions": [junk.name(rng), "config.json", "../../outside/victim.txt"][: rng.randrange(1, 4)]}
+    record: Any = {
+        "weights": name,
+        "companions": [junk.name(rng), "config.json", "../../outside/victim.txt"][: rng.randrange(1, 4)],
+    }
     text = trees.dumped(record) if rng.random() < 0.6 else trees.mutate(rng, json.dumps(record).encode())[0]
     files[f"{place}/PUBLISHING.json"] = text if rng.random() < 0.9 else _form(rng, f"{place}/PUBLISHING.json")
     files[f"{place}/{name}"] = b"half"

@@ -1,7 +1,4 @@
-"""GGUF taken apart into keys, tensor lines and data, one of them changed, and put together again, wrong lengths and all.
-
-Nothing here is shared with the reader: what the fields are is written down once more.
-"""
+"""GGUF taken apart (`sketch`), one key, tensor line or number of it changed, and put together again."""
 
 from __future__ import annotations
 
@@ -10,146 +7,19 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from rosetta_ref.campaigns.mutate import junk, raw, trees
+from rosetta_ref.campaigns.mutate.sketch import ALIGNMENT, ARRAY, SIZES, STRING, Info, Key, Sketch, text_at
 
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_STRING, _ARRAY, _U8, _U32 = 8, 9, 0, 4
+_U8, _U32 = 0, 4
 #: Keys that change how a file is read, or what it means.
 _KEYS = (
-    b"general.alignment", b"split.no", b"split.count", b"split.tensors.count", b"general.architecture", b"general.type",
+    ALIGNMENT, b"split.no", b"split.count", b"split.tensors.count", b"general.architecture", b"general.type",
     b"tokenizer.ggml.model", b"tokenizer.ggml.tokens", b"tokenizer.ggml.pre", b"tokenizer.chat_template", b"rosetta.files",
     b"rosetta.safetensors", b"rosetta.digest", b"rosetta.file.conftest.py", b"rosetta.file.model.safetensors", b"llama.block_count",
     b"llama.rope.scaling.type", b"llama.expert_count", b"tokenizer.ggml.unknown_token_id", b"rosetta.apr.metadata", b"",
 )  # fmt: skip
 _ALIGNMENTS = (0, 1, 2, 3, 4, 7, 8, 16, 33, 64, 256, 4096, 65536, 65537, 1 << 17, 1 << 24, 1 << 31, (1 << 32) - 1)
-
-
-@dataclass
-class Key:
-    """A key, the kind of its value and the bytes of that."""
-
-    name: bytes
-    kind: int
-    value: bytes
-
-
-@dataclass
-class Info:
-    """A line of the tensor table; `ne` is fastest first."""
-
-    name: bytes
-    ne: list[int]
-    type: int
-    offset: int
-
-
-@dataclass
-class Sketch:
-    """A file in parts."""
-
-    order: str
-    version: int
-    keys: list[Key]
-    infos: list[Info]
-    data: bytes
-    alignment: int = 32
-    extra: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, raw_bytes: bytes) -> Sketch:
-        """Take a valid file apart. Raises struct.error, ValueError and IndexError for others."""
-        order = "<" if raw_bytes[4:6] != b"\0\0" else ">"
-        version, tensors, count = struct.unpack_from(order + "Iqq", raw_bytes, 4)
-        if raw_bytes[:4] != b"GGUF" or not 0 <= tensors < 10_000 or not 0 <= count < 10_000:
-            raise ValueError("no such file")
-        at, keys, infos = 24, [], []
-        for _ in range(count):
-            name, at = _text(raw_bytes, at, order)
-            (kind,) = struct.unpack_from(order + "I", raw_bytes, at)
-            end = _skip(raw_bytes, at + 4, kind, order)
-            keys.append(Key(name, kind, raw_bytes[at + 4 : end]))
-            at = end
-        for _ in range(tensors):
-            name, at = _text(raw_bytes, at, order)
-            (dims,) = struct.unpack_from(order + "I", raw_bytes, at)
-            ne = list(struct.unpack_from(f"{order}{dims}Q", raw_bytes, at + 4))
-            infos.append(Info(name, ne, *struct.unpack_from(order + "IQ", raw_bytes, at + 4 + 8 * dims)))
-            at += 16 + 8 * dims
-        alignment = next(
-            (struct.unpack(order + "I", key.value)[0] for key in keys if key.name == _KEYS[0] and len(key.value) == 4), 32
-        )
-        start = at + -at % max(alignment, 1)
-        return cls(order, version, keys, infos, raw_bytes[start:], alignment)
-
-    def joined(self) -> tuple[bytes, list[tuple[int, str]]]:
-        """The bytes, and where each number stands with its code of `struct`."""
-        out, numbers = bytearray(b"GGUF"), []
-
-        def put(code: str, number: int) -> None:
-            numbers.append((len(out), code))
-            out.extend(struct.pack(self.order + code, number % (1 << 8 * struct.calcsize(code))))
-
-        put("I", self.version)
-        put("Q", self.extra.get("tensors", len(self.infos)))
-        put("Q", self.extra.get("keys", len(self.keys)))
-        for key in self.keys:
-            put("Q", len(key.name))
-            out += key.name
-            put("I", key.kind)
-            numbers += _inner(key, len(out))
-            out += key.value
-        for info in self.infos:
-            put("Q", len(info.name))
-            out += info.name
-            put("I", len(info.ne))
-            for size in info.ne:
-                put("Q", size)
-            put("I", info.type)
-            put("Q", info.offset)
-        padding = -len(out) % self.alignment if self.alignment else 0
-        out += bytes([self.extra.get("padding", 0)]) * min(padding, 1 << 17)
-        return bytes(out + self.data), numbers
-
-    def text(self, value: bytes) -> bytes:
-        """A string as the file has it."""
-        return struct.pack(self.order + "Q", len(value)) + value
-
-    def find(self, *beginnings: bytes) -> list[Key]:
-        """The keys that begin so."""
-        return [key for key in self.keys if key.name.startswith(beginnings)]
-
-
-def _text(data: bytes, at: int, order: str) -> tuple[bytes, int]:
-    (length,) = struct.unpack_from(order + "Q", data, at)
-    if at + 8 + length > len(data):
-        raise ValueError("cut off")
-    return data[at + 8 : at + 8 + length], at + 8 + length
-
-
-def _skip(data: bytes, at: int, kind: int, order: str, depth: int = 0) -> int:
-    if depth > 90:
-        raise ValueError("too deep to be changed by its parts")
-    if kind == _STRING:
-        return _text(data, at, order)[1]
-    if kind != _ARRAY:
-        return at + _SIZES[kind]
-    item, count = struct.unpack_from(order + "IQ", data, at)
-    at += 12
-    if item in _SIZES:
-        return int(at + count * _SIZES[item])
-    for _ in range(count):
-        at = _skip(data, at, item, order, depth + 1)
-    return at
-
-
-def _inner(key: Key, at: int) -> list[tuple[int, str]]:
-    """Where the numbers of a value stand: its length or count, or the value itself."""
-    if key.kind == _ARRAY:
-        return [(at, "I"), (at + 4, "Q")] + ([(at + 12, "Q")] if len(key.value) >= 20 else [])
-    code = {1: "B", 2: "H", 4: "I", 8: "Q"}.get(8 if key.kind == _STRING else _SIZES.get(key.kind, 0))
-    return [(at, code)] if code and len(key.value) >= struct.calcsize(code) else []
 
 
 # One change each. They return a word for what was done.
@@ -163,7 +33,9 @@ def _number(rng: random.Random, sketch: Sketch) -> bytes:
         size = struct.calcsize(code)
         order = "little" if sketch.order == "<" else "big"
         old = int.from_bytes(data[at : at + size], order)  # type: ignore[arg-type]
-        others = tuple(struct.unpack_from(sketch.order + code, data, place)[0] for place, c in numbers[:40] if c == code)
+        others = tuple(
+            struct.unpack_from(sketch.order + code, data, place)[0] for place, c in numbers[:40] if c == code
+        )
         new = junk.number(rng, old, 8 * size, (*others, len(data)))
         data = data[:at] + new.to_bytes(size, order) + data[at + size :]  # type: ignore[arg-type]
     return data
@@ -192,7 +64,7 @@ def _value(rng: random.Random, sketch: Sketch) -> bytes:
     """A key's value is another one, perhaps of another kind."""
     if sketch.keys:
         key = rng.choice(sketch.keys)
-        if rng.random() < 0.3 and key.kind == _STRING:
+        if rng.random() < 0.3 and key.kind == STRING:
             key.value = sketch.text(junk.raw_text(rng))
         elif rng.random() < 0.3:
             key.kind, key.value = (other := rng.choice(sketch.keys)).kind, other.value
@@ -204,37 +76,45 @@ def _value(rng: random.Random, sketch: Sketch) -> bytes:
 def _any_value(rng: random.Random, sketch: Sketch) -> tuple[int, bytes]:
     draw, order = rng.random(), sketch.order
     if draw < 0.3:
-        return _STRING, sketch.text(junk.raw_text(rng))
+        return STRING, sketch.text(junk.raw_text(rng))
     if draw < 0.6:
-        kind = rng.choice(list(_SIZES))
-        return kind, junk.number(rng, 1, 8 * _SIZES[kind]).to_bytes(_SIZES[kind], "little" if order == "<" else "big")
+        kind = rng.choice(list(SIZES))
+        return kind, junk.number(rng, 1, 8 * SIZES[kind]).to_bytes(SIZES[kind], "little" if order == "<" else "big")
     if draw < 0.7:  # arrays in arrays
         depth = rng.choice((1, 2, 63, 64, 65, 1000, 20_000))
-        return _ARRAY, struct.pack(order + "IQ", _ARRAY, 1) * depth + struct.pack(order + "IQI", _U32, 1, 7)
+        return ARRAY, struct.pack(order + "IQ", ARRAY, 1) * depth + struct.pack(order + "IQI", _U32, 1, 7)
     if draw < 0.85:
         texts = [sketch.text(junk.raw_text(rng)) for _ in range(rng.choice((0, 1, 3, 300)))]
-        return _ARRAY, (struct.pack(order + "IQ", _STRING, len(texts)) + b"".join(texts))[: raw.MOST]
-    kind = rng.choice(list(_SIZES))
+        return ARRAY, (struct.pack(order + "IQ", STRING, len(texts)) + b"".join(texts))[: raw.MOST]
+    kind = rng.choice(list(SIZES))
     count = rng.choice((0, 1, 7, 300, 20_000))
-    return _ARRAY, struct.pack(order + "IQ", kind, count) + rng.randbytes(_SIZES[kind]) * count
+    return ARRAY, struct.pack(order + "IQ", kind, count) + rng.randbytes(SIZES[kind]) * count
 
 
 def _array(rng: random.Random, sketch: Sketch) -> bytes:
     """Items of an array of strings: another text, twice, away."""
-    found = [key for key in sketch.keys if key.kind == _ARRAY and key.value[:4] == struct.pack(sketch.order + "I", _STRING)]
+    found = [
+        key for key in sketch.keys if key.kind == ARRAY and key.value[:4] == struct.pack(sketch.order + "I", STRING)
+    ]
     if not found:
         return _value(rng, sketch)
     key = rng.choice(found)
     (count,) = struct.unpack_from(sketch.order + "Q", key.value, 4)
     items, at = [], 12
     for _ in range(count):
-        item, at = _text(key.value, at, sketch.order)
+        item, at = text_at(key.value, at, sketch.order)
         items.append(item)
     where = rng.randrange(len(items) + 1)
     items[where : where + rng.choice((0, 1, 1))] = rng.choice(
-        ([junk.raw_text(rng)], [], items[:1] * 3, [b"a" * rng.choice((1, 20_000, 400_000))], [junk.name(rng).encode("utf-8", "replace")])
+        (
+            [junk.raw_text(rng)],
+            [],
+            items[:1] * 3,
+            [b"a" * rng.choice((1, 20_000, 400_000))],
+            [junk.name(rng).encode("utf-8", "replace")],
+        )
     )
-    key.value = struct.pack(sketch.order + "IQ", _STRING, len(items)) + b"".join(map(sketch.text, items))
+    key.value = struct.pack(sketch.order + "IQ", STRING, len(items)) + b"".join(map(sketch.text, items))
     return sketch.joined()[0]
 
 
@@ -251,14 +131,25 @@ def _tensor(rng: random.Random, sketch: Sketch) -> bytes:
     elif draw == 2:
         rng.shuffle(infos)
     elif draw == 3:
-        info.name = rng.choice((junk.raw_text(rng), other.name, b"n" * rng.choice((63, 64, 65)), other.name + b"\0", b"blk.9.attn_q.weight"))
+        info.name = rng.choice(
+            (
+                junk.raw_text(rng),
+                other.name,
+                b"n" * rng.choice((63, 64, 65)),
+                other.name + b"\0",
+                b"blk.9.attn_q.weight",
+            )
+        )
     elif draw == 4:
-        info.ne = rng.choice((info.ne[::-1], other.ne, [*info.ne, 1], [1, *info.ne], [], [math.prod(info.ne)], [*info.ne, 0], [1] * 33,
+        info.ne = rng.choice((info.ne[::-1], other.ne, [*info.ne, 1], [1, *info.ne], [], [math.prod(info.ne)], [*info.ne, 0],
+         [1] * 33,
                               [2**32, 2**32], [*info.ne[:-1], 2**63]))  # fmt: skip
     elif draw == 5:
         info.type = rng.choice((*range(42), 1000, 2**31, 2**32 - 1, other.type))
     elif draw == 6:
-        info.offset = rng.choice((other.offset, info.offset + sketch.alignment, info.offset + 1, 2**63, 2**64 - 32, len(sketch.data)))
+        info.offset = rng.choice(
+            (other.offset, info.offset + sketch.alignment, info.offset + 1, 2**63, 2**64 - 32, len(sketch.data))
+        )
     elif draw == 7 and rng.random() < 0.05:
         infos += [Info(b"t%d" % i, [0], 0, len(sketch.data)) for i in range(rng.choice((200, 20_000)))]
     else:
@@ -270,8 +161,8 @@ def _alignment(rng: random.Random, sketch: Sketch) -> bytes:
     """Another alignment, with the file laid out for it or not."""
     number = rng.choice(_ALIGNMENTS)
     old = sketch.alignment
-    sketch.keys[:] = [key for key in sketch.keys if key.name != _KEYS[0]]
-    sketch.keys.insert(0, Key(_KEYS[0], _U32, struct.pack(sketch.order + "I", number)))
+    sketch.keys[:] = [key for key in sketch.keys if key.name != ALIGNMENT]
+    sketch.keys.insert(0, Key(ALIGNMENT, _U32, struct.pack(sketch.order + "I", number)))
     if rng.random() < 0.6 and 0 < number <= 1 << 17:
         sketch.alignment = number
         if rng.random() < 0.7 and number % max(old, 1) == 0 and len(sketch.infos) * number < raw.MOST:
@@ -310,7 +201,9 @@ def _numbers_of_data(rng: random.Random, sketch: Sketch) -> bytes:
     for _ in range(rng.choice((1, 3, 50))):
         if len(data) > 4:
             at = rng.randrange(len(data) // 4) * 4
-            data[at : at + 4] = rng.choice((b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", b"\1\0\0\0", b"\0\x7c\0\xfc"))
+            data[at : at + 4] = rng.choice(
+                (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", b"\1\0\0\0", b"\0\x7c\0\xfc")
+            )
     sketch.data = bytes(data)
     return sketch.joined()[0]
 
@@ -346,15 +239,17 @@ def _add_remembered(rng: random.Random, sketch: Sketch) -> bytes:
     packed = zlib.compress(b"planted")
     for each in names:
         value = struct.pack(sketch.order + "IQ", _U8, len(packed)) + packed
-        sketch.keys.append(Key(b"rosetta.file." + each, _ARRAY, value))
+        sketch.keys.append(Key(b"rosetta.file." + each, ARRAY, value))
     texts = b"".join(map(sketch.text, names))
-    sketch.keys.append(Key(b"rosetta.files", _ARRAY, struct.pack(sketch.order + "IQ", _STRING, len(names)) + texts))
+    sketch.keys.append(Key(b"rosetta.files", ARRAY, struct.pack(sketch.order + "IQ", STRING, len(names)) + texts))
     return sketch.joined()[0]
 
 
 def _json_text(rng: random.Random, sketch: Sketch) -> bytes:
     """A string that holds JSON (what a directory was like, an APR file's keys), changed as JSON."""
-    found = [key for key in sketch.keys if key.kind == _STRING and key.value[8:9] in (b"{", b"[") and b"rosetta" in key.name]
+    found = [
+        key for key in sketch.keys if key.kind == STRING and key.value[8:9] in (b"{", b"[") and b"rosetta" in key.name
+    ]
     if not found:
         return _value(rng, sketch)
     key = rng.choice(found)

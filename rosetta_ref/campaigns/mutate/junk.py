@@ -16,7 +16,8 @@ NAMES = (
     f"x\n::error::{FORGED}", f"::error::{FORGED}", f"##[error]{FORGED}", f"x\r\n{FORGED}", f"x\u2028{FORGED}", f"x\x85{FORGED}",
     f"{_BIDI}txt.exe", "\x1b[2J\x1b]0;t\x07", "conftest.py", "sitecustomize.py", ".bash_profile", "numpy.py", "model.safetensors",
     "model-00001-of-00002.safetensors", "model.safetensors.index.json", "rosetta/source.json", "source.json", "PUBLISHING.json",
-    "config.json", "tokenizer.json", "README.md", "modeling_x.py", ".git/hooks/post-checkout", "additional_chat_templates/../../x.jinja",
+    "config.json", "tokenizer.json", "README.md", "modeling_x.py", ".git/hooks/post-checkout",
+    "additional_chat_templates/../../x.jinja",
     "additional_chat_templates/t.jinja", "chat_template.jinja", "\udcff\udcfe", "\ud800", "n" * 300, "e\u0301", "CON", "aux.json ",
     "--force", "-", "~", "$HOME", "%s%n", "{0.__class__}", "{{7*7}}",
 )  # fmt: skip
@@ -66,7 +67,22 @@ def value(rng: random.Random) -> Any:
 def number(rng: random.Random, old: int, bits: int, neighbours: tuple[int, ...] = ()) -> int:
     """An unsigned number of that width in another's place: an edge, a neighbour's, or off by a little."""
     top = 1 << bits
-    edges = (0, 1, top - 1, top - 2, top >> 1, (top >> 1) - 1, top >> 2, 2**16, 2**20 + 1, 2**30, 2**31, 2**32, 2**40, 2**62)
+    edges = (
+        0,
+        1,
+        top - 1,
+        top - 2,
+        top >> 1,
+        (top >> 1) - 1,
+        top >> 2,
+        2**16,
+        2**20 + 1,
+        2**30,
+        2**31,
+        2**32,
+        2**40,
+        2**62,
+    )
     draw = rng.random()
     if draw < 0.45:
         made = rng.choice(edges)

@@ -10,7 +10,25 @@ from typing import Any
 
 from rosetta_ref.campaigns.mutate import junk, raw, trees
 
-_DTYPES = ("F32", "F16", "BF16", "F64", "I8", "U8", "I16", "I32", "I64", "U64", "BOOL", "F8_E4M3", "F4", "C64", "f32", "", "Q8_0")
+_DTYPES = (
+    "F32",
+    "F16",
+    "BF16",
+    "F64",
+    "I8",
+    "U8",
+    "I16",
+    "I32",
+    "I64",
+    "U64",
+    "BOOL",
+    "F8_E4M3",
+    "F4",
+    "C64",
+    "f32",
+    "",
+    "Q8_0",
+)
 
 
 def parts(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -37,11 +55,14 @@ def _tensor(rng: random.Random, header: dict[str, Any], data: bytes) -> bytes:
     if draw == 0:
         entry["dtype"] = rng.choice(_DTYPES)
     elif draw == 1:
-        entry["shape"] = rng.choice((entry["shape"][::-1], [], [0], [2**32, 2**32], [-1], [1.0], [True], header[other]["shape"], [1] * 70))
+        entry["shape"] = rng.choice(
+            (entry["shape"][::-1], [], [0], [2**32, 2**32], [-1], [1.0], [True], header[other]["shape"], [1] * 70)
+        )
     elif draw == 2:
         start, stop = entry["data_offsets"]
         entry["data_offsets"] = rng.choice((
-            [stop, start], [start + 1, stop + 1], header[other]["data_offsets"], [start, 2**63], [0, 0], [start, stop, stop], [-1, stop],
+            [stop, start], [start + 1, stop + 1], header[other]["data_offsets"], [start, 2**63], [0, 0], [start, stop, stop],
+            [-1, stop],
             [float(start), stop], [start - 1, stop - 1], [start, start], [2**64, 2**64 + stop],
         ))  # fmt: skip
     elif draw == 3:
@@ -53,7 +74,9 @@ def _tensor(rng: random.Random, header: dict[str, Any], data: bytes) -> bytes:
     elif draw == 6:
         header[junk.name(rng)] = entry
     elif rng.random() < 0.05:
-        header |= {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(rng.choice((200, 10_000)))}
+        header |= {
+            f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(rng.choice((200, 10_000)))
+        }
     return joined(trees.dumped(header), data)
 
 
@@ -97,6 +120,15 @@ def mutate(rng: random.Random, data: bytes) -> tuple[bytes, str]:
             header, rest = parts(data)
             how = rng.choice(_ALL)
             return how(rng, header, rest)[: raw.MOST], f"safetensors{how.__name__.replace('_', '/', 1)}"
-        except (struct.error, ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, AttributeError):
+        except (
+            struct.error,
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            OverflowError,
+            RecursionError,
+            AttributeError,
+        ):
             pass
     return raw.mutate(rng, data)

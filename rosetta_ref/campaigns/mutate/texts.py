@@ -8,22 +8,32 @@ from collections.abc import Callable, Sequence
 from rosetta_ref.campaigns.mutate import junk, raw
 
 _YAML = (
-    "a: &a [x]\nb: *a\n", "- &a [*a]\n", "!!python/object/apply:os.system ['true']", "? [1, 2]\n: 3\n", "? {a: 1}\n: b\n", "a: 1\na: 2\n",
-    "- " * 300 + "1\n", "[" * 2000, "%YAML 9.9\n---\na: 1", "--- a\n--- b\n", "!!binary x", "!!timestamp 9999-99-99", "- <<: 5\n", "\t- a",
-    "- 0o777777777777777777777777777777777777777777\n", "- 1:2:3:4:5:6\n", "- .nan\n", "- 2001-02-30\n", "# only\n", "- !!set {a, b}\n",
+    "a: &a [x]\nb: *a\n", "- &a [*a]\n", "!!python/object/apply:os.system ['true']", "? [1, 2]\n: 3\n", "? {a: 1}\n: b\n",
+    "a: 1\na: 2\n",
+    "- " * 300 + "1\n", "[" * 2000, "%YAML 9.9\n---\na: 1", "--- a\n--- b\n", "!!binary x", "!!timestamp 9999-99-99",
+     "- <<: 5\n", "\t- a",
+    "- 0o777777777777777777777777777777777777777777\n", "- 1:2:3:4:5:6\n", "- .nan\n", "- 2001-02-30\n", "# only\n",
+    "- !!set {a, b}\n",
     "a: &a [1,1]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: &d [*c,*c]\ne: &e [*d,*d]\n- *e\n",
 )  # fmt: skip
 _TOML = (
-    "a." * 40 + "b = 1\n", "a = " + "[" * 500, "a = 1\na = 2\n", "[[x]]\n[x]\n", "a = 99999999999999999999999\n", "a = nan\n", "a = 1979-99-99\n",
-    "[converters]\nx = 5\n", "[converters.x]\nfunction = 5\n", "[converters.x]\ncommand = []\n", "[converters.reference]\ncommand = 'true {src} {dst}'\n",
-    '[converters."\\u202e"]\nfunction = "c.py:convert"\n', "[tool]\nrosetta-ref = 1\n", "a = {b = {c = {d = 1}}}\n", '"" = 1\n', "x = '''" + "y" * 50_000 + "'''\n",
-    "[converters.c]\nfunction = 'c.py:convert'\nenvironment = {PATH = 5}\n", "[converters.c]\nfunction = 'c.py:convert'\ntime-limit = -1\n",
+    "a." * 40 + "b = 1\n", "a = " + "[" * 500, "a = 1\na = 2\n", "[[x]]\n[x]\n", "a = 99999999999999999999999\n", "a = nan\n",
+     "a = 1979-99-99\n",
+    "[converters]\nx = 5\n", "[converters.x]\nfunction = 5\n", "[converters.x]\ncommand = []\n",
+    "[converters.reference]\ncommand = 'true {src} {dst}'\n",
+    '[converters."\\u202e"]\nfunction = "c.py:convert"\n', "[tool]\nrosetta-ref = 1\n", "a = {b = {c = {d = 1}}}\n",
+    '"" = 1\n', "x = '''" + "y" * 50_000 + "'''\n",
+    "[converters.c]\nfunction = 'c.py:convert'\nenvironment = {PATH = 5}\n",
+    "[converters.c]\nfunction = 'c.py:convert'\ntime-limit = -1\n",
     "[converters.c]\nfunction = 'c.py:convert'\npairs = ['G-Q', 5]\n", "[converters.c]\nfunction = '../outside/x.py:convert'\n",
 )  # fmt: skip
 _JINJA = (
-    "{% for i in range(10**9) %}x{% endfor %}", "{{ 'a' * 10**9 }}", "{{ ''.__class__.__mro__ }}", "{% include '/etc/hostname' %}", "{{ messages[0]['x'] }}",
-    "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{{ 1/0 }}", "{% if %}", "{{ raise_exception('x') }}", "{{ cycler.__init__.__globals__ }}",
-    "{{ " + "(" * 500 + "1" + ")" * 500 + " }}", "{% set x = 'a' %}" * 2000, "{{ 'a'.format_map }}", "{{ '%9999999999d' % 1 }}", "\x00", "{#",
+    "{% for i in range(10**9) %}x{% endfor %}", "{{ 'a' * 10**9 }}", "{{ ''.__class__.__mro__ }}",
+    "{% include '/etc/hostname' %}", "{{ messages[0]['x'] }}",
+    "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{{ 1/0 }}", "{% if %}", "{{ raise_exception('x') }}",
+    "{{ cycler.__init__.__globals__ }}",
+    "{{ " + "(" * 500 + "1" + ")" * 500 + " }}", "{% set x = 'a' %}" * 2000, "{{ 'a'.format_map }}",
+    "{{ '%9999999999d' % 1 }}", "\x00", "{#",
     f"x\n::error::{junk.FORGED}", "{{ lipsum(9999) }}", "{{ strftime_now('%' * 1000) }}",
 )  # fmt: skip
 
@@ -66,7 +76,9 @@ def _mutator(pieces: Sequence[str], name: str) -> Callable[[random.Random, bytes
             made, label = _planted(rng, text, pieces), "planted"
         else:
             made, label = (_lines(rng, text), "lines") if draw < 0.6 else (_word(rng, text), "word")
-        return made.encode("utf-8", "surrogatepass" if "\ud800" in made else "surrogateescape")[: raw.MOST], f"{name}/{label}"
+        return made.encode("utf-8", "surrogatepass" if "\ud800" in made else "surrogateescape")[
+            : raw.MOST
+        ], f"{name}/{label}"
 
     return mutate
 

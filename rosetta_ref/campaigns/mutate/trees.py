@@ -118,19 +118,37 @@ def _surrogate(rng: random.Random, text: bytes) -> bytes:
     if not where:
         return b'"\\ud800"'
     i = rng.choice(where)
-    return text[: i + 1] + rng.choice((b"\\ud800", b"\\udfff", b"\xed\xa0\x80", b"\xff", b"\\u0000", b"\\u202e")) + text[i + 1 :]
+    return (
+        text[: i + 1]
+        + rng.choice((b"\\ud800", b"\\udfff", b"\xed\xa0\x80", b"\xff", b"\\u0000", b"\\u202e"))
+        + text[i + 1 :]
+    )
 
 
 def _token(rng: random.Random, text: bytes) -> bytes:
     """Spellings that some readers take."""
-    words = (b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b"01", b"+1", b"'a'", b"//", b"1.", b"\xef\xbb\xbf{}", b"-", b"1E400")
+    words = (
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"9" * 5000,
+        b"01",
+        b"+1",
+        b"'a'",
+        b"//",
+        b"1.",
+        b"\xef\xbb\xbf{}",
+        b"-",
+        b"1E400",
+    )
     at = next((i for i in range(len(text)) if text[i : i + 1] in b"0123456789" and rng.random() < 0.2), 0)
     return text[:at] + rng.choice(words) + text[at + 1 :]
 
 
 def _odd(rng: random.Random, text: bytes) -> bytes:
     return rng.choice((
-        b"", b"null", b"[]", b"7", b'"x"', b"{", b"{} {}", b"{}", b'{"model": "x"}', b"[" * 100_000, text.decode("latin-1").encode("utf-16"),
+        b"", b"null", b"[]", b"7", b'"x"', b"{", b"{} {}", b"{}", b'{"model": "x"}', b"[" * 100_000,
+         text.decode("latin-1").encode("utf-16"),
         b"\xef\xbb\xbf" + text, text + b"\0", text.replace(b":", b": ", 1), b"\0" + text,
     ))  # fmt: skip
 
