@@ -37,6 +37,8 @@ _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u2
 _COMMAND = re.compile(rf"(?m)^[ \t]*::|##\[|^{FORGED}")
 _RULE = re.compile(r"\[(\w+): ")
 _CLASS_IN_PLACE = re.compile(r"\((\w+\.py), line \d+\)")
+#: Commands that also tell so what they found, of files that they could read.
+_FINDINGS_TOO = ("validate", "verify", "gate", "smoke")
 #: How the gate tells of what it did not foresee.
 _UNFORESEEN = ("the gate itself has failed", "has no answer", "no reproduction: ", "Traceback (most recent call last)")
 
@@ -117,7 +119,7 @@ def _nameless(case: Case, ran: Ran) -> Found:
         return
     for line in ran.err.splitlines():
         rule = _RULE.search(line)
-        refused = rule is not None or (ran.code == 2 and line.startswith("error: "))
+        refused = rule is not None or (line.startswith("error: ") and (ran.code == 2 or case.command not in _FINDINGS_TOO))
         if refused and not _names(line, case):
             yield "nameless", rule[1] if rule else _shape(line), ascii(line[:300])
 
