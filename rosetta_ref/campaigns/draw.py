@@ -17,8 +17,8 @@ _TARGETS = {"gguf": "out/t.gguf", "apr": "out/t.apr", "file": "out/t.safetensors
 
 #: How often each command is run, of 100,000 executions: what runs models or converters takes a thousand times as long.
 WEIGHTS = {
-    "inspect": 20_000, "validate": 16_000, "convert": 36_400, "diff": 13_000, "score": 6_000, "compare": 6_000, "explain": 1_800,
-    "replay": 480, "verify": 150, "shrink": 60, "gate": 60, "smoke": 20, "zoo": 30,
+    "inspect": 20_000, "validate": 16_000, "convert": 35_700, "diff": 13_000, "score": 6_000, "compare": 6_000, "explain": 1_700,
+    "replay": 980, "verify": 150, "shrink": 60, "gate": 360, "smoke": 20, "zoo": 30,
 }  # fmt: skip
 
 
@@ -211,13 +211,35 @@ def _converter(rng: random.Random) -> tuple[list[str], Files, list[str]]:
     labels += _break(rng, files, "in/o/", folder)
     if rng.random() < 0.5:
         return ["--converter=in/c.py:convert"], files, labels
-    for name, text in (("x.toml", records.ENTRIES), ("e.yaml", records.EXPECTATIONS)):
-        files[f"in/{name}"], how = mutate(rng, name, text) if rng.random() < 0.6 else (text, f"{name}/whole")
-        labels.append(how)
-    return ["--config=in/x.toml", "--converter=c"], files, labels
+    words, more, done = _entries(rng)
+    return words, files | more, labels + done
+
+
+def _entries(rng: random.Random) -> tuple[list[str], Files, list[str]]:
+    """An entry of a TOML file that is named, or found in the folder, and expectations beside it: one of them broken, or both."""
+    files: Files = {"in/c.py": records.CONVERTER}
+    found = rng.random() < 0.3
+    where, labels = ("rosetta.toml", ["toml/found"]) if found else ("in/x.toml", [])
+    texts = {where: records.ENTRIES, "in/e.yaml": records.EXPECTATIONS}
+    if found:
+        texts[where] = records.ENTRIES.replace(b"c.py", b"in/c.py").replace(b"e.yaml", b"in/e.yaml")
+    broken = rng.choice((where, "in/e.yaml", "both"))
+    for name, text in texts.items():
+        files[name] = text
+        if broken in (name, "both"):
+            files[name], how = mutate(rng, name, text)
+            labels.append(how)
+    return (
+        [*([] if found else ["--config=in/x.toml"]), f"--converter={rng.choice(('c', 'c', 'c', 'reference', 'x'))}"],
+        files,
+        labels,
+    )
 
 
 def _gate(rng: random.Random) -> Case:
+    if rng.random() < 0.85:  # what is read before anything is run; the cases of no name are none
+        words, files, labels = _entries(rng)
+        return Case(["gate", *words, "--jobs=1", "--no-reproductions", "--case=none/*"], files, labels)
     words, files, labels = _converter(rng)
     case = rng.choice((
         f"F-CONV-00{rng.randrange(1, 7)}/floats/f32/*", *(f"F-CONV-{gate}-001/*/llama-f32-tied" for gate in ("META", "CARD",
@@ -251,6 +273,9 @@ def _shrink(rng: random.Random) -> Case:
 
 
 def _replay(rng: random.Random) -> Case:
+    if rng.random() < 0.6:
+        words, files, labels = _entries(rng)
+        return Case(["replay", "in/none", *words], files, labels)
     files, labels = _folder(rng)
     words, more, done = _converter(rng)
     keep = _flags(rng, "--keep=out/kept")

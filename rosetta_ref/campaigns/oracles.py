@@ -119,7 +119,9 @@ def _nameless(case: Case, ran: Ran) -> Found:
         return
     for line in ran.err.splitlines():
         rule = _RULE.search(line)
-        refused = rule is not None or (line.startswith("error: ") and (ran.code == 2 or case.command not in _FINDINGS_TOO))
+        refused = rule is not None or (
+            line.startswith("error: ") and (ran.code == 2 or case.command not in _FINDINGS_TOO)
+        )
         if refused and not _names(line, case):
             yield "nameless", rule[1] if rule else _shape(line), ascii(line[:300])
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from rosetta_ref.campaigns.mutate import apr, gguf, raw, safetensors, texts, trees
+from rosetta_ref.campaigns.mutate import apr, gguf, proto, raw, safetensors, texts, trees
 
 Mutator = Callable[[random.Random, bytes], tuple[bytes, str]]
 
 #: By the end of a name.
 _KINDS: tuple[tuple[str, Mutator], ...] = (
     (".gguf", gguf.mutate), (".apr", apr.mutate), (".safetensors", safetensors.mutate), (".json", trees.mutate),
-    (".yaml", texts.yaml), (".toml", texts.toml), (".jinja", texts.jinja), (".txt", texts.merges),
+    (".yaml", texts.yaml), (".toml", texts.toml), (".jinja", texts.jinja), (".txt", texts.merges), (".model", proto.mutate),
 )  # fmt: skip
 
 
