@@ -42,7 +42,8 @@ class Keepers:
     main: str
     limits: Limits = field(default_factory=Limits)
     _root: Path | None = None
-    _running: list[subprocess.Popen[str]] = field(default_factory=list)
+    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _rest: dict[int, bytes] = field(default_factory=dict)
 
     def __enter__(self) -> Keepers:
         self._root = Path(tempfile.mkdtemp(prefix="rosetta-campaign-", dir=scratch()))
@@ -51,14 +52,14 @@ class Keepers:
             root.mkdir()
             with (self._root / f"errors{number}.txt").open("wb") as errors:
                 started = subprocess.Popen(
-                    [sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+                    [sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                     cwd=root,
                     env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )  # fmt: skip
             self._running.append(started)
             self._ask(number, {"root": str(root), "limits": asdict(self.limits), "main": self.main})
         for number in range(self.jobs):
-            self._line(number)
+            self._lines(number)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,25 +72,30 @@ class Keepers:
     def _ask(self, number: int, value: dict[str, Any]) -> None:
         pipe = self._running[number].stdin
         assert pipe is not None
-        with contextlib.suppress(BrokenPipeError):  # `_line` says why
-            pipe.write(json.dumps(value) + "\n")
+        with contextlib.suppress(BrokenPipeError):  # `_lines` says why
+            pipe.write(json.dumps(value).encode() + b"\n")
             pipe.flush()
 
-    def _line(self, number: int) -> dict[str, Any]:
-        pipe = self._running[number].stdout
+    def _lines(self, number: int) -> list[dict[str, Any]]:
+        """What a process has said since it was asked last: at least a line. Buffers of files would hide lines from `select`."""
+        pipe, lines = self._running[number].stdout, list[bytes]()
         assert pipe is not None
-        line = pipe.readline()
-        if not line:
-            assert self._root is not None
-            said = (self._root / f"errors{number}.txt").read_text("utf-8", "replace").strip().splitlines()[-1:]
-            raise CampaignError(f"a process of the campaign ended by itself: {' '.join(said)}")
-        made: dict[str, Any] = json.loads(line)
-        return made
+        while not lines:
+            data = os.read(pipe.fileno(), 1 << 16)
+            if not data:
+                raise CampaignError(f"a process of the campaign ended by itself: {self._last_words(number)}")
+            *lines, self._rest[number] = (self._rest.get(number, b"") + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def _last_words(self, number: int) -> str:
+        assert self._root is not None
+        said = (self._root / f"errors{number}.txt").read_text("utf-8", "replace").strip().splitlines()
+        return said[-1] if said else "without a word"
 
     def alone(self, case: Case, plant: str | None = None) -> list[Fault]:
         """The faults of one case; `plant` is the name of a fault to be planted."""
         self._ask(0, {"case": case.as_json(), "plant": plant})
-        return [Fault(**each) for each in self._line(0)["faults"]]
+        return [Fault(**each) for each in self._lines(0)[0]["faults"]]
 
     def run(self, seed: int, stretches: Iterator[tuple[int, int]]) -> Iterator[dict[str, Any]]:
         """What the processes say, in the order in which they say it, until all stretches are done."""
@@ -106,9 +112,9 @@ class Keepers:
     def _until_done(
         self, number: int, pipe: Any, seed: int, stretches: Iterator[tuple[int, int]], waiting: selectors.BaseSelector
     ) -> Iterator[dict[str, Any]]:
-        line = self._line(number)
-        yield line
-        if "done" not in line:
+        lines = self._lines(number)
+        yield from lines
+        if "done" not in lines[-1]:
             return
         if (stretch := next(stretches, None)) is None:
             waiting.unregister(pipe)

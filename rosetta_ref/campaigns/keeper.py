@@ -166,16 +166,18 @@ class Keeper:
         os.close(writing)
         why, where = "", ""
         watch = Watch(child, self.limits, spot)
-        with os.fdopen(reading, "rb") as lines:
-            while True:
-                if not select.select([lines], [], [], 0.25)[0]:
-                    if not why and (why := watch.stuck()):
-                        where = _stopped(child, spot)
-                    continue
-                line = lines.readline()
-                if not line.endswith(b"\n"):
-                    break
+        rest = b""
+        while True:
+            if not select.select([reading], [], [], 0.25)[0]:
+                if not why and (why := watch.stuck()):
+                    where = _stopped(child, spot)
+                continue
+            if not (data := os.read(reading, 1 << 16)):
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
                 yield json.loads(line)
+        os.close(reading)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if why:
             yield {"died": f"it {why}, at {where}", "kind": "hang", "where": where}
@@ -211,6 +213,7 @@ def _child(body: Body, writing: int) -> None:
 
 def serve() -> None:
     """Do what standard input asks for. The first line says how: root, limits, main."""
+    end_with_parent()
     said = json.loads(sys.stdin.readline())
     module, _, name = said["main"].partition(":")
     main = getattr(import_module(module), name)

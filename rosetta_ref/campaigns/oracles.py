@@ -37,6 +37,8 @@ _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u2
 _COMMAND = re.compile(rf"(?m)^[ \t]*::|##\[|^{FORGED}")
 _RULE = re.compile(r"\[(\w+): ")
 _CLASS_IN_PLACE = re.compile(r"\((\w+\.py), line \d+\)")
+#: Rules about the words of a command line.
+_OF_NO_FILE = ("UnknownConverterError", "OptionError")
 #: Commands that also tell so what they found, of files that they could read.
 _FINDINGS_TOO = ("validate", "verify", "gate", "smoke")
 #: How the gate tells of what it did not foresee.
@@ -113,7 +115,7 @@ def _shape(text: str) -> str:
 def _nameless(case: Case, ran: Ran) -> Found:
     """An error line of a refusal has to hold the name of some file or folder of the case.
 
-    But for what is about no file: a command line that cannot be understood, and a selection of cases that holds none.
+    But for what is about no file: a command line that cannot be understood, a converter or a case that it names and that is none.
     """
     if case.command == "zoo" or "usage: " in ran.err or "no case was run" in ran.err:
         return
@@ -122,7 +124,7 @@ def _nameless(case: Case, ran: Ran) -> Found:
         refused = rule is not None or (
             line.startswith("error: ") and (ran.code == 2 or case.command not in _FINDINGS_TOO)
         )
-        if refused and not _names(line, case):
+        if refused and not _names(line, case) and (rule is None or rule[1] not in _OF_NO_FILE):
             yield "nameless", rule[1] if rule else _shape(line), ascii(line[:300])
 
 
