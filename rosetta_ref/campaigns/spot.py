@@ -58,7 +58,7 @@ class Watch:
             self._last = (number, cpu, now)
             self._moved = now, cpu
             return ""
-        if cpu > self._moved[1] + 0.02:
+        if cpu > self._moved[1] + 0.02 or _runs(self.child):
             self._moved = now, cpu
         if cpu - self._last[1] > self.spot.limit * (self.limits.grace + 1):
             return f"took {cpu - self._last[1]:.0f} s of CPU without an end"
@@ -82,6 +82,13 @@ def end_with_parent() -> None:
     """Be killed when the keeper is, where the system can do that."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _runs(process: int) -> bool:
+    """Whether it would run if the machine had time for it."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+    return False
 
 
 def _children(process: int) -> list[int]:

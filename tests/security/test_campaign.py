@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref import cli
-from rosetta_ref.campaigns import draw, findings, planted, seeds
+from rosetta_ref.campaigns import draw, findings, hostile, planted, seeds
 from rosetta_ref.campaigns.case import Case, Folder, Link, Pipe, Sparse
 from rosetta_ref.campaigns.findings import CampaignError, Finding, Record, chunks
 from rosetta_ref.campaigns.hostile import campaign, self_test
-from rosetta_ref.campaigns.mutate import apr, gguf
+from rosetta_ref.campaigns.mutate import apr, gguf, proto
 from rosetta_ref.campaigns.oracles import KINDS, Fault, faults
 from rosetta_ref.campaigns.watch import Change, Limits, Used, may_write
 from rosetta_ref.campaigns.worker import Ran
@@ -83,6 +83,9 @@ def test_what_is_taken_apart_comes_together_again() -> None:
     for seed in seeds.of_format("apr"):
         data = seed.files["m.apr"]
         assert apr.sealed(apr.Sketch.of(data).joined()) == data, seed.name
+    model = seeds.all_seeds()["hf-spm"].files["tokenizer.model"]
+    assert proto.packed(proto.fields(model)) == model
+    assert len(proto.fields(model)) > 100
 
 
 def test_every_form_of_a_file_is_laid_out(tmp_path: Path) -> None:
@@ -149,8 +152,12 @@ def test_what_is_a_fault(ran: Ran, kind: str | None) -> None:
     assert {fault.kind for fault in faults(CONVERSION, ran, Limits())} == ({kind} if kind else set())
 
 
-def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(hostile, "scratch", lambda: scratch)
     campaign(Record.resumed(3, tmp_path), 60, jobs=1, main=MAIN)
+    assert not list(scratch.iterdir())
     first = Record.resumed(3, tmp_path)
     assert first.executions == 60
     assert first.done
