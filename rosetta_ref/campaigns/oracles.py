@@ -129,7 +129,7 @@ def _nameless(case: Case, ran: Ran) -> Found:
 
 
 def _names(line: str, case: Case) -> bool:
-    if any(word in line for word in ("in/", "out/", "c.py", "x.toml", "--converter")):
+    if any(word in line for word in ("in/", "out/", "outside/", "c.py", "x.toml", "--converter")):
         return True
     return any(name.rpartition("/")[2] in line for name in case.files)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -62,6 +64,30 @@ def test_an_execution_is_the_same_again(command: str) -> None:
         assert Case.of_json(json.loads(json.dumps(one.as_json()))) == one
         assert one.command == command
     assert any(draw.draw(5, number, command) != draw.draw(6, number, command) for number in range(12))
+
+
+DIGEST = """
+import hashlib, json
+from rosetta_ref.campaigns import draw
+cases = [draw.draw(5, number).as_json() for number in range(150)]
+print(hashlib.sha256(json.dumps(cases).encode()).hexdigest())
+"""
+
+
+def test_an_execution_is_the_same_in_every_process() -> None:
+    """Whatever the order of sets and the time of the day: a number has to mean the same tomorrow."""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", DIGEST],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
+    assert len(told.pop().strip()) == 64
 
 
 def test_every_seed_is_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
