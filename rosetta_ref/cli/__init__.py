@@ -1,5 +1,5 @@
 """The command line: `rosetta-ref demo | convert | inspect | validate | diff | verify | smoke | gate | score | compare | zoo |
-shrink | replay | explain`.
+shrink | replay | explain | campaign`.
 
 Each command is a module with `add(commands)`, which declares it, and `run(arguments, console)`, which gives the exit code: 0 where
 all is well, 1 where something is wrong, 2 for a command that cannot be understood.
@@ -20,6 +20,7 @@ from types import ModuleType
 
 from rosetta_ref import __version__, limits
 from rosetta_ref.cli import (
+    campaign,
     compare,
     convert,
     demo,
@@ -53,6 +54,7 @@ COMMANDS: dict[str, ModuleType] = {
     "shrink": shrink,
     "replay": replay,
     "explain": explain,
+    "campaign": campaign,
 }
 
 
