@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rosetta_ref.archive import Archive
@@ -59,6 +60,8 @@ def format_of_target(path: str | Path) -> str:
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
     # Names end in sizes and versions (SmolLM2-1.7B, v0.1); what begins with a letter is meant as a suffix.
+    if not path.name and os.path.realpath(path) == os.path.realpath(path.anchor or os.sep):
+        raise UnknownTargetError("the root of a disk is no model", file=path)
     unclear = path.suffix[1:2].isalpha() or path.name.startswith((".", "-")) or not path.name
     if unclear and not path.is_dir():
         problem = f"the suffix {path.suffix!r} says nothing" if path.suffix else f"{path.name!r} is no name of a model"

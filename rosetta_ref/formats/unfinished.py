@@ -41,7 +41,8 @@ class ReplacedWhileReadError(RosettaError):
 
 def staging_folder(target: Path) -> Path:
     """Where a conversion to `target` is prepared."""
-    return target.with_name(f".{target.name}.partial")
+    named = target if target.name not in ("", "..") else Path(os.path.realpath(target))  # `.` has no name of its own
+    return named.with_name(f".{named.name}.partial")
 
 
 def staging_folder_within(directory: Path) -> Path:

@@ -9,17 +9,15 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from rosetta_ref.convert.companions import TEMPLATES, is_companion, is_weights
 from rosetta_ref.convert.kept import BLOCKS, FOLDER, SOURCE
-from rosetta_ref.convert.source import COMPANIONS
 from rosetta_ref.errors import RosettaError
 
 KEPT = (f"{FOLDER}/{SOURCE}", f"{FOLDER}/{BLOCKS}")
-TEMPLATES = "additional_chat_templates"
 #: Folders of a model: what else lies in them is somebody else's.
 FOLDERS = (FOLDER, TEMPLATES)
 #: What a loader takes for the weights of a directory, and what speaks of them.
 LOADED = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
-_WEIGHTS = re.compile(r"[^./\\\0][^/\\\0]*\.safetensors")
 INDEX_SUFFIX = ".safetensors.index.json"
 
 
@@ -27,19 +25,9 @@ class PublishedNameError(RosettaError):
     """A conversion writes weights, their index, files that a model has beside them, and `rosetta/`: each once, and nothing else."""
 
 
-def is_companion(name: str) -> bool:
-    """Whether a file of that name belongs to a model."""
-    return name in COMPANIONS
-
-
 def is_index(name: str) -> bool:
     """Whether a file of that name says which file holds which tensor."""
-    return name.endswith(INDEX_SUFFIX) and _WEIGHTS.fullmatch(name.removesuffix(".index.json")) is not None
-
-
-def is_weights(name: str) -> bool:
-    """Whether a file of that name may hold weights: a plain name, and no hidden file."""
-    return _WEIGHTS.fullmatch(name) is not None
+    return name.endswith(INDEX_SUFFIX) and is_weights(name.removesuffix(".index.json"))
 
 
 def require_names(files: Iterable[str], shards: Iterable[str], *, directory: bool) -> None:
