@@ -52,7 +52,7 @@ def from_entries(entries: Any, standing: Mapping[str, Any], places: Mapping[str,
     for entry in entries:
         try:
             key = _unsafe(entry["key"])
-            if not isinstance(key, str) or not key:
+            if not isinstance(key, str):
                 raise TypeError("the key is no text")
             if "apr" in entry and entry["apr"] != places.get(key):  # a large value could stand under many keys
                 raise ValueError("the value of that key does not stand there")

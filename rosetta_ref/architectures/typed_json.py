@@ -28,8 +28,8 @@ def metadata_to_json(metadata: Mapping[str, Value]) -> list[dict[str, Any]]:
 def metadata_from_json(entries: list[dict[str, Any]]) -> dict[str, Value]:
     """The way back. Raises ValueError, KeyError or TypeError for anything else than `metadata_to_json` makes."""
     metadata = {_strings(entry["key"], many=False): _of_key(entry) for entry in entries}
-    if len(metadata) != len(entries) or "" in metadata:
-        raise ValueError("a key is empty" if "" in metadata else "a key stands twice")
+    if len(metadata) != len(entries):
+        raise ValueError("a key stands twice")
     return metadata
 
 

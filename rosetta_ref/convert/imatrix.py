@@ -116,6 +116,7 @@ def read_imatrix(path: str | Path) -> Imatrix:
 
 def _refuse_legacy(path: Path) -> None:
     """The form before GGUF has no magic: the number of entries, then the length of the first name and the name itself."""
+    path.lstat()  # a path where nothing is: an OSError, as of every command
     with foreign.open_file(path) as file:  # waits for no pipe
         head = file.read(8 + 64)
     length = int.from_bytes(head[4:8], "little")

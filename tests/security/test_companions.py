@@ -10,7 +10,10 @@ import pytest
 
 import rosetta_ref
 from rosetta_ref import RosettaError
+from rosetta_ref.archive import Tensor
 from rosetta_ref.convert.companions import NAMES, is_companion
+from rosetta_ref.convert.record import LeftOutTensorError, left_out_tensor
+from rosetta_ref.quant import TYPES
 from tests.support.hostile import (
     GOLDEN,
     SPM,
@@ -257,33 +260,62 @@ def test_a_record_names_companions_alone(name: str, tmp_path: Path) -> None:
 # --- tensors that GGUF leaves out
 
 
-LEFT_OUT = [
-    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "lm_head.weight"}},
-    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "nothing"}},
-    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": ["model.embed_tokens.weight"]}},
-    {"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "model.embed_tokens.weight"}},
-    {"lm_head.weight": {"type": "F32", "shape": [2], "base64": "AAAAAA=="}},
-    {"lm_head.weight": {"type": "F32", "shape": [True], "base64": "AAAAAA=="}},
-    {"lm_head.weight": {"type": "F32", "shape": [-1, -1], "base64": "AAAAAA=="}},
-    {"lm_head.weight": {"type": "F32", "shape": [0, 10**400], "base64": ""}},
-    {"lm_head.weight": {"type": "F32", "shape": [1] * 100_000, "base64": "AAAAAA=="}},
-    {"lm_head.weight": {"type": "Q4_K", "shape": [1], "base64": "AAAAAA=="}},
-    {"lm_head.weight": {"type": [], "shape": [1], "base64": "AAAAAA=="}},
-    {"lm_head.weight": {"type": "F32", "shape": [1], "base64": 5}},
-    {"lm_head.weight": {"type": "F32", "shape": [1], "base64": "AAAAAA"}},
-    {"lm_head.weight": {"type": "F32", "shape": [1]}},
-    {"conftest.py": {"type": "F32", "shape": [1], "base64": "AAAAAA=="}},
-    {f"{i}": {"type": "F32", "shape": [1], "copy_of": "model.embed_tokens.weight"} for i in range(2000)},
-]  # fmt: skip
+BUFFER, BYTES = "m.rotary_emb.inv_freq", "AAAAAA=="
+EMBEDDING = "model.embed_tokens.weight"
+LEFT_OUT: list[tuple[dict[str, Any], str]] = [
+    ({"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "lm_head.weight"}}, "what it cannot be"),
+    ({"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": "no.embed_tokens.weight"}}, "copy of nothing"),
+    ({"lm_head.weight": {"type": "F32", "shape": [1], "copy_of": [EMBEDDING]}}, "what it cannot be"),
+    ({BUFFER: {"type": "F32", "shape": [1], "copy_of": EMBEDDING}}, "what it cannot be"),
+    ({BUFFER: {"type": "F32", "shape": [2], "base64": BYTES}}, "another size"),
+    ({BUFFER: {"type": "F32", "shape": [True], "base64": BYTES}}, "no int"),
+    ({BUFFER: {"type": "F32", "shape": [-1, -1], "base64": BYTES}}, "shape"),
+    ({BUFFER: {"type": "F32", "shape": [0, 10**400], "base64": ""}}, "shape"),
+    ({BUFFER: {"type": "F32", "shape": [1] * 100_000, "base64": BYTES}}, "shape"),
+    ({BUFFER: {"type": "Q4_K", "shape": [1], "base64": BYTES}}, "rosetta.safetensors"),
+    ({BUFFER: {"type": "F99", "shape": [1], "base64": BYTES}}, "type"),
+    ({BUFFER: {"type": "F32", "shape": [1], "base64": 5}}, "no bytes"),
+    ({BUFFER: {"type": "F32", "shape": [1], "base64": "AAAAAA"}}, "rosetta.safetensors"),
+    ({BUFFER: {"type": "F32", "shape": [1]}}, "no bytes"),
+    ({"conftest.py": {"type": "F32", "shape": [1], "base64": BYTES}}, "has a place"),
+    ({f"{i}{BUFFER}": {"type": "F32", "shape": [1], "copy_of": EMBEDDING} for i in range(2000)}, "what it cannot be"),
+]
 
 
-@pytest.mark.parametrize("left_out", LEFT_OUT, ids=range(len(LEFT_OUT)))
-def test_a_tensor_that_was_left_out_is_made_once_and_as_large_as_it_says(left_out: Any, tmp_path: Path) -> None:
-    record = json.loads(memory({})["rosetta.safetensors"])
-    record["shards"][0]["tensors"] |= {name: said["type"] for name, said in left_out.items()}
+def leaving_out(path: Path, left_out: dict[str, Any], types: dict[str, str]) -> Path:
     keys = memory({"config.json": b"{}"})
+    record = json.loads(keys["rosetta.safetensors"])
+    record["shards"][0]["tensors"] |= types
     keys["rosetta.safetensors"] = json.dumps(record | {"left_out": left_out})
-    refused(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
+    return remembering(path, keys)
+
+
+@pytest.mark.parametrize(("left_out", "why"), LEFT_OUT, ids=range(len(LEFT_OUT)))
+def test_a_tensor_that_was_left_out_is_made_once_and_as_large_as_it_says(
+    left_out: Any, why: str, tmp_path: Path
+) -> None:
+    source = leaving_out(
+        tmp_path / "m.gguf", left_out, {EMBEDDING: "F32"} | {name: said["type"] for name, said in left_out.items()}
+    )
+    said = refused(source, tmp_path / "hf")
+    assert "rosetta.safetensors" in said
+    assert why in said
+
+
+def test_it_stands_in_a_file_with_its_type(tmp_path: Path) -> None:
+    right = {BUFFER: {"type": "F32", "shape": [1], "base64": BYTES}}
+    for types in ({}, {BUFFER: "F16"}):
+        assert "in no file" in refused(leaving_out(tmp_path / "m.gguf", right, types), tmp_path / "hf")
+    rosetta_ref.convert(leaving_out(tmp_path / "m.gguf", right, {BUFFER: "F32"}), tmp_path / "hf")
+    assert BUFFER in safetensors_header(tmp_path / "hf" / "model.safetensors")
+
+
+def test_a_copy_has_the_shape_of_what_it_is_a_copy_of() -> None:
+    whole = Tensor.of(EMBEDDING, TYPES["F32"], (2, 3), bytes(24))
+    record = {"type": "F32", "shape": [2, 3], "copy_of": EMBEDDING}
+    assert left_out_tensor("lm_head.weight", record, {EMBEDDING: whole}).shape == (2, 3)
+    with pytest.raises(LeftOutTensorError):
+        left_out_tensor("lm_head.weight", record | {"shape": [3, 2]}, {EMBEDDING: whole})
 
 
 def test_buffers_and_a_second_head_come_back(tmp_path: Path) -> None:

@@ -80,9 +80,8 @@ def merges(ids: Mapping[str, int], scores: list[float]) -> list[tuple[str, str]]
     out, size, most = [], 0, limits.of("merges-ratio") * sum(map(len, ids)) + _FREE_MERGES
     for token in sorted((t for t in ids if len(t) > 1), key=lambda t: -scores[ids[t]]):
         whole = len(token)
-        # Only where both parts have the length of some token: a token of 400,000 characters would be parted as often.
-        places = range(1, whole) if whole < len(lengths) else sorted(n for n in lengths if 0 < n < whole)
-        for i in places:
+        for i in range(1, whole):
+            # Lengths first: to cut a token of 400,000 characters at each of them takes 20 s.
             if i in lengths and whole - i in lengths and token[:i] in ids and token[i:] in ids:
                 out.append((token[:i], token[i:]))
                 size += whole
