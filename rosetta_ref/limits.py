@@ -94,7 +94,7 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
             Limit("prompt-tokens", 4096, "tokens", "a prompt of a model, beyond one for each byte of what is asked",
                   "Command R's chat template adds some 1,000"),
             Limit("vocabulary", 1 << 22, "tokens", "vocab_size", "Gemma 3 has 262,144"),
-            Limit("template-output", 4 * _MIB, "characters or tokens", "what a tokenizer or a chat template answers",
+            Limit("template-output", 4 * _MIB, "characters", "what a tokenizer or a chat template answers; or half as many tokens",
                   "Gemma 3 has 262,144 tokens"),
             Limit("output-files", 10_000, "files", "what one conversion writes, folders counted",
                   "sharded models have some hundred"),

@@ -161,7 +161,7 @@ class NumpyEngine(Closing):
 
         `drafts` are what they may well be; in float64 checking them takes less time than finding them.
         """
-        _require_tokens(prompts, self.vocabulary)
+        require_tokens(prompts, self.model)
         self.model.meter.require_activations(self.model.parameters, self.vocabulary, prompts)
         stops = self.words.stops
         with self.model.meter.running():
@@ -210,7 +210,7 @@ def logits_of(
 
     Raises AnswerLimitError where they take more time or memory than a model of that size may.
     """
-    _require_tokens(sequences, model.vocabulary)
+    require_tokens(sequences, model)
     meter = model.meter
     meter.require_activations(model.parameters, model.vocabulary, sequences)
     with meter.running():
@@ -238,12 +238,13 @@ def portions(sequences: Sequence[Sequence[int]], most: int) -> Iterator[list[Seq
         yield some
 
 
-def _require_tokens(sequences: Sequence[Sequence[int]], vocabulary: int) -> None:
+def require_tokens(sequences: Sequence[Sequence[int]], model: Model) -> None:
+    """Raise BadTokenError where a sequence is empty, or a token is none of the model's."""
     if not sequences or not all(sequences):
-        raise BadTokenError("there is nothing to compute" if not sequences else "a sequence is empty")
-    bad = next((token for sequence in sequences for token in sequence if not 0 <= token < vocabulary), None)
+        raise BadTokenError("there is nothing to compute" if not sequences else "a sequence is empty", file=model.path)
+    bad = next((token for sequence in sequences for token in sequence if not 0 <= token < model.vocabulary), None)
     if bad is not None:
-        raise BadTokenError(f"the token {bad}, and a vocabulary of {vocabulary}")
+        raise BadTokenError(f"the token {bad}, and a vocabulary of {model.vocabulary}", file=model.path)
 
 
 def _llama_cpp(path: str | Path) -> Engine:

@@ -224,6 +224,8 @@ def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) ->
                 raise MissingWeightError("it is not there", tensor=name)
             continue
         sizes.setdefault("V", tensor.shape[0] if tensor.shape else 0)
+        if not sizes["V"]:
+            raise WeightShapeError("it has no rows", tensor=name)
         expected = tuple(sizes[letter] for letter in letters)
         if tensor.shape != expected:
             raise WeightShapeError(f"{list(tensor.shape)}, expected {list(expected)}", tensor=name)

@@ -40,7 +40,8 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
         """The ids of each text; `special` adds what the tokenizer adds around one. Names of control tokens are parsed."""
-        made: list[list[int]] = self._ask("encode", texts=list(texts), special=special)
+        most = limits.of("template-output") // 2  # a number takes more memory than a character
+        made: list[list[int]] = self._ask("encode", texts=list(texts), special=special, most=most)
         return made
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:

@@ -74,6 +74,8 @@ class Process:
 
     def __init__(self) -> None:
         self.fresh, self.killed = True, False
+        if not sys.executable:
+            raise SandboxError("this Python does not know its own executable")
         environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
         environment |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
         try:

@@ -43,7 +43,8 @@ def main() -> None:
     source, target = sys.stdin.buffer, sys.stdout.buffer
     # The directories of the libraries come last: nothing that lies in them shadows a module of Python's own.
     sys.path += sys.argv[1:]
-    os.set_blocking(2, False)  # what a library has to say is never waited for
+    if hasattr(os, "set_blocking"):  # not on Windows
+        os.set_blocking(2, False)  # what a library has to say is never waited for
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the default ends the process
     if resource is not None:

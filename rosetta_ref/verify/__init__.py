@@ -18,7 +18,7 @@ import numpy as np
 from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.inference.engine import Engine, NumpyEngine, load
+from rosetta_ref.inference.engine import Engine, NumpyEngine, load, require_tokens
 from rosetta_ref.inference.meter import AnswerLimitError
 from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
 from rosetta_ref.inference.text import MissingLibraryError
@@ -130,7 +130,9 @@ def _questions(ours: NumpyEngine, chosen: Verify) -> list[Prompt]:
     try:
         questions = list(asked.chosen(ours, chosen.prompts, chosen.text))
         _ = ours.stops  # all of the tokenizer is looked at before the converted model is
-        if all(question.ids(ours) for question in questions):
+        sequences = [question.ids(ours) for question in questions]
+        if all(sequences):
+            require_tokens(sequences, ours.model)
             return questions
     except RUN_ERRORS:
         raise

@@ -229,6 +229,23 @@ def test_a_text_to_ask(kind: str, tmp_path: Path) -> None:
         verify(source, target, text=text)
 
 
+def test_a_model_without_rows(tmp_path: Path) -> None:
+    with pytest.raises(WeightShapeError, match="no rows") as caught:
+        NumpyEngine(asking.gguf(tmp_path / "m.gguf", vocabulary=0))
+    assert caught.value.file == tmp_path / "m.gguf"
+
+
+def test_a_source_whose_tokens_have_no_rows_is_no_measure(directory: Path, tmp_path: Path) -> None:
+    """The converted model was blamed for it."""
+    odd = Path(shutil.copytree(directory, tmp_path / "odd"))
+    stated = json.loads((odd / "tokenizer.json").read_text())
+    stated["model"]["vocab"] = {token: i + (1 << 31) for token, i in stated["model"]["vocab"].items()}
+    (odd / "tokenizer.json").write_text(json.dumps(stated))
+    with pytest.raises(UnreadableSourceError, match=r"the token 21474.*and a vocabulary of 320"):
+        verify(odd, SOURCE)
+    _require_declared(SOURCE, odd, odd)
+
+
 def test_blame_is_json_whatever_it_found() -> None:
     """A weight whose swap makes it worse by infinity explains minus infinity."""
     found = Blame("step", [Suspect("role", "step", float("inf"), -float("inf"))], float("nan"))
