@@ -51,7 +51,11 @@ class Manifest:
         if self.name is not None:
             place.add(self.name, data)
             return
-        self._made = create(temporary_name(self.path), data, replace=True)
+        try:
+            self._made = create(temporary_name(self.path), data, replace=True)
+        except WriteError as error:
+            error.file = self.path
+            raise
         with disk.naming(self.path):
             disk.flush(temporary_name(self.path))
 

@@ -284,7 +284,7 @@ def test_a_stale_folder_is_removed_however_deep_and_no_link_is_followed(tmp_path
     os.mkfifo(folder / "pipe")
     (folder / "closed").mkdir(mode=0o000)
     here = os.open(folder, os.O_RDONLY)
-    for _ in range(3000):  # deeper than a path can be long, and than Python calls itself
+    for _ in range(1100):  # deeper than a path can be long, and than Python calls itself
         os.mkdir("deep", dir_fd=here)
         inner = os.open("deep", os.O_RDONLY, dir_fd=here)
         os.close(here)
@@ -448,6 +448,23 @@ def test_what_comes_into_a_directory_meanwhile_is_not_lost(tmp_path: Path, monke
     rosetta_ref.convert(DEMO, hf, force=True)
     assert {(hf / name).read_text() for name in ("late.txt", "folder/late.txt")} == {"late"}
     assert (hf / "README.md").read_text() == "edited"
+
+
+def test_a_directory_with_names_longer_than_the_system_takes_stays(tmp_path: Path) -> None:
+    hf = tmp_path / "hf"
+    rosetta_ref.convert(DEMO, hf)
+    number, here = hf.stat().st_ino, os.open(hf, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("n" * 200, dir_fd=here)
+        inner = os.open("n" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    rosetta_ref.convert(DEMO, hf, force=True, keep_blocks=False)
+    assert hf.stat().st_ino == number
+    assert not (hf / "rosetta").exists()
+    assert os.fstat(here).st_nlink
+    os.close(here)
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
 
 def test_another_conversion_into_the_directory_is_left_alone(tmp_path: Path) -> None:
