@@ -387,6 +387,31 @@ def test_a_manifest_elsewhere_is_written_through_no_link(tmp_path: Path) -> None
     assert content(tmp_path / "sums").keys() == {"sums.json"}
 
 
+@pytest.mark.parametrize("way", ["exchanged", "one by one"])
+def test_a_manifest_beside_a_directory_is_that_of_the_model_in_it(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hf, sums = tmp_path / "hf", tmp_path / "sums.json"
+    if way == "one by one":
+        monkeypatch.setattr(disk, "exchange", lambda *_: False)
+    rosetta_ref.convert(DEMO, hf, checksums=sums, dtype="f32")
+    before = content(tmp_path)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:  # the former one comes back with the model that it speaks of
+        patch.setattr(place.Place, "publish", fails)
+        with pytest.raises(OSError, match="No space"):
+            rosetta_ref.convert(DEMO, hf, checksums=sums, dtype="f16", force=True)
+    assert content(tmp_path) == before
+    rosetta_ref.convert(DEMO, hf, checksums=sums, dtype="f16", force=True)
+    after = sums.read_bytes()
+    rosetta_ref.convert(DEMO, tmp_path / "again", checksums=tmp_path / "again.json", dtype="f16")
+    assert after == (tmp_path / "again.json").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_dangling_link_is_there_already(tmp_path: Path) -> None:
     (tmp_path / "m.apr").symlink_to("nowhere")
     with pytest.raises(staging.TargetExistsError):
