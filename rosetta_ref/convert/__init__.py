@@ -115,7 +115,7 @@ def convert(
     ) as source:
         plan = _plan(source, report, chosen, wanted)
         manifest = _claim(report, source, plan, place, chosen)
-        with disk.waiting(chosen.durable), staging.staged(place), _named_by_target(place), manifest:
+        with manifest, disk.waiting(chosen.durable), staging.staged(place), _named_by_target(place):
             written = write(source.model, plan, place.weights, report.target_format, chosen.lenient, progress)
             place.complete(written.names, manifest.name)
             sums, report.nbytes = check_written(

@@ -29,15 +29,15 @@ class ManifestPathError(RosettaError):
 class Manifest:
     """Written beside its name, which it gets when the target has its own; the former one comes back where the conversion fails.
 
-    As a context manager it sees to the last. Without a path it does nothing. Where it is one of the files of the target, `name` is
-    its name among them.
+    As a context manager it sees to the last, once the staging folder is gone. Without a path it does nothing. Where it is one of
+    the files of the target, `name` is its name among them.
     """
 
     def __init__(self, path: str | Path | None, place: Place, *, taken: Iterable[Path], force: bool) -> None:
         self.path = None if path is None else Path(path)
         self.name: str | None = None
         self._made: os.stat_result | None = None
-        self._target = place.target
+        self._place = place
         self._away: tuple[int, int] | None = None  # which target it was that the former one speaks of
         if self.path is not None:
             _refuse(self.path, {os.path.realpath(one) for one in [*taken, place.folder]}, force)
@@ -51,7 +51,11 @@ class Manifest:
         if self.name is not None:
             place.add(self.name, data)
             return
-        self._made = create(temporary_name(self.path), data, replace=True)
+        try:
+            self._made = create(temporary_name(self.path), data, replace=True)
+        except WriteError as error:
+            error.file = self.path
+            raise
         with disk.naming(self.path):
             disk.flush(temporary_name(self.path))
 
@@ -62,7 +66,7 @@ class Manifest:
         with disk.naming(self.path):
             if os.path.lexists(self.path):
                 os.replace(self.path, _former(self.path))
-                self._away = _number(self._target)
+                self._away = _number(self._place.target)
             disk.flush(self.path.parent)
 
     def publish(self) -> None:
@@ -86,13 +90,18 @@ class Manifest:
         if self.path is None or self.name is not None:
             return
         with contextlib.suppress(OSError):
-            if self._away is not None and self._away == _number(self._target):
+            if self._away is not None and self._is_old():
                 os.replace(_former(self.path), self.path)
             elif self._away is not None or kind is None:
                 os.unlink(_former(self.path))
         with contextlib.suppress(OSError):
             if self._made is not None and os.path.samestat(self._made, os.lstat(temporary_name(self.path))):
                 os.unlink(temporary_name(self.path))
+
+    def _is_old(self) -> bool:
+        """Whether the target is still the one that the former manifest speaks of, and stays it."""
+        place = self._place
+        return not place.published and not place.is_half_published() and _number(place.target) == self._away
 
 
 def _number(path: Path) -> tuple[int, int]:

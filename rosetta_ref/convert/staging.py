@@ -93,6 +93,7 @@ def _leave(place: Place) -> None:
         record = journal.read(place.folder, place.target)
         if record is not None:
             steps.take_back(record, place.folder, place.target)
+            place.published = False
             journal.remove(place.folder)
         disk.empty(place.folder)
         os.rmdir(place.folder)

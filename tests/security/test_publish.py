@@ -284,7 +284,7 @@ def test_a_stale_folder_is_removed_however_deep_and_no_link_is_followed(tmp_path
     os.mkfifo(folder / "pipe")
     (folder / "closed").mkdir(mode=0o000)
     here = os.open(folder, os.O_RDONLY)
-    for _ in range(3000):  # deeper than a path can be long, and than Python calls itself
+    for _ in range(1100):  # deeper than a path can be long, and than Python calls itself
         os.mkdir("deep", dir_fd=here)
         inner = os.open("deep", os.O_RDONLY, dir_fd=here)
         os.close(here)
@@ -387,6 +387,31 @@ def test_a_manifest_elsewhere_is_written_through_no_link(tmp_path: Path) -> None
     assert content(tmp_path / "sums").keys() == {"sums.json"}
 
 
+@pytest.mark.parametrize("way", ["exchanged", "one by one"])
+def test_a_manifest_beside_a_directory_is_that_of_the_model_in_it(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hf, sums = tmp_path / "hf", tmp_path / "sums.json"
+    if way == "one by one":
+        monkeypatch.setattr(disk, "exchange", lambda *_: False)
+    rosetta_ref.convert(DEMO, hf, checksums=sums, dtype="f32")
+    before = content(tmp_path)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:  # the former one comes back with the model that it speaks of
+        patch.setattr(place.Place, "publish", fails)
+        with pytest.raises(OSError, match="No space"):
+            rosetta_ref.convert(DEMO, hf, checksums=sums, dtype="f16", force=True)
+    assert content(tmp_path) == before
+    rosetta_ref.convert(DEMO, hf, checksums=sums, dtype="f16", force=True)
+    after = sums.read_bytes()
+    rosetta_ref.convert(DEMO, tmp_path / "again", checksums=tmp_path / "again.json", dtype="f16")
+    assert after == (tmp_path / "again.json").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_dangling_link_is_there_already(tmp_path: Path) -> None:
     (tmp_path / "m.apr").symlink_to("nowhere")
     with pytest.raises(staging.TargetExistsError):
@@ -448,6 +473,23 @@ def test_what_comes_into_a_directory_meanwhile_is_not_lost(tmp_path: Path, monke
     rosetta_ref.convert(DEMO, hf, force=True)
     assert {(hf / name).read_text() for name in ("late.txt", "folder/late.txt")} == {"late"}
     assert (hf / "README.md").read_text() == "edited"
+
+
+def test_a_directory_with_names_longer_than_the_system_takes_stays(tmp_path: Path) -> None:
+    hf = tmp_path / "hf"
+    rosetta_ref.convert(DEMO, hf)
+    number, here = hf.stat().st_ino, os.open(hf, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("n" * 200, dir_fd=here)
+        inner = os.open("n" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    rosetta_ref.convert(DEMO, hf, force=True, keep_blocks=False)
+    assert hf.stat().st_ino == number
+    assert not (hf / "rosetta").exists()
+    assert os.fstat(here).st_nlink
+    os.close(here)
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
 
 def test_another_conversion_into_the_directory_is_left_alone(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def run_rounds(track: Track, rounds: int) -> None:
 
 
 def test_a_few_rounds(track: Track) -> None:
-    run_rounds(track, 6)
+    run_rounds(track, 5)
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ def test_a_reader_sees_one_model_or_an_error(track: Track, name: str) -> None:
     if not writer:
         code = 9
         try:
-            for turn in range(20):
+            for turn in range(8):
                 convert(track.sources[1 - turn % 2], place / name, force=True)
             code = 0
         finally:

@@ -77,6 +77,7 @@ SCENARIOS = (
     Scenario("a directory on a disk of its own", "hf", before=True, without=("beside",)),
     Scenario("a directory with a manifest", "hf", before=True, sums="hf/sums.json"),
     Scenario("a directory, its manifest beside", "hf", before=True, sums="sums.json"),
+    Scenario("one by one, its manifest beside", "hf", before=True, without=("exchange",), sums="sums.json"),
     Scenario("a new file with companions", "m.safetensors"),
     Scenario("a file with companions", "m.safetensors", before=True),
     Scenario("a file with fewer companions", "m.safetensors", before=True, options={"keep_blocks": False}),

@@ -13,7 +13,7 @@ from rosetta_ref.convert.publish.journal import Journal
 from rosetta_ref.convert.publish.names import PublishedNameError
 from rosetta_ref.convert.publish.rules import TargetExistsError, refuse_existing, refuse_kinds, stale
 from rosetta_ref.formats.output import WriteError, create
-from rosetta_ref.formats.unfinished import staging_folder, staging_folder_within
+from rosetta_ref.formats.unfinished import JOURNAL, staging_folder, staging_folder_within
 
 
 @dataclass
@@ -21,12 +21,13 @@ class Place:
     """A target, and the staging folder beside it.
 
     `target` is the real directory where the one that was named is a link; `directory` says whether it is one. `within` says that
-    the staging folder is in that directory: then its files are replaced one by one.
+    the staging folder is in that directory: then its files are replaced one by one; `published`, that the target is the new one.
     """
 
     target: Path
     directory: bool
     within: bool = False
+    published: bool = False
     taken: dict[str, int] | None = field(default=None, repr=False)
     checked: dict[str, tree.State] = field(default_factory=dict, repr=False)
 
@@ -105,6 +106,7 @@ class Place:
                 self._as_new()
             elif self.taken is None or not self._exchanged({*names, *old}):
                 self._one_by_one(names, old, manifest)
+            self.published = True
             disk.flush(self.target.parent)
 
     def _as_new(self) -> None:
@@ -129,7 +131,12 @@ class Place:
         record = Journal(self.target.name, self.directory, manifest, new, found)
         journal.write(record, self.folder)
         steps.carry_out(record, self.folder, self.target)
+        self.published = True
         journal.remove(self.folder)
+
+    def is_half_published(self) -> bool:
+        """Whether the journal is there still: what was begun could not even be taken back."""
+        return os.path.lexists(self.folder / JOURNAL)
 
 
 def place_of(target: Path, *, directory: bool) -> Place:
