@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from rosetta_ref import units
-from rosetta_ref.cli.terminal import print_json, progress_bar, say
+from rosetta_ref.cli.terminal import print_json, progress_bar, say, say_each
 
 HELP = "convert a model between GGUF, APR and SafeTensors; the suffix of DST says what to write"
 
@@ -71,6 +72,5 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     if arguments.json:
         print_json(report.to_json())
     else:
-        for line in report.lines():
-            say(out, line)
+        say_each(partial(say, out), report.lines(), "lines", rest="--json")
     return 0

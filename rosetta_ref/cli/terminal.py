@@ -44,14 +44,19 @@ def say_error(console: Console, text: str) -> None:
     console.print(Text.assemble(("error: ", "bold red"), safe_line(text)), soft_wrap=True)
 
 
-def say_each(say_one: Callable[[str], None], lines: Iterable[object], what: str, *, every: bool = False) -> None:
-    """Print lines that a file decides the number of: all of them, or the first thousand and how many `what` there are more."""
+def say_each(
+    say_one: Callable[[str], None], lines: Iterable[object], what: str, *, every: bool = False, rest: str = "--all"
+) -> None:
+    """Print lines that a file decides the number of: all of them, or the first thousand and how many `what` there are more.
+
+    `rest` is the option that gives the others.
+    """
     count = 0
     for count, line in enumerate(lines, 1):
         if every or count <= LINES:
             say_one(safe_line(str(line), SHOWN))
     if not every and count > LINES:
-        say_one(f"... and {count - LINES:,} more {what} (--all prints them)")
+        say_one(f"... and {count - LINES:,} more {what} ({rest} prints them)")
 
 
 def print_json(value: Any) -> None:
