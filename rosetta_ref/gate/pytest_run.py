@@ -19,6 +19,8 @@ from rosetta_ref.gate.run import Engine, Failed, failures, group_of
 from rosetta_ref.gate.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.workspace import Workspace
 
+__all__ = ["SENT", "Collected", "ExpectedFailure", "Gate", "of_json", "to_json"]
+
 #: The attribute of a report that its result is sent in, and the key of what else processes tell each other.
 SENT = "rosetta_gate"
 _MOST_FINDINGS = 10
