@@ -12,7 +12,7 @@ from rosetta_ref.errors import SHOWN, safe, safe_line
 from rosetta_ref.gate import request
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import REFUSAL, Case
-from rosetta_ref.gate.question import of_json
+from rosetta_ref.gate.question import of_json, to_json
 from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.run import Engine, Failed, failures, group_of
