@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rosetta_ref.cli import main
-from rosetta_ref.gate.question import of_json, to_json
+from rosetta_ref.gate.pytest_run import of_json, to_json
 from rosetta_ref.gate.result import Finding, Result
 from rosetta_ref_pytest import asks_for_the_gate
 from tests.support.plugin import PLUGIN

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rosetta_ref import foreign
 from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate import entries, request
@@ -98,5 +99,5 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
 def _draft(path: Path, results: Sequence[Result]) -> None:
     from rosetta_ref.gate import draft
 
-    existing = path.read_text(encoding="utf-8") if path.exists() else ""
+    existing = foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path) if path.exists() else ""
     path.write_text(draft.draft(results, existing, facts=request.facts()), encoding="utf-8")

@@ -69,8 +69,10 @@ def _of_directory(view: View) -> Facts:
 
 def _of_tokenizer(tokenizer: Mapping[str, Any], file: Path | None) -> Facts:
     """The parts of tokenizer.json, each of which may be of any type in a file of a stranger. Raises UnreadableError."""
-    model = _part(tokenizer, "model", dict, file) or {}
-    vocabulary = model.get("vocab")
+    model = _part(tokenizer, "model", dict, file)
+    if model is None or model.get("vocab") is None:
+        raise UnreadableError("it has no model with a vocabulary", file=file)
+    vocabulary = model["vocab"]
     if isinstance(vocabulary, dict):
         pairs = [(index, token) for token, index in vocabulary.items()]
     else:

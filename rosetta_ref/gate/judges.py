@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 from rosetta_ref import limits
 from rosetta_ref.gate import judgements
@@ -166,6 +165,6 @@ class Asking:
 def _asked(question: Question, result: Result, seconds: int, memory: int) -> bytes:
     values = {
         "question": question_to_values(question), "seconds": seconds, "memory": memory, "limits": limits.changed(),
-        "folder": str(Path(question.target).parent),
+        "folder": str(question.target.parents[1]),  # that of the workspace: what is beside the output is watched
     }  # fmt: skip
     return f'{{"asked": {json.dumps(values)}, "result": {to_json(result)}}}\n'.encode()

@@ -6,6 +6,7 @@ of time and memory, and so that a library that falls takes nobody along.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -31,6 +32,8 @@ _WIDER = 10
 _PROMPTS = ("def half(x):\n    return x / 2  # it's 0.5, naïve, 你好 🙂",)
 #: Findings of a result that are kept of each kind: an output may have as many tensors as there is room for.
 _KEPT = 100
+#: How findings begin that say that the judge could not look at an output.
+UNJUDGED = re.compile("judging it takes|the judge failed on it")
 
 
 class HarnessError(RosettaError):

@@ -12,12 +12,14 @@ from rosetta_ref.errors import SHOWN, safe, safe_line
 from rosetta_ref.gate import request
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import REFUSAL, Case
-from rosetta_ref.gate.question import of_json
+from rosetta_ref.gate.question import of_json, to_json
 from rosetta_ref.gate.request import Request
 from rosetta_ref.gate.result import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.run import Engine, Failed, failures, group_of
 from rosetta_ref.gate.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.workspace import Workspace
+
+__all__ = ["SENT", "Collected", "ExpectedFailure", "Gate", "of_json", "to_json"]
 
 #: The attribute of a report that its result is sent in, and the key of what else processes tell each other.
 SENT = "rosetta_gate"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ class Question:
 
 def question_to_values(question: Question) -> dict[str, Any]:
     """As values of JSON."""
-    values: dict[str, Any] = dataclasses.asdict(question)
+    values: dict[str, Any] = {**vars(question), "case": vars(question.case)}
     values["legs"] = [[leg.steps, str(leg.source), str(leg.target)] for leg in question.legs]
     values["ours"] = [str(path) for path in question.ours]
     return {**values, **{name: str(value) for name, value in values.items() if isinstance(value, Path)}}
@@ -62,7 +61,7 @@ def question_of(values: dict[str, Any]) -> Question:
 
 def to_json(result: Result) -> str:
     """A result as a text."""
-    return json.dumps(evidence.plain(dataclasses.asdict(result)))
+    return json.dumps(evidence.plain({**vars(result), "findings": [vars(finding) for finding in result.findings]}))
 
 
 def of_json(text: str) -> Result:

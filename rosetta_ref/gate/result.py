@@ -70,8 +70,6 @@ class Result:
     target_format: str = ""
     seconds: float = 0.0
     memory: int = 0
-    #: Bytes on the disk, at most, of a command.
-    disk: int = 0
     exit_code: int | None = None
     stdout: str = ""
     stderr: str = ""
@@ -80,3 +78,5 @@ class Result:
     link: str | None = None
     reproduction: Path | None = None
     seed: int = 0
+    #: Bytes on the disk, at most, of a command.
+    disk: int = 0

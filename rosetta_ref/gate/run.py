@@ -13,7 +13,7 @@ from rosetta_ref.gate import samples as default_samples
 from rosetta_ref.gate.answers import Answers
 from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters, plan
 from rosetta_ref.gate.converter import Converter, Entry
-from rosetta_ref.gate.judging import HarnessError
+from rosetta_ref.gate.judging import UNJUDGED, HarnessError
 from rosetta_ref.gate.result import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.running import at_once
 from rosetta_ref.gate.safety import Safety
@@ -162,6 +162,8 @@ def failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
 
 
 def _wrong(engine: Engine, case: Case, result: Result) -> Iterator[Failure]:
+    if any(UNJUDGED.match(finding.detail) for finding in result.findings):
+        return  # whoever looks at that output again may fall, or never end, and has no process of its own
     if case.what == REFUSAL:
         if (source := engine.safety.written.get(case.id)) is not None:
             yield Failure(letters((result.source_format, result.target_format)), source, None, None, [])

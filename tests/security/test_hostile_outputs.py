@@ -7,6 +7,8 @@ import os
 import resource
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.walk import remove
 from rosetta_ref.gate.workspace import Workspace
 
+ROOT = Path(__file__).parents[2]
 Mutation = Callable[[Path], None]
 
 
@@ -124,7 +127,7 @@ def sparse(path: Path) -> None:
 
 
 def many_keys(dst: Path) -> None:
-    (dst / "config.json").write_text(json.dumps({f"key{i}": i for i in range(1_000_000)}))
+    (dst / "config.json").write_text(json.dumps({f"key{i}": i for i in range(300_000)}))
 
 
 def swallow(dst: Path) -> None:
@@ -268,6 +271,54 @@ def test_a_process_that_judges_has_limits(how: str, monkeypatch: pytest.MonkeyPa
     assert "judging it takes more" in found["spoiled"][0].reason
     assert [one.outcome for one in found["right"]] == [CORROBORATED]
     assert time.monotonic() - began < 30
+
+
+def test_a_request_to_end_is_heard_while_the_judge_hangs(tmp_path: Path) -> None:
+    """Neither the process that judges nor anything temporary stays."""
+    for name in ("temporary", "site"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "if 'rosetta_ref.gate.judge_process' in sys.orig_argv:\n"
+        f"    open({str(tmp_path / 'judging')!r}, 'w').write(str(os.getpid()))\n"
+        "    from rosetta_ref.gate import judging\n"
+        "    judging.Judging._words = lambda *_: time.sleep(60)\n"
+    )
+    words = [
+        "-m",
+        "rosetta_ref.cli",
+        "gate",
+        "--converter=reference",
+        "--no-reproductions",
+        "--case=F-CONV-META-001/G-A/*",
+    ]
+    child = subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"},
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not ((tmp_path / "judging").exists() and (tmp_path / "judging").read_text()) and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        child.terminate()
+        assert child.wait(20) == 143
+    finally:
+        child.kill()
+    assert list((tmp_path / "temporary").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "judging").read_text()), 0)
+
+
+def test_nobody_else_looks_at_what_the_judge_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diagnosis and reduction read outputs in the gate's own process."""
+    handed: list[object] = []
+    monkeypatch.setattr(judging, "_fails_on", lambda ours: False)
+    monkeypatch.setattr(judges.judgements, "are_replaced", lambda: True)
+    monkeypatch.setattr(judging.Judging, "_words", lambda *_: {}["no such"])
+    found = run(Odd(lambda dst: None), samples=[model("spoiled")], only=["F-CONV-META-001/G-S/*"], failed=handed.extend)
+    assert [one.outcome for one in found] == [FALSIFIED]
+    assert handed == []
 
 
 # What is temporary

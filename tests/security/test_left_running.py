@@ -38,11 +38,11 @@ DAEMONS = {
     ),
     "stopped": "if os.fork() == 0:\n    os.setsid(); number(); os.kill(os.getpid(), signal.SIGSTOP)\n    os._exit(0)",
     "one that goes on forking": (
-        "if os.fork() == 0:\n    os.setsid(); number()\n    end = time.time() + 8\n    while time.time() < end:\n"
+        "if os.fork() == 0:\n    os.setsid(); number()\n    end = time.time() + 60\n    while time.time() < end:\n"
         "        if os.fork(): os._exit(0)\n        time.sleep(0.01)\n    os._exit(0)"
     ),
     "one that forks as fast as it can": (
-        "if os.fork() == 0:\n    os.setsid(); number()\n    end = time.time() + 8\n    while time.time() < end:\n"
+        "if os.fork() == 0:\n    os.setsid(); number()\n    end = time.time() + 60\n    while time.time() < end:\n"
         "        if os.fork(): os._exit(0)\n    os._exit(0)"
     ),
 }  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_daemon_is_ended(how: str, code: int, tmp_path: Path) -> None:
     script.write_text(START + DAEMONS[how] + WAIT + f"sys.exit({code})")
     began = time.monotonic()
     done = run([sys.executable, "-S", str(script), str(tmp_path / "number")], time_limit=20)
-    assert (done.exit_code, time.monotonic() - began < 10) == (code, True)
+    assert (done.exit_code, time.monotonic() - began < 30) == (code, True)
     assert not lives(int((tmp_path / "number").read_text()))
     assert named(str(script)) == []
 
