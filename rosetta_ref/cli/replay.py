@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, say, say_error
-from rosetta_ref.errors import RosettaError
+from rosetta_ref.errors import SHOWN, RosettaError, safe_line
 from rosetta_ref.gate import entries
 
 HELP = (
@@ -41,5 +41,5 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             {"word": found.word, "detail": found.detail, "fingerprint": fingerprint, "exit_code": found.exit_code}
         )
     else:
-        say(out, f"{found.word}: {found.detail}")
+        say(out, f"{found.word}: {safe_line(found.detail, SHOWN)}")
     return found.exit_code

@@ -28,7 +28,8 @@ _CHANGING = (
 #: What may be the name of a tensor: ours are letters.
 _NAME = re.compile(r"(['\"`])([a-z])\1|\b[\w-]+(?:\.[\w-]+)+\b(?!:\d)")
 _CODE = re.compile(r"\b(?:exit code|signal) -?\d+|\b[\w.-]+\.\w+(?::\d+)+|\b\w+\b")
-_LONGEST = 200
+#: Characters of a complaint, and of what it is made of.
+_LONGEST, _LOOKED_AT = 200, 2000
 
 
 def complaint(run: Run) -> str:
@@ -50,6 +51,7 @@ def unchanging(words: str) -> str:
     >>> unchanging("error: tensor 'blk.0.attn_q.weight' has 64 elements of Q8_0, want 256 (exit code 1)")
     "error: tensor '_' has # elements of Q8_0, want # (exit code 1)"
     """
+    words = words[:_LOOKED_AT]
     for changing, instead in _CHANGING:
         words = changing.sub(instead, words)
     words = _NAME.sub(_named, words)
@@ -75,6 +77,6 @@ def _line(said: str) -> str:
     lines = [line for line in lines if not _BESIDE.match(line)]
     for place, line in enumerate(lines):
         if _PANICKED.match(line):
-            return " ".join(lines[place : place + 2])
+            return " ".join(lines[place : place + 2])[:_LOOKED_AT]
     telling = [line for line in lines if _TELLING.search(line)]
     return (telling or lines or [""])[-1][:_LONGEST]

@@ -32,6 +32,7 @@ from rosetta_ref.reduce.report import LARGE
 
 #: What stands in a folder beside the input and what came of it; a project may run it as a test.
 _NAMES = (record.NAME, "report.md", "annotated.txt", "build.py", "evidence.json")
+_SUFFIXES = (".gguf", ".apr", ".safetensors")
 _OUTPUTS = ("actual.gguf", "actual.apr", "actual.safetensors")
 
 
@@ -129,7 +130,7 @@ def _fill(found: Found, oracle: Oracle, folder: Path, place: Path, flags: str) -
     reference = oracle.reference_output(seen.source)
     expected = Expected(
         found.fingerprint, sniff(seen.source), oracle.target_format, given,
-        {file: record.sha256((folder / file).read_bytes()) for file in files},
+        {file: record.sha256(folder / file) for file in files},
         oracle.asked, entry.safetensors_as, entry.loses,
         {"name": entry.name, "command": entry.command, "function": entry.function}, record.right(reference),
         record.wrong(fitting(found.fingerprint, seen.findings)[0]), record.versions(),
@@ -158,7 +159,10 @@ def _copy_input(source: Path, folder: Path) -> tuple[str, list[str]]:
     inside = Path("input") if source.is_dir() or len(files) > 1 else Path()
     names = []
     for file in files:
-        place = inside / (f"input{file.suffix}" if len(files) == 1 and file == source else file.relative_to(home))
+        suffix = file.suffix if file.suffix in _SUFFIXES else f".{sniff(source)}"
+        place = inside / (f"input{suffix}" if len(files) == 1 and file == source else file.relative_to(home))
+        if not record.is_name(place.as_posix()):
+            raise UnwritableError("a file of that name cannot stand in a folder", file=file)
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(
             file, folder / place

@@ -61,7 +61,9 @@ class Replay(pytest.Item):
 
 def converter_of(expected: Expected, folder: Path) -> Converter:
     """The converter that is to be fixed. Raises UnknownConverterError, and what making it raises."""
-    project = folder.absolute().parents[1]  # above `failures`: a rosetta.toml in a folder is a stranger's, as its commands are
+    project = folder.absolute().parents[
+        1
+    ]  # above `failures`: a rosetta.toml in a folder is a stranger's, as its commands are
     known = entries.find_entries(project)
     name = str(expected.converter.get("name"))[:_LONGEST]
     if name in known or (name in bundled.NAMES and not known):

@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,8 +28,8 @@ from rosetta_ref.version import __version__
 NAME = "expected.json"
 #: Grows when a field changes its meaning or goes away.
 FORMAT = 1
-#: Elements and bytes of a tensor that are written down.
-_MOST = 512
+#: Elements and bytes of a tensor that are written down, of all tensors together, and tensors: far below the limit of the file.
+_MOST, _MOST_OF_ALL, _MOST_TENSORS = 512, 1 << 17, 4096
 #: Fields that are in JSON as they are here.
 _PLAIN = (
     "source_format", "target_format", "input", "files", "asked", "safetensors_as", "converter", "expected", "wrong", "versions",
@@ -134,7 +135,7 @@ def _copied(folder: Path, name: str, to: Path | None = None) -> str:
     return found.hexdigest()
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
     """Whether that is a path of a file in the folder."""
     if not _is_text(value) or len(value) > _LONGEST or not value.isprintable() or "\\" in value:
         return False
@@ -142,7 +143,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _are_files(value: Any) -> bool:
-    if not isinstance(value, dict) or not 0 < len(value) <= _MOST_FILES or not all(map(_is_name, value)):
+    if not isinstance(value, dict) or not 0 < len(value) <= _MOST_FILES or not all(map(is_name, value)):
         return False
     return all(_is_text(digest) and _DIGEST.fullmatch(digest) for digest in value.values())
 
@@ -208,9 +209,10 @@ _RIGHT: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def sha256(data: bytes) -> str:
-    """In hex digits."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(path: Path) -> str:
+    """Of a file, in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def wrong(finding: Finding) -> dict[str, Any]:
@@ -229,20 +231,21 @@ def right(output: Path | None) -> dict[str, Any]:
         return {}
     try:
         with looked(output) as view:
-            return {name: _tensor(view, name) for name in view.tensors}
+            most = min(_MOST, _MOST_OF_ALL // max(len(view.tensors), 1))
+            return {name: _tensor(view, name, most) for name in islice(view.tensors, _MOST_TENSORS)}
     except UnreadableError:
         return {}
 
 
-def _tensor(view: View, name: str) -> dict[str, Any]:
+def _tensor(view: View, name: str, most: int) -> dict[str, Any]:
     tensor = view.tensors[name].tensor
     values: Any = (
-        tensor.values().reshape(-1)[:_MOST] if tensor.type.decode is not None and tensor.count <= 1 << 20 else []
+        tensor.values().reshape(-1)[:most] if tensor.type.decode is not None and tensor.count <= 1 << 20 else []
     )
     return {
         "name": tensor.name,
         "type": tensor.type.name,
         "shape": list(tensor.shape),
-        "bytes": tensor.data[:_MOST].tobytes().hex(),
+        "bytes": tensor.data[:most].tobytes().hex(),
         "values": [f"{value:g}" for value in values],
     }

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rosetta_ref import limits
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.converter import TIMEOUT, Converter
 from rosetta_ref.gate.workspace import Workspace
@@ -110,6 +111,11 @@ def _left(kept: _Kept, search: Search | Malformed, seen: Seen, times: int, notes
     found, place = kept.keep(search)
     if search.fingerprint.kind == TIMEOUT and not is_first:
         return found, place  # once more takes minutes
+    if size_of(found.seen.source) > limits.of("folder-bytes"):
+        notes.append(
+            "the input is larger than what replay takes (--limits folder-bytes=...); it was not converted again"
+        )
+        return found, place
     times = min(times, kept.asked.budget.calls - kept.oracle.calls)
     failed = _failures(kept.oracle, found, place, times)
     if is_first and not failed and times:

@@ -95,6 +95,8 @@ def _statistics(expected: Archive, actual: Archive) -> bool:
 
 
 def _four(values: Floats) -> tuple[float, float, float, float]:
+    if not values.size:
+        return (math.nan,) * 4
     return float(values.mean()), float(values.std()), float(values.min()), float(values.max())
 
 

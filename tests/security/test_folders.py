@@ -20,6 +20,7 @@ from rosetta_ref.reduce import output
 from rosetta_ref.reduce.folder import place_for
 from rosetta_ref.reduce.given import copied, files
 from rosetta_ref.reduce.record import load
+from rosetta_ref_pytest import is_ours
 
 
 def text(data: bytes) -> bytes:
@@ -256,6 +257,19 @@ def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path: Path, monkeyp
     ]
     assert main([*asked, "--output", str(tmp_path / "out")]) == 2
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_shrink_writes_is_what_replay_takes(tmp_path: Path) -> None:
+    source = tmp_path / "m.we\x1bird"
+    source.write_bytes(gguf("\u202e\n::error::".encode()))
+    bad = tmp_path / "bad.py"
+    bad.write_text("def convert(src, dst):\n    raise SystemExit('no')\n")
+    asked = ["shrink", str(source), "--to", "apr", "--converter", f"{bad}:convert", "--max-calls", "3"]
+    assert main([*asked, "--output", str(tmp_path / "out")]) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    assert load(folder).input == "input.gguf"
+    assert main(["replay", str(folder), "--converter", "reference"]) == 0
+    assert is_ours(folder / "expected.json")
 
 
 # Inputs

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from hypothesis import strategies as st
 from rosetta_ref import evidence
 from rosetta_ref.cli import main
 from rosetta_ref.errors import safe_line
+from rosetta_ref.gate.converter import Run
+from rosetta_ref.gate.result import Finding
+from rosetta_ref.reduce.complaint import complaint, unchanging
 from rosetta_ref.reduce.fields.field import printable, shown
+from rosetta_ref.reduce.fingerprint import subject_of
 from rosetta_ref.reduce.prose import block, code
 
 #: What moves a cursor, ends a line, turns a direction, or is a command to a CI service.
@@ -119,3 +124,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.", "a-", "/", "a/", "0x", "'a", "1:", "\n", "thread 'a' panicked at ", "error: a-", "~"]
+)
+def test_words_of_a_converter_take_no_time(piece: str) -> None:
+    """Nor does what is made of them: the words of a refusal tell one failure from another."""
+    began = time.process_time()
+    said = piece * (400_000 // len(piece))
+    for words in (said, "error: " + said, f"thread 'a' panicked at b.rs:1\n{said}"):
+        made = complaint(Run("refused", 1, stdout=words, stderr=words, detail="exit code 1"))
+        finding = Finding("refused", "F-CONV-003", words)
+        assert max(len(made), len(unchanging(words)), len(subject_of(finding))) < 5_000
+        assert len(subject_of(Finding("number-wrong", "F-CONV-META-001", words))) <= 2_000
+    assert time.process_time() - began < 2

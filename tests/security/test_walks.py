@@ -135,15 +135,15 @@ def test_they_end_soon_and_lose_no_byte(name: str, size: int, seconds: float) ->
         assert envelope.serialise(parts) == data
 
 
-@pytest.mark.parametrize(("size", "seconds"), SIZES)
+@pytest.mark.parametrize("size", [120_000, pytest.param(900_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [name for name in WORST if "same place" in name])
-def test_they_stay_small(name: str, size: int, seconds: float) -> None:
+def test_they_stay_small(name: str, size: int) -> None:
     data, format_ = WORST[name](size), name.partition(":")[0]
     tracemalloc.start()
     walk(data, format_)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 40 * len(data) + 16 * MIB, f"{most / MIB:.0f} MiB"
+    assert most < 64 * len(data) + 8 * MIB, f"{most / MIB:.0f} MiB"
 
 
 @pytest.mark.parametrize("name", ["gguf: tensors", "safetensors: rows in the same place"])
