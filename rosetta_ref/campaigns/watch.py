@@ -132,9 +132,13 @@ def changes(before: Mapping[str, Seen], after: Mapping[str, Seen]) -> list[Chang
 BESIDE = frozenset({
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json",
-    "preprocessor_config.json", "rosetta", "rosetta/source.json", "rosetta/blocks.safetensors", "additional_chat_templates",
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "image_processor_config.json",
+    "audio_tokenizer_config.json", "vocab.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm", "target.spm",
+    "bpe.codes", "normalizer.json", "tokenizer.model.v3", "tekken.json", "tiktoken.model", "qwen.tiktoken", "params.json",
+    "quantize_config.json", "quantization_config.json", "hf_quant_config.json",
+    "rosetta", "rosetta/source.json", "rosetta/blocks.safetensors", "additional_chat_templates",
 })  # fmt: skip
-_WEIGHTS = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors(\.index\.json)?", re.ASCII)
+_WEIGHTS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}\.safetensors(\.index\.json)?")
 _TEMPLATE = re.compile(r"additional_chat_templates/[A-Za-z0-9_-]{1,64}\.jinja")
 
 
