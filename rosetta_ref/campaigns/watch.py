@@ -211,8 +211,13 @@ def scratch() -> Path:
     return shared if os.access(shared, os.W_OK) else Path(os.environ.get("TMPDIR", "/tmp"))
 
 
-def running_children() -> Iterator[int]:
-    """Processes that this one has started and that still run."""
+def running_children() -> Iterator[tuple[int, str]]:
+    """Processes that this one has started and that still run, and what they are."""
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
-            yield from map(int, (task / "children").read_text().split())
+            for number in map(int, (task / "children").read_text().split()):
+                with contextlib.suppress(OSError, IndexError):
+                    about = Path(f"/proc/{number}/stat").read_text()
+                    if about.rpartition(")")[2].split()[0] not in "ZX":
+                        words = Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ")
+                        yield number, words.decode("utf-8", "replace")

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -166,6 +167,15 @@ class Worker:
         now = measured()
         ran.used = Used(now.cpu - began.cpu, max(0, peak() - began.memory))
 
+    def _children_after(self, seconds: float) -> list[tuple[int, str]]:
+        """The children that still run after a moment, which those get that have been told to end."""
+        until = time.monotonic() + seconds
+        while found := [child for child in running_children() if child[0] != self.helper()]:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        return found
+
     def _look_around(self, case: Case, ran: Ran, threads: set[threading.Thread]) -> None:
         """What the run did beside answering: to the canary and to the sources, in this process, and below Python."""
         place = self.place
@@ -182,7 +192,7 @@ class Worker:
             os.lseek(2, 0, os.SEEK_SET)
         ran.running = [thread.name for thread in threading.enumerate() if thread not in threads and not thread.daemon]
         if case.command in ("gate", "smoke", "shrink", "replay", "verify", "zoo"):
-            ran.running += [f"process {number}" for number in running_children() if number != self.helper()]
+            ran.running += [f"process {number}: {words[:200]}" for number, words in self._children_after(0.5)]
             gc.collect()
 
 
