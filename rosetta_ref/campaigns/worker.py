@@ -134,7 +134,7 @@ class Worker:
         before = picture(place.root)
         threads = set(threading.enumerate())
         ran, out, err = Ran(), Stream(), Stream()
-        began, limit = measured(), self.limits.cpu(case.command)
+        began, limit = measured(case.command), self.limits.cpu(case.command)
         reset_peak()
         signal.setitimer(signal.ITIMER_PROF, limit, limit * (self.limits.grace - 1) or limit)
         try:
@@ -142,7 +142,7 @@ class Worker:
                 self._call(case, ran)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        self._measure(ran, began)
+        self._measure(ran, began, case.command)
         ran.slow_at = self._slow_at
         ran.out, ran.err, ran.size = out.text, err.text, out.size + err.size
         os.chdir(place.root)
@@ -163,14 +163,21 @@ class Worker:
             ran.raised = f"{type(error).__name__}: {str(error)[:300]!a}"
             ran.where = place_of(traceback.extract_tb(error.__traceback__))
 
-    def _measure(self, ran: Ran, began: Used) -> None:
-        now = measured()
+    def _measure(self, ran: Ran, began: Used, command: str) -> None:
+        now = measured(command)
         ran.used = Used(now.cpu - began.cpu, max(0, peak() - began.memory))
 
     def _children_after(self, seconds: float) -> list[tuple[int, str]]:
-        """The children that still run after a moment, which those get that have been told to end."""
+        """The children that still run after a moment, which those get that have been told to end.
+
+        Not those of this package that wait for more of the same: they end with this process.
+        """
         until = time.monotonic() + seconds
-        while found := [child for child in running_children() if child[0] != self.helper()]:
+        while found := [
+            (number, words)
+            for number, words, _ in running_children()
+            if number != self.helper() and " -m rosetta_ref." not in words
+        ]:
             if time.monotonic() > until:
                 break
             time.sleep(0.05)
