@@ -38,6 +38,10 @@ Main = Callable[[Sequence[str]], int]
 _KEPT, _MOST = 1 << 20, 64 << 20
 
 
+#: Processes of this package that wait for more of the same, by what is in their command lines.
+_WAITING = (" -m rosetta_ref.", "/rosetta_ref/sandbox/")
+
+
 class Stopped(BaseException):
     """The execution has gone far beyond a limit."""
 
@@ -176,7 +180,7 @@ class Worker:
         while found := [
             (number, words)
             for number, words, _ in running_children()
-            if number != self.helper() and " -m rosetta_ref." not in words
+            if number != self.helper() and not any(ours in words for ours in _WAITING)
         ]:
             if time.monotonic() > until:
                 break
