@@ -119,6 +119,7 @@ class Worker:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         self._late = 0
         self._slow_at = ""
+        self._older: set[int] = set()
 
     def _on_time(self, number: int, frame: object) -> None:
         self._late += 1
@@ -180,7 +181,7 @@ class Worker:
         while found := [
             (number, words)
             for number, words, _ in running_children()
-            if number != self.helper() and not any(ours in words for ours in _WAITING)
+            if number not in (self.helper(), *self._older) and not any(ours in words for ours in _WAITING)
         ]:
             if time.monotonic() > until:
                 break
@@ -203,7 +204,9 @@ class Worker:
             os.lseek(2, 0, os.SEEK_SET)
         ran.running = [thread.name for thread in threading.enumerate() if thread not in threads and not thread.daemon]
         if case.command in ("gate", "smoke", "shrink", "replay", "verify", "zoo"):
-            ran.running += [f"process {number}: {words[:200]}" for number, words in self._children_after(0.5)]
+            goes_on = self._children_after(0.5)
+            self._older |= {number for number, _ in goes_on}  # told once
+            ran.running += [f"process {number}: {words[:200]}" for number, words in goes_on]
             gc.collect()
 
 
