@@ -17,8 +17,8 @@ _TARGETS = {"gguf": "out/t.gguf", "apr": "out/t.apr", "file": "out/t.safetensors
 
 #: How often each command is run, of 100,000 executions: what runs models or converters takes a thousand times as long.
 WEIGHTS = {
-    "inspect": 20_000, "validate": 16_000, "convert": 35_700, "diff": 13_000, "score": 6_000, "compare": 6_000, "explain": 1_700,
-    "replay": 980, "verify": 150, "shrink": 60, "gate": 360, "smoke": 20, "zoo": 30,
+    "inspect": 20_000, "validate": 16_000, "convert": 36_100, "diff": 13_000, "score": 6_000, "compare": 6_000, "explain": 1_700,
+    "replay": 780, "verify": 150, "shrink": 60, "gate": 160, "smoke": 20, "zoo": 30,
 }  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def _ended(case: Case, ran: Ran) -> Found:
     if "panicked at" in ran.native:
         yield "undeclared", f"panic {ran.native.partition('panicked at')[2].split()[0]}", ascii(ran.native[:300])
     for name in ran.running[:1]:
-        yield "running", re.sub(r"\d+", "N", name), f"{name} goes on"
+        yield "running", re.sub(r"\d+|:.*", "N", name, flags=re.DOTALL), f"{name} goes on"
 
 
 def _said(case: Case, ran: Ran) -> Found:
@@ -129,7 +129,7 @@ def _nameless(case: Case, ran: Ran) -> Found:
 
 
 def _names(line: str, case: Case) -> bool:
-    if any(word in line for word in ("in/", "out/", "outside/", "c.py", "x.toml", "--converter")):
+    if any(word in line for word in ("in/", "out/", "outside/", "c.py", "x.toml", "--converter", "/rosetta-gate-")):
         return True
     return any(name.rpartition("/")[2] in line for name in case.files)
 

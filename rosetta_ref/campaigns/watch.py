@@ -49,10 +49,13 @@ class Used:
     disk: int = 0
 
 
-def measured() -> Used:
-    """Where the counters stand now: CPU of this process and of its children that ended, and resident memory."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Used(time.process_time() + children.ru_utime + children.ru_stime, _status(b"VmRSS:"))
+def measured(command: str) -> Used:
+    """Where the counters stand now: CPU of this process and of its children, ended or not, and resident memory."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = time.process_time() + ended.ru_utime + ended.ru_stime
+    if command in SLOW:  # the others start none
+        cpu += sum(seconds for _, _, seconds in running_children())
+    return Used(cpu, _status(b"VmRSS:"))
 
 
 def reset_peak() -> None:
@@ -132,9 +135,13 @@ def changes(before: Mapping[str, Seen], after: Mapping[str, Seen]) -> list[Chang
 BESIDE = frozenset({
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json",
-    "preprocessor_config.json", "rosetta", "rosetta/source.json", "rosetta/blocks.safetensors", "additional_chat_templates",
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "image_processor_config.json",
+    "audio_tokenizer_config.json", "vocab.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm", "target.spm",
+    "bpe.codes", "normalizer.json", "tokenizer.model.v3", "tekken.json", "tiktoken.model", "qwen.tiktoken", "params.json",
+    "quantize_config.json", "quantization_config.json", "hf_quant_config.json",
+    "rosetta", "rosetta/source.json", "rosetta/blocks.safetensors", "additional_chat_templates",
 })  # fmt: skip
-_WEIGHTS = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors(\.index\.json)?", re.ASCII)
+_WEIGHTS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}\.safetensors(\.index\.json)?")
 _TEMPLATE = re.compile(r"additional_chat_templates/[A-Za-z0-9_-]{1,64}\.jinja")
 
 
@@ -207,8 +214,15 @@ def scratch() -> Path:
     return shared if os.access(shared, os.W_OK) else Path(os.environ.get("TMPDIR", "/tmp"))
 
 
-def running_children() -> Iterator[int]:
-    """Processes that this one has started and that still run."""
+def running_children() -> Iterator[tuple[int, str, float]]:
+    """Processes that this one has started and that still run: number, command line, seconds of CPU."""
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
-            yield from map(int, (task / "children").read_text().split())
+            for number in map(int, (task / "children").read_text().split()):
+                with contextlib.suppress(OSError, IndexError, ValueError):
+                    about = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+                    if about[0] not in "ZX":
+                        words = (
+                            Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                        )
+                        yield number, words, sum(map(int, about[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,10 @@ from rosetta_ref.campaigns.watch import (
 Main = Callable[[Sequence[str]], int]
 #: Bytes of output that are kept to be looked at, and beyond which a run is stopped.
 _KEPT, _MOST = 1 << 20, 64 << 20
+
+
+#: Processes of this package that wait for more of the same, by what is in their command lines.
+_WAITING = (" -m rosetta_ref.", "/rosetta_ref/sandbox/")
 
 
 class Stopped(BaseException):
@@ -114,6 +119,7 @@ class Worker:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         self._late = 0
         self._slow_at = ""
+        self._older: set[int] = set()
 
     def _on_time(self, number: int, frame: object) -> None:
         self._late += 1
@@ -133,7 +139,7 @@ class Worker:
         before = picture(place.root)
         threads = set(threading.enumerate())
         ran, out, err = Ran(), Stream(), Stream()
-        began, limit = measured(), self.limits.cpu(case.command)
+        began, limit = measured(case.command), self.limits.cpu(case.command)
         reset_peak()
         signal.setitimer(signal.ITIMER_PROF, limit, limit * (self.limits.grace - 1) or limit)
         try:
@@ -141,7 +147,7 @@ class Worker:
                 self._call(case, ran)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        self._measure(ran, began)
+        self._measure(ran, began, case.command)
         ran.slow_at = self._slow_at
         ran.out, ran.err, ran.size = out.text, err.text, out.size + err.size
         os.chdir(place.root)
@@ -162,9 +168,25 @@ class Worker:
             ran.raised = f"{type(error).__name__}: {str(error)[:300]!a}"
             ran.where = place_of(traceback.extract_tb(error.__traceback__))
 
-    def _measure(self, ran: Ran, began: Used) -> None:
-        now = measured()
+    def _measure(self, ran: Ran, began: Used, command: str) -> None:
+        now = measured(command)
         ran.used = Used(now.cpu - began.cpu, max(0, peak() - began.memory))
+
+    def _children_after(self, seconds: float) -> list[tuple[int, str]]:
+        """The children that still run after a moment, which those get that have been told to end.
+
+        Not those of this package that wait for more of the same: they end with this process.
+        """
+        until = time.monotonic() + seconds
+        while found := [
+            (number, words)
+            for number, words, _ in running_children()
+            if number not in (self.helper(), *self._older) and not any(ours in words for ours in _WAITING)
+        ]:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        return found
 
     def _look_around(self, case: Case, ran: Ran, threads: set[threading.Thread]) -> None:
         """What the run did beside answering: to the canary and to the sources, in this process, and below Python."""
@@ -182,7 +204,9 @@ class Worker:
             os.lseek(2, 0, os.SEEK_SET)
         ran.running = [thread.name for thread in threading.enumerate() if thread not in threads and not thread.daemon]
         if case.command in ("gate", "smoke", "shrink", "replay", "verify", "zoo"):
-            ran.running += [f"process {number}" for number in running_children() if number != self.helper()]
+            goes_on = self._children_after(0.5)
+            self._older |= {number for number, _ in goes_on}  # told once
+            ran.running += [f"process {number}: {words[:200]}" for number, words in goes_on]
             gc.collect()
 
 

@@ -15,6 +15,7 @@ _COMPANIONS = (
     "merges.txt",
     "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json", "model.safetensors.index.json",
     "rosetta/source.json", "rosetta/blocks.safetensors", "additional_chat_templates/a.jinja",
+    "vocab.txt", "tekken.json", "params.json", "spiece.model",
 )  # fmt: skip
 _STRANGERS = (
     "README.md",
