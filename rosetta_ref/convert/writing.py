@@ -62,7 +62,7 @@ def planned_names(plan: Plan) -> list[str]:
 
 def _index_names(shards: Sequence[str]) -> list[str]:
     """The index that goes with these files: none for one file."""
-    return [safetensors.INDEX_NAME] if len(shards) > 1 else []
+    return [safetensors.index_name(shards)] if len(shards) > 1 else []
 
 
 def write(
