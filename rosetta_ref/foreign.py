@@ -119,7 +119,8 @@ def naming(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
             raise error.at(file=file) from error.__cause__
         except OSError as error:
             about = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else file
-            raise SystemRefusalError(f"{error.strerror or error}", file=about) from error
+            kind = NoFileError if isinstance(error, FileNotFoundError) else SystemRefusalError
+            raise kind(f"{error.strerror or error}", file=about) from error
         except RecursionError as error:
             raise DepthError("values in it are nested too deeply", file=file) from error
         except RuntimeError as error:  # what Path.resolve makes of links that lead to each other, before Python 3.13
