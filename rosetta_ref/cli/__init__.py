@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from rosetta_ref import __version__, limits
@@ -125,9 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_error(err, str(error))
         return 1
     except MemoryError:
-        say_error(err, "out of memory")
+        say_error(err, f"{_files(parsed)}: out of memory")
         return 1
     except RecursionError:
-        say_error(err, "a file holds values that are nested too deeply")
+        say_error(err, f"{_files(parsed)}: values are nested too deeply")
         return 1
     return code
+
+
+def _files(parsed: argparse.Namespace) -> str:
+    """The files that a command was given, for an error that knows nothing better."""
+    given = [each for value in vars(parsed).values() for each in (value if isinstance(value, list) else [value])]
+    return ", ".join(str(each) for each in given if isinstance(each, Path)) or parsed.command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
+from rosetta_ref import foreign
 from rosetta_ref.archive import Archive
 from rosetta_ref.cli.terminal import CELL, ROWS, print_json, print_table, progress_bar, say, say_each
 from rosetta_ref.compare import Comparison, compare
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive, sniff
 
 HELP = "compare two models of any format, tensor by tensor; exit 1 where they differ"
@@ -63,7 +65,15 @@ def _open(path: Path, arguments: argparse.Namespace) -> Archive:
 def _sides(a: Archive, b: Archive, *, as_stored: bool) -> tuple[Archive, Archive]:
     if as_stored or comparable(a, b):
         return with_companions(a), with_companions(b)
-    return canonical(a), canonical(b)
+    return _named(canonical, a), _named(canonical, b)
+
+
+def _named(function: Callable[[Archive], Archive], archive: Archive) -> Archive:
+    """What a function makes of an archive: its refusals name the file."""
+    try:
+        return function(archive)
+    except RosettaError as error:
+        raise error.at(file=archive.path)  # noqa: B904 (it is the same error)
 
 
 def comparable(a: Archive, b: Archive) -> bool:
@@ -107,8 +117,8 @@ def with_companions(archive: Archive) -> Archive:
     said: dict[str, Any] = {}
     for name, data in companion_files(archive.path).items():
         try:
-            content = json.loads(data)
-        except (ValueError, RecursionError):
+            content = foreign.json_of(data, constants=True, twice=True)
+        except foreign.ForeignTextError:
             content = None
         if isinstance(content, dict):
             said |= {f"{name}: {key}": value for key, value in content.items()}

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     try:
         made = score(read(arguments.evidence))
     except (EvidenceError, OSError) as error:
-        say_error(err, str(error))
+        say_error(err, str(error.at(file=arguments.evidence) if isinstance(error, EvidenceError) else error))
         return 2
     if arguments.json:
         print_json(made.to_json())

@@ -64,7 +64,7 @@ def print_json(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, default=str)
     if len(text) <= _PAGES:
         text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=str)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(text.replace("##[", r"#\u0023[") + "\n")  # which CI services take for a command
 
 
 def print_table(

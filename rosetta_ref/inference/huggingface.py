@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref import foreign
 from rosetta_ref.architectures.checked import shown
+from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.inference.engine import Closing, EngineFormatError
 from rosetta_ref.inference.parameters import parse_json
@@ -107,7 +107,7 @@ class _Directory(Closing):
 def _refuse_code(folder: Path) -> None:
     """Raise CodeInModelError where the directory has mlx-lm run a file, or transformers load another model."""
     file = folder / "config.json"
-    stated = parse_json(foreign.read_file(file), file.name, file).get("model_file")
+    stated = parse_json(read_beside(file.parent, file.name), file.name, file).get("model_file")
     if stated is not None:
         raise CodeInModelError(f"model_file is {shown(stated)}", file=file)
     if os.path.lexists(folder / "adapter_config.json"):

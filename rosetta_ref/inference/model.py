@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref import foreign
 from rosetta_ref.architectures.checked import shown
 from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inference import parameters as numbers
@@ -182,7 +182,7 @@ def _config(path: Path) -> dict[str, Any]:
     file = (path if path.is_dir() else path.parent) / "config.json"
     if not os.path.lexists(file):
         raise numbers.ParameterError("there is no config.json beside the weights", file=path)
-    return numbers.parse_json(foreign.read_file(file), "config.json", file)
+    return numbers.parse_json(read_beside(file.parent, file.name), "config.json", file)
 
 
 def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:

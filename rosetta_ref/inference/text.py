@@ -17,11 +17,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref import foreign, limits, sandbox
+from rosetta_ref import limits, sandbox
 from rosetta_ref.architectures.aprender_keys import gguf_metadata
 from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metadata
 from rosetta_ref.archive import Archive, Value
+from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.inference.parameters import FAMILIES, ParameterError, gguf_metadata_of_apr, parse_json
 from rosetta_ref.sandbox import MissingLibraryError as MissingLibraryError  # callers know it from here
@@ -245,7 +246,7 @@ def _stops(metadata: Mapping[str, Value]) -> dict[str, bytes]:
 
 def text_of_directory(folder: Path) -> Text:
     """The tokenizer files of a Hugging Face directory."""
-    files = {name: foreign.read_file(folder / name) for name in _FILES if os.path.lexists(folder / name)}
+    files = {name: read_beside(folder, name) for name in _FILES if os.path.lexists(folder / name)}
     if "tokenizer.json" not in files and "tokenizer.model" in files:
         size = parse_json(files.get("config.json", b"{}"), "config.json", folder).get("vocab_size")
         if type(size) is not int or size < 0:

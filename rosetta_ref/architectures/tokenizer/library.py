@@ -1,12 +1,14 @@
 """What the `tokenizers` library says of a tokenizer.json, where it is installed: no other reader decides what such a file is.
 
-A file that it refuses is read by nothing that runs the model, so whoever converts it should know now.
+A file that it refuses is read by nothing that runs the model, so whoever converts it should know now. The library is asked in a
+process of its own: such a file can make it panic, or take all of the memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rosetta_ref import sandbox
 from rosetta_ref.architectures.tokenizer.vocabulary import BrokenTokenizerFileError
 
 _FILE = "tokenizer.json"
@@ -28,13 +30,6 @@ def require_taken(files: Mapping[str, bytes]) -> None:
 def tokenizers_refuses(data: bytes) -> str | None:
     """Why the library refuses a tokenizer.json; None where it takes it, or is not installed."""
     try:
-        from tokenizers import Tokenizer
-    except ImportError:
+        return sandbox.tokenizers_refuses(data)
+    except sandbox.MissingLibraryError:
         return None
-    try:
-        Tokenizer.from_str(data.decode("utf-8"))
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 (a panic of Rust derives from BaseException)
-        return f"{type(error).__name__}: {error}"
-    return None

@@ -6,16 +6,22 @@ Read `parts` (what an envelope is, and how any bytes become one), then the forma
 
 from __future__ import annotations
 
+import mmap
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from rosetta_ref.archive import FileMap
+from rosetta_ref.foreign import open_file
 from rosetta_ref.reduce.envelope import apr, gguf, safetensors
 from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key, cut
 
 __all__ = ["FORMATS", "Entry", "Envelope", "Key", "parse", "pieces", "read", "serialise", "write"]
 
+#: Bytes of a file that is read into memory; the copy of a larger one is mapped.
+_IN_MEMORY = 1 << 26
 #: The longest header of a fixed length.
 _HEADER = 64
 FORMATS: dict[str, ModuleType] = {"gguf": gguf, "apr": apr, "safetensors": safetensors}
@@ -47,8 +53,17 @@ def serialise(envelope: Envelope) -> bytes:
 
 
 def read(path: Path, format: str) -> Envelope:  # noqa: A002
-    """The parts of a file, which stays mapped as long as anybody has its data. Raises OSError."""
-    return parse(FileMap(path).bytes.data, format)
+    """The parts of a file, as it is now. Raises what `foreign.open_file` raises, and OSError.
+
+    The parts are slices of a copy: a map of the file itself would end this process when somebody else cuts it.
+    """
+    with open_file(path) as file:
+        if os.fstat(file.fileno()).st_size <= _IN_MEMORY:
+            return parse(memoryview(file.read()), format)
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy, _IN_MEMORY)
+            copy.flush()
+            return parse(memoryview(mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ)), format)
 
 
 def write(envelope: Envelope, path: Path) -> None:
