@@ -30,9 +30,10 @@ def of_remembered(model: Archive, directory: Directory) -> list[str]:
     notes = []
     ours = [key for key in strip(model.metadata) if key not in ENCODING]
     theirs = [key for key in directory.keys if key not in ENCODING] if directory.keys is not None else ours
-    if ours != theirs:  # the same keys, or the digest had told
-        first = next(a for a, b in zip(ours, [*theirs, None], strict=False) if a != b)
-        notes.append(f"the order of the metadata keys is lost in a Hugging Face directory, from {few([first])} on")
+    if ours != theirs:  # the same keys, or the digest had told; unless somebody edited the list of them
+        first = next((a for a, b in zip(ours, [*theirs, None], strict=False) if a != b), None)
+        since = f", from {few([first])} on" if first is not None else ""
+        notes.append(f"the order of the metadata keys is lost in a Hugging Face directory{since}")
     changed = _encoding_changed(model.metadata, directory)
     if changed:
         notes.append(f"a Hugging Face directory has no place for {few(changed)}")

@@ -638,6 +638,21 @@ def test_a_remembered_index_is_the_one_that_is_checked(tmp_path: Path) -> None:
     assert (tmp_path / "back" / safetensors.INDEX_NAME).read_bytes() == index.read_bytes()
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_link_in_the_place_of_a_directory_leads_nowhere(tmp_path: Path, force: bool) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    if force:
+        (tmp_path / "elsewhere" / "config.json").write_text("precious")
+    (tmp_path / "hf").symlink_to("elsewhere")
+    before = content(tmp_path)
+    with pytest.raises(RosettaError, match="it is a link"):
+        rosetta_ref.convert(DEMO, tmp_path / "hf", force=force)
+    assert content(tmp_path) == before
+    (tmp_path / "way").symlink_to(".")  # a link on the way to it is the user's own
+    rosetta_ref.convert(DEMO, tmp_path / "way" / "new")
+    assert (tmp_path / "new" / "model.safetensors").exists()
+
+
 # --- single steps
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +15,18 @@ from rosetta_ref.architectures.tokenizer import library
 from rosetta_ref.archive import Archive, Kind, Value
 from rosetta_ref.formats import apr, gguf
 from tests.support.damage import edit_json
-from tests.support.hostile import GOLDEN, SPM, digests, directory, safetensors_header, snapshot, with_keys, write_header
+from tests.support.hostile import (
+    GOLDEN,
+    SPM,
+    digests,
+    directory,
+    memory,
+    remembering,
+    safetensors_header,
+    snapshot,
+    with_keys,
+    write_header,
+)
 
 LLAMA3 = GOLDEN / "llama3-rope-bias"
 APR_RUST = GOLDEN.parent / "apr-rosetta" / "aprender-0.25.0" / "llama-f32.apr"
@@ -290,17 +299,25 @@ def test_a_changed_tokenizer_beside_what_was_kept_is_asked_for(tmp_path: Path) -
         rosetta_ref.convert(tmp_path / "hf", tmp_path / "m.gguf")
 
 
-def test_a_panic_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class PanicException(BaseException):
-        """What pyo3 raises."""
+def test_without_the_library_no_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library.tokenizers_refuses(b"{}") is not None
 
-    def from_str(text: str) -> None:
-        raise PanicException("index out of bounds")
+    def missing(data: bytes) -> None:
+        raise library.sandbox.MissingLibraryError("tokenizers is not installed")
 
-    monkeypatch.setitem(sys.modules, "tokenizers", SimpleNamespace(Tokenizer=SimpleNamespace(from_str=from_str)))
-    assert "index out of bounds" in str(library.tokenizers_refuses(b"{}"))
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    monkeypatch.setattr(library.sandbox, "tokenizers_refuses", missing)
     assert library.tokenizers_refuses(b"{}") is None
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda keys: [*keys, "more"], lambda keys: keys[:-1], lambda keys: keys[::-1], lambda keys: []]
+)
+def test_a_list_of_keys_that_somebody_edited_is_a_note(edit: Callable[[list[str]], list[str]], tmp_path: Path) -> None:
+    with gguf.read(SPM / "auto.gguf") as model:
+        keys = edit(list(model.metadata))
+    source = remembering(tmp_path / "m.gguf", memory({}, keys=keys, encoding={}))
+    notes = rosetta_ref.convert(source, tmp_path / "hf").notes
+    assert any("the order of the metadata keys is lost" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from rosetta_ref.convert.publish import disk, journal, names, steps, tree
 from rosetta_ref.convert.publish.journal import Journal
 from rosetta_ref.convert.publish.names import PublishedNameError
-from rosetta_ref.convert.publish.rules import TargetExistsError, refuse_existing, refuse_kinds, stale
+from rosetta_ref.convert.publish.rules import TargetExistsError, TargetKindError, refuse_existing, refuse_kinds, stale
 from rosetta_ref.formats.output import WriteError, create
 from rosetta_ref.formats.unfinished import JOURNAL, staging_folder, staging_folder_within
 
@@ -20,7 +20,7 @@ from rosetta_ref.formats.unfinished import JOURNAL, staging_folder, staging_fold
 class Place:
     """A target, and the staging folder beside it.
 
-    `target` is the real directory where the one that was named is a link; `directory` says whether it is one. `within` says that
+    `target` is the real directory where links led to the one that was named; `directory` says whether it is one. `within` says that
     the staging folder is in that directory: then its files are replaced one by one; `published`, that the target is the new one.
     """
 
@@ -140,7 +140,12 @@ class Place:
 
 
 def place_of(target: Path, *, directory: bool) -> Place:
-    """The place of a target. Raises WriteError where it has no name, or no folder to be in."""
+    """The place of a target. Raises WriteError where it has no name, or no folder to be in; TargetKindError for a link.
+
+    A link in somebody's folder could lead anywhere, and what it leads to would be replaced.
+    """
+    if directory and names.is_possible(target) and os.path.islink(target):
+        raise TargetKindError("it is a link", file=target, hint="Name the directory that it leads to.")
     if directory and names.is_possible(target):
         target = Path(os.path.realpath(target))
     if not names.is_possible(target):
