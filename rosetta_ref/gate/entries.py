@@ -135,13 +135,13 @@ def entry_of(converter: str | None, entries: Mapping[str, Entry]) -> Entry:
     raise UnknownConverterError(f"there is no {converter!r}", hint=_meant(converter, [*entries, *bundled.NAMES]))
 
 
-def find_entries(folder: Path) -> dict[str, Entry]:
-    """The entries of the next file that has any, in that folder or above it up to the repository's root."""
-    return _found(folder, _ignore)[1]
+def find_entries(folder: Path, root: Path | None = None) -> dict[str, Entry]:
+    """The entries of the next file that has any, in that folder or above it up to the repository's root, or `root`."""
+    return _found(folder, _ignore, root)[1]
 
 
-def _found(folder: Path, told: Callable[[str], None]) -> tuple[Path | None, dict[str, Entry]]:
-    for each in _searched(folder):
+def _found(folder: Path, told: Callable[[str], None], root: Path | None = None) -> tuple[Path | None, dict[str, Entry]]:
+    for each in _searched(folder, root):
         for name in FILES:
             path = each / name
             if not path.is_file():
@@ -153,7 +153,7 @@ def _found(folder: Path, told: Callable[[str], None]) -> tuple[Path | None, dict
     return None, {}
 
 
-def _searched(folder: Path) -> list[Path]:
+def _searched(folder: Path, root: Path | None = None) -> list[Path]:
     """The folder, and those above it up to the root of its repository: not past home, another device or another's folder."""
     home = Path(os.path.expanduser("~"))
     searched: list[Path] = []
@@ -164,7 +164,7 @@ def _searched(folder: Path) -> list[Path]:
             if searched and (about.st_dev != device or not _is_mine(about)):
                 break
             searched.append(each)
-            if any((each / name).exists() for name in _REPOSITORIES):
+            if each == root or any((each / name).exists() for name in _REPOSITORIES):
                 return searched
             if each == home:
                 break

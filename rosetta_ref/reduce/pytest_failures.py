@@ -46,7 +46,7 @@ class Replay(pytest.Item):
         """What is wrong; None where nothing is."""
         folder = self.path.parent
         try:
-            found = replay(folder, converter_of(load(folder), folder))
+            found = replay(folder, converter_of(load(folder), folder, self.config.rootpath))
         except (RosettaError, OSError) as error:
             return safe_line(str(error))
         if found.word == FIXED:
@@ -59,15 +59,13 @@ class Replay(pytest.Item):
         return self.path, None, f"replay: {self.name}"
 
 
-def converter_of(expected: Expected, folder: Path) -> Converter:
-    """The converter that is to be fixed. Raises UnknownConverterError, and what making it raises."""
-    project = folder.absolute().parents[
-        1
-    ]  # above `failures`: a rosetta.toml in a folder is a stranger's, as its commands are
-    known = entries.find_entries(project)
+def converter_of(expected: Expected, folder: Path, root: Path | None = None) -> Converter:
+    """The converter that is to be fixed; `root` is that of the project. Raises UnknownConverterError, and what making it raises."""
+    # Above `failures`: a rosetta.toml in a folder is a stranger's, as its commands are.
+    known = entries.find_entries(folder.absolute().parents[1], root)
     name = str(expected.converter.get("name"))[:_LONGEST]
     if name in known or (name in bundled.NAMES and not known):
-        return entries.made(entries.entry_of(name, known))
+        return entries.made(known[name] if name in known else bundled.entry(name))
     if len(known) == 1:
         return entries.made(next(iter(known.values())))
     there = f"the entries are {', '.join(known)}" if known else "there is no entry"

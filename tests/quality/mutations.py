@@ -57,9 +57,9 @@ _PLAIN_NUMBERS = (
     decoding("BF16", "scalars:_decode_bf16", "np.uint32(16)", "np.uint32(15)", "shift of the bits"),
     decoding("BF16", "scalars:_decode_bf16", 'blocks["x"]', 'blocks["x"] & 0x7FFF', "the sign is lost"),
     decoding("BF16", "scalars:_decode_bf16", 'blocks["x"]', 'blocks["x"].byteswap()', "byte order"),
-    encoding("BF16", "scalars:encode_bf16", "((bits >> 16) & 1)", "1", "the middle between two goes up, not to even"),
-    encoding("BF16", "scalars:encode_bf16", "0x7FFF + ", "", "rounding: truncated"),
-    encoding("BF16", "scalars:encode_bf16", "np.where(is_nan, nan, rounded)", "np.where(is_nan, nan, rounded & 0x7FFF)",
+    encoding("BF16", "scalars:encode_bf16", "rounded &= 1", "rounded |= 1; rounded &= 1", "the middle between two goes up, not to even"),
+    encoding("BF16", "scalars:encode_bf16", "rounded += 0x7FFF", "rounded[:] = 0", "rounding: truncated"),
+    encoding("BF16", "scalars:encode_bf16", "return rounded.astype", "rounded[~is_nan] &= 0x7FFF; return rounded.astype",
              "the sign is lost"),
 )  # fmt: skip
 
