@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     try:
         changes = compare(read(arguments.old), read(arguments.new))
     except (HistoryError, OSError) as error:
-        say_error(err, str(error))
+        say_error(err, str(error.at(file=arguments.new) if isinstance(error, HistoryError) else error))
         return 2
     if arguments.json:
         print_json(changes.to_json())

@@ -14,6 +14,7 @@ import pytest
 from rosetta_ref.quant import TYPES
 from tests.support import ggml
 from tests.support.encoders import assert_as_good, assert_same_blocks, compare
+from tests.support.nightly import chessboard
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
 pytestmark = pytest.mark.usefixtures("encoded_by")
@@ -53,8 +54,7 @@ def test_no_kind_of_data_is_forgotten() -> None:
     assert (1 << 20 if NIGHTLY else 1 << 18) <= VALUES
 
 
-@pytest.mark.parametrize("data", KINDS)
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize(("name", "data"), chessboard(PLAIN, tuple(KINDS)))
 def test_encode(name: str, data: str) -> None:
     compared = 0
     for seed, columns in zip(SEEDS, COLUMNS, strict=True):
@@ -64,8 +64,7 @@ def test_encode(name: str, data: str) -> None:
     assert compared >= len(SEEDS) * VALUES
 
 
-@pytest.mark.parametrize("data", KINDS)
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize(("name", "data"), chessboard(WEIGHTED, tuple(KINDS)))
 def test_encode_with_importance(name: str, data: str) -> None:
     compared = 0
     for seed, columns, matrix in zip(SEEDS, COLUMNS, IMPORTANCE, strict=True):

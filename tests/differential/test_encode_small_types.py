@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from rosetta_ref.quant import TYPES
 from tests.support.encoders import compare
+from tests.support.nightly import chessboard
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
 NAMES = ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
@@ -20,8 +21,7 @@ SHAPE = (1024 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 256, 102
 pytestmark = pytest.mark.usefixtures("encoded_by")
 
 
-@pytest.mark.parametrize("what", KINDS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "what"), chessboard(NAMES, tuple(KINDS)))
 def test_encode(name: str, what: str) -> None:
     """With an importance matrix too: the types that take none must not change with it."""
     assert len(KINDS) >= 17

@@ -15,6 +15,7 @@ from rosetta_ref.architectures.tokenizer import pretokenizers
 from rosetta_ref.archive import Archive, Kind, Value
 from rosetta_ref.formats import gguf
 from tests.support import llama, smollm, vocab
+from tests.support.nightly import part
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "convert-hf" / "llama-smollm-tied" / "auto.gguf"
 NAMES_OF = pretokenizers.NAMES
@@ -428,7 +429,7 @@ def renamed(source: Path, target: Path, pre: str) -> Path:
     return target
 
 
-@pytest.mark.parametrize("pre", sorted({known: name for name, known in reversed(NAMES_OF.items())}.values()))
+@pytest.mark.parametrize("pre", part(sorted({known: name for name, known in reversed(NAMES_OF.items())}.values()), 3))
 def test_every_pattern_cuts_like_llamacpp(pre: str, tmp_path: Path) -> None:
     both = paired(renamed(vocab.vocab("gpt-2"), tmp_path / "v.gguf", pre))
     cases = [text for text in texts() if len(text) < 100]  # the patterns are slow in llama.cpp

@@ -23,7 +23,10 @@ def numpy_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mutation"), CASES, ids=[f"{name}-{mutation.way}-{mutation.what}" for name, mutation in CASES]
+    # Every other one, and all by night.
+    ("name", "mutation"),
+    [pytest.param(*case, marks=[] if i % 2 == 0 else pytest.mark.slow) for i, case in enumerate(CASES)],
+    ids=[f"{name}-{mutation.way}-{mutation.what}" for name, mutation in CASES],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_mistake_is_seen(name: str, mutation: Mutation, tmp_path: Path, record_property) -> None:

@@ -159,11 +159,16 @@ def test_the_reference_gets_no_diagnosis(pair: str, face, tmp_path: Path) -> Non
     ("member", "sample", "pair"),
     [
         ("k-permuted-as-q", "llama-f32-tied", "S-G"),
-        ("norm-plus-one-everywhere", "llama-f32-tied", "S-G"),
-        ("q5_0-interleaved", "llama-legacy", "G-S"),
         ("quant-bytes-read-as-f32", "apr-types", "A-S"),
-        ("tokenizer-words-only", "llama-f32-tied", "G-A"),
-        ("drops-biases", "qwen2-bf16-tied", "S-G"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("norm-plus-one-everywhere", "llama-f32-tied", "S-G"),
+                ("q5_0-interleaved", "llama-legacy", "G-S"),
+                ("tokenizer-words-only", "llama-f32-tied", "G-A"),
+                ("drops-biases", "qwen2-bf16-tied", "S-G"),
+            )
+        ),
     ],
 )
 def test_a_large_source_is_converted_in_parts(member: str, sample: str, pair: str, face, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from rosetta_ref.gate.run import HarnessError, run
 from rosetta_ref.gate.sample import Sample
 from rosetta_ref.gate.walk import remove
 from rosetta_ref.gate.workspace import Workspace
+from tests.support.nightly import part
 
 ROOT = Path(__file__).parents[2]
 Mutation = Callable[[Path], None]
@@ -169,7 +170,7 @@ ODD: dict[str, tuple[Mutation, str | None]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", part(ODD))
 def test_an_odd_output_is_that_outputs_fault(name: str) -> None:
     spoil, kind = ODD[name]
     began, before = time.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -195,7 +196,7 @@ KEYS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", part(KEYS, 4))
 def test_a_key_of_another_kind_is_that_outputs_fault(key: str) -> None:
     """What is judged by the file's own numbers, rows of heads and factors of rope, is judged all the same, or said to be wrong."""
     values = iter(VALUES)

@@ -49,8 +49,8 @@ SOME = [
     for one in SCENARIOS
     if one.name
     in (
-        "a directory", "a directory, without exchange", "a directory on a disk of its own", "a new file with companions",
-        "a file with companions and a manifest", "a GGUF file", "an APR file, its manifest elsewhere",
+        "a directory", "a directory, without exchange", "a file with companions and a manifest",
+        "an APR file, its manifest elsewhere",
     )
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from rosetta_ref.reduce import envelope
 from rosetta_ref.reduce.annotate import plain
 from rosetta_ref.reduce.annotation import annotate
 from rosetta_ref.reduce.fields import walk
+from tests.support.nightly import part
 
 #: Bytes of the files here, of a slice and of all: just below 1 MB. Seconds of CPU that a walk over them takes at most.
 SIZES = [pytest.param(250_000, 1.0), pytest.param(900_000, 3.0, marks=pytest.mark.slow)]
@@ -123,7 +124,7 @@ def bounded(seconds: float, act: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.parametrize(("size", "seconds"), SIZES)
-@pytest.mark.parametrize("name", WORST)
+@pytest.mark.parametrize("name", part(WORST, 3))
 def test_they_end_soon_and_lose_no_byte(name: str, size: int, seconds: float) -> None:
     data, format_ = WORST[name](size), name.partition(":")[0]
     assert len(data) < MIB
