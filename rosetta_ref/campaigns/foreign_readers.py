@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.archive import Archive, Kind
+from rosetta_ref.archive import Archive, Kind, Part
 from rosetta_ref.campaigns.case import Case
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
@@ -89,7 +89,7 @@ class Readers:
             for who, read in (("gguf-py", _by_gguf_py), ("llama.cpp", self._by_llama)):
                 rows, why = read(part.map.path)
                 if rows is None:
-                    reason = _reason(archive, part.map.path) if why == "refuses" else why
+                    reason = _reason(archive, part) if why == "refuses" else why
                     counted.append(f"{mode} {who} refuses: {reason}")
                     if reason == _UNEXPLAINED and not lenient:
                         found.append(
@@ -131,17 +131,17 @@ class Readers:
 _UNEXPLAINED = "unexplained"
 
 
-def _reason(archive: Archive, path: Path) -> str:
+def _reason(archive: Archive, part: Part) -> str:
     """Why llama.cpp refuses a file that we take: what it does not read on purpose, by name."""
-    if path.read_bytes()[4:6] == b"\0\0":
+    if part.map.path.read_bytes()[4:6] == b"\0\0":
         return "big-endian"
-    if any(value.item is Kind.ARRAY for value in archive.metadata.values()):
+    if any(value.item is Kind.ARRAY for value in part.metadata.values()):
         return "an array of arrays"
     bent = [rule for note in archive.notes for rule in re.findall(r"\[(\w+): ", note)]
     if bent:
         return f"bent {sorted(set(bent))[0]}"
     names = [name.encode("utf-8", "surrogateescape").partition(b"\0")[0] for name in archive.tensors]
-    if len(set(names)) != len(names) or any("\0" in key for key in archive.metadata):
+    if len(set(names)) != len(names) or any("\0" in key for key in part.metadata):
         return "a NUL in a name"
     if any(len(name) > 63 for name in names):
         return "a name of 64 bytes"

@@ -100,12 +100,16 @@ def resolve(
     """
     file, entries = (config, read_entries(config)) if config is not None else _found(Path.cwd(), told)
     entry = entry_of(converter, entries)
-    if any(entry is each for each in entries.values()):
+    of_file = any(entry is each for each in entries.values())
+    if of_file:
         if config is None:
             told(f"entries: {file}")
     elif converter in entries:
         told(f"{converter} is the bundled one; that of {file} is {_APART}{converter}")
-    return made(replace(entry, **{**(overrides or {}), **_merged_environment(entry, overrides or {})}))
+    try:
+        return made(replace(entry, **{**(overrides or {}), **_merged_environment(entry, overrides or {})}))
+    except RosettaError as error:
+        raise error.at(file=file if of_file else None)  # noqa: B904 (it is the same error)
 
 
 def made(entry: Entry) -> Converter:
