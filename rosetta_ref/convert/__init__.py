@@ -100,6 +100,8 @@ def convert(
     source_path, target = Path(src), Path(dst)
     report = Report(source_path, target, sniff(source_path), format_of_target(target))
     place = staging.place_of(target, directory=_is_directory(report))
+    given = [source_path, *([Path(chosen.imatrix)] if chosen.imatrix is not None else [])]
+    staging.refuse_sources_within(place, given)
     staging.recover(place)
     if place.directory:
         require_published(place.target)  # a file in it may not be
@@ -179,12 +181,13 @@ def _is_directory(report: Report) -> bool:
 def _claim(report: Report, source: Source, plan: Plan, place: staging.Place, options: Options) -> Manifest:
     """Refuse to write over the source, or over anything else without --force, before any work is done."""
     target, directory, names = place.target, place.directory, planned_names(plan)
-    staging.refuse_clashes(target, names, source.paths, directory=directory)
+    read = [*source.paths, *([Path(options.imatrix)] if options.imatrix is not None else [])]
+    staging.refuse_clashes(target, names, read, directory=directory)
     beside = [] if directory else [name for name in names if name != target.name]
     staging.refuse_existing(target, beside, force=options.force)
     staging.refuse_kinds(target, names if directory else beside, directory=directory)
     folder = target if directory else target.parent
-    taken = [*source.paths, target, *(folder / name for name in names)]
+    taken = [*read, target, *(folder / name for name in names)]
     return Manifest(options.checksums, place, taken=taken, force=options.force)
 
 

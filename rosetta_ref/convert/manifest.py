@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rosetta_ref.convert.companions import is_companion, is_weights
 from rosetta_ref.convert.publish import disk
-from rosetta_ref.convert.publish.names import is_possible
+from rosetta_ref.convert.publish.names import is_index, is_possible
 from rosetta_ref.convert.publish.place import Place
 from rosetta_ref.convert.publish.rules import TargetExistsError
 from rosetta_ref.errors import RosettaError
@@ -42,6 +43,8 @@ class Manifest:
         if self.path is not None:
             _refuse(self.path, {os.path.realpath(one) for one in [*taken, place.folder]}, force)
             self.name = _name_in(place, self.path)
+            if self.name is not None and (is_companion(self.name) or is_weights(self.name) or is_index(self.name)):
+                raise ManifestPathError("it has the name of a file of a model", file=self.path)
 
     def write(self, checksums: Mapping[str, Mapping[str, Any]], place: Place) -> None:
         """Write the manifest where it waits for its name. Raises WriteError."""
@@ -131,7 +134,8 @@ def _name_in(place: Place, path: Path) -> str | None:
 def _refuse(path: Path, taken: set[str], force: bool) -> None:
     if not (is_possible(path) and path.parent.is_dir()):
         raise ManifestPathError("there is no such directory", file=path.parent)
-    if os.path.realpath(path) in taken or (path.exists() and not path.is_file()):
+    ours = [path, temporary_name(path), _former(path)]
+    if any(os.path.realpath(one) in taken for one in ours) or (path.exists() and not path.is_file()):
         raise ManifestPathError("is a file of the model, or no file", file=path)
     if os.path.lexists(path) and not force:
         raise TargetExistsError("already exists", file=path, hint="Use --force to replace it.")

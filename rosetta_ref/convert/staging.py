@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rosetta_ref.convert.publish import disk, journal, steps
@@ -36,7 +36,7 @@ except ImportError:  # Windows: two runs onto one target are not told apart ther
 
 __all__ = [
     "BusyTargetError", "Place", "SourceIsTargetError", "StagingFolderError", "TargetExistsError", "TargetKindError", "place_of",
-    "recover", "refuse_clashes", "refuse_existing", "refuse_kinds", "staged",
+    "recover", "refuse_clashes", "refuse_existing", "refuse_kinds", "refuse_sources_within", "staged",
 ]  # fmt: skip
 #: How often the folder may vanish between making and locking it: each time another run ended in that very moment.
 _TRIES = 100
@@ -52,6 +52,16 @@ def staged(place: Place) -> Iterator[Place]:
         with disk.naming(place.target):
             place.tree.mkdir(parents=True)
         yield place
+
+
+def refuse_sources_within(place: Place, sources: Iterable[Path]) -> None:
+    """Raise SourceIsTargetError where a source lies in the staging folder, or is called like it: that is emptied."""
+    folder = Path(os.path.realpath(place.folder))
+    for source in sources:
+        if Path(os.path.realpath(source)).is_relative_to(folder):
+            raise SourceIsTargetError(
+                "it has the name of what this conversion writes meanwhile", file=source, hint="Give it another name."
+            )
 
 
 def recover(place: Place) -> None:
@@ -84,7 +94,19 @@ def _finish(place: Place) -> None:
             steps.require_known(record, place.folder, place.target)
             steps.carry_out(record, place.folder, place.target)
             journal.remove(place.folder)
+        _require_ours(place.folder)
         disk.empty(place.folder)
+
+
+def _require_ours(folder: Path) -> None:
+    """Raise StagingFolderError where the folder holds what no run of ours put there: it would be removed."""
+    odd = sorted(set(os.listdir(folder)) - {steps.NEW, steps.OLD, *journal.NAMES})
+    if odd:
+        raise StagingFolderError(
+            f"{odd[0]!r} in it is not this program's",
+            file=folder,
+            hint="Remove the folder once nothing in it is wanted.",
+        )
 
 
 def _leave(place: Place) -> None:
@@ -138,10 +160,10 @@ def _require_own(folder: Path) -> None:
         raise StagingFolderError("it belongs to another user", file=folder, hint="Have it removed.")
     if stat.S_ISDIR(found.st_mode):
         return
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+    if not (stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and not found.st_size)):
         raise StagingFolderError("it is no folder", file=folder, hint="Remove it.")
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(folder)  # what a writer of single files left, or a link: never followed
+        os.unlink(folder)  # a link is never followed
 
 
 def _is_still(lock: int, folder: Path) -> bool:

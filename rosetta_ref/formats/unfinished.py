@@ -23,6 +23,7 @@ from rosetta_ref.errors import RosettaError
 JOURNAL = "PUBLISHING.json"
 #: An empty file that is written before the journal and never touched again.
 MARK = "PUBLISHING.mark"
+_REMOVE = "Nothing was touched. Remove the folder once nothing in it is wanted."
 #: Formats whose models are one file: nothing beside it belongs to them.
 _ALONE = (".gguf", ".apr")
 
@@ -60,7 +61,7 @@ def read_journal(folder: Path) -> dict[str, Any] | None:
         return None
     record = foreign.json_object(foreign.read_file(path, "record-bytes", follow=False), file=path, what="the journal")
     if record.get("bound") != bound_to(folder):
-        raise JournalError("it was not written in this folder, on this disk", file=path)
+        raise JournalError("it was not written in this folder, on this disk", file=path, hint=_REMOVE)
     return record
 
 
@@ -72,9 +73,9 @@ def bound_to(folder: Path) -> list[int]:
     try:
         mark, itself = os.lstat(folder / MARK), os.lstat(folder)
     except OSError as error:
-        raise JournalError(f"it has no mark: {error.strerror}", file=folder / JOURNAL) from error
+        raise JournalError(f"it has no mark: {error.strerror}", file=folder / JOURNAL, hint=_REMOVE) from error
     if not (stat.S_ISREG(mark.st_mode) and stat.S_ISDIR(itself.st_mode)):
-        raise JournalError("it has no mark that is a file", file=folder / JOURNAL)
+        raise JournalError("it has no mark that is a file", file=folder / JOURNAL, hint=_REMOVE)
     return [itself.st_ino, mark.st_ino, mark.st_ctime_ns]
 
 

@@ -22,7 +22,7 @@ def draft(results: Sequence[Result], existing: str = "", *, facts: Mapping[str, 
     import yaml
 
     entries = parse(existing, drafting=True)
-    active = [entry for entry in entries if entry.when.holds(facts or {})]
+    active = [entry for entry in entries if entry.applies(facts or {})]
     added = [_entry(group) for group in _groups(results, active)]
     if not added:
         return existing

@@ -18,7 +18,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,15 @@ class Expectation:
     strict: bool = True
     when: Condition = field(default_factory=Condition)
     expires: datetime.date | None = None
+    #: The file that it stands in.
+    file: Path | None = field(default=None, compare=False)
+
+    def applies(self, facts: Mapping[str, str]) -> bool:
+        """Whether it is meant for a run of which these facts are known. Raises ConditionError."""
+        try:
+            return self.when.holds(facts)
+        except ConditionError as error:
+            raise error.at(file=self.file)  # noqa: B904 (it is the same error)
 
     def matches(self, case: str) -> bool:
         """Whether the case is one of those it speaks of."""
@@ -93,7 +102,8 @@ def excused(result: Result, expectations: Iterable[Expectation]) -> bool:
 def load(path: Path, *, drafting: bool = False) -> list[Expectation]:
     """The entries of a file. Only a draft may still have reasons that nobody wrote."""
     try:
-        return parse(foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path), drafting=drafting)
+        entries = parse(foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path), drafting=drafting)
+        return [replace(entry, file=path) for entry in entries]
     except ExpectationError as error:
         raise error.at(file=path) from None
     except RosettaError as error:

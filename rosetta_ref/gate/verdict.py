@@ -92,7 +92,7 @@ def in_force(
     expectations: Sequence[Expectation], today: datetime.date, facts: Mapping[str, str]
 ) -> tuple[list[Expectation], list[Expectation]]:
     """The entries that hold in this run, and those that would if they had not expired."""
-    meant = [entry for entry in expectations if entry.when.holds(facts)]
+    meant = [entry for entry in expectations if entry.applies(facts)]
     expired = [entry for entry in meant if entry.expires is not None and today > entry.expires]
     return [entry for entry in meant if entry not in expired], expired
 

@@ -118,7 +118,12 @@ def flush(path: Path) -> None:
     if os.name == "nt" and folder:
         return
     flags = OPEN_FOLDER if folder else (os.O_RDWR if os.name == "nt" else os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags)
+    try:
+        descriptor = os.open(path, flags)
+    except PermissionError:
+        if folder:  # one that may be written to and not read: there is nothing to wait with
+            return
+        raise
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -213,7 +218,14 @@ def _is_folder(name: str, folder: int) -> bool:
     if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         return False
     with contextlib.suppress(OSError):
-        os.chmod(name, 0o700, dir_fd=folder)
+        try:
+            descriptor = os.open(name, OPEN_FOLDER, dir_fd=folder)
+        except PermissionError:
+            os.chmod(name, 0o700, dir_fd=folder)
+            return True
+        with contextlib.ExitStack() as close:  # by its descriptor: the name may be a link by now
+            close.callback(os.close, descriptor)
+            os.fchmod(descriptor, 0o700)
     return True
 
 

@@ -19,6 +19,8 @@ from rosetta_ref.formats.output import create
 from rosetta_ref.formats.unfinished import JOURNAL, MARK, JournalError, bound_to, read_journal
 
 _VERSION = 1
+#: Files of the staging folder that have to do with the journal.
+NAMES = (JOURNAL, MARK, f".{JOURNAL}.partial")
 _FIELDS = {"version", "bound", "target", "directory", "manifest", "new", "old"}
 
 

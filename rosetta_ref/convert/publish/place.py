@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Collection
@@ -107,7 +108,8 @@ class Place:
             elif self.taken is None or not self._exchanged({*names, *old}):
                 self._one_by_one(names, old, manifest)
             self.published = True
-            disk.flush(self.target.parent)
+            with contextlib.suppress(OSError):  # it is there, and a run that says that it failed leaves nothing
+                disk.flush(self.target.parent)
 
     def _as_new(self) -> None:
         try:
@@ -118,8 +120,12 @@ class Place:
     def _exchanged(self, gone: Collection[str]) -> bool:
         if self.taken is None or not disk.exchange(self.tree, self.target):
             return False
-        disk.flush(self.target.parent)
-        tree.keep_late(self.tree, self.target, self.taken, gone)
+        try:
+            disk.flush(self.target.parent)
+            tree.keep_late(self.tree, self.target, self.taken, gone)
+        except OSError:
+            disk.exchange(self.tree, self.target)  # a run that fails has replaced nothing
+            raise
         return True
 
     def _one_by_one(self, names: list[str], old: list[str], manifest: str | None) -> None:

@@ -53,7 +53,7 @@ def take_over(old: Path, new: Path, gone: Collection[str]) -> dict[str, int]:
             os.link(old / name, place, **_ITSELF)
         taken[name] = status.st_ino
     for place, status in reversed(modes):
-        _alike(place, status)
+        _alike(place, old / place.relative_to(new), status)
     return taken
 
 
@@ -83,19 +83,24 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     waiting = [""]
     while waiting:
         inner = waiting.pop()
-        with os.scandir(folder / inner) as entries:
-            found = [
-                (f"{inner}/{entry.name}" if inner else entry.name, entry.stat(follow_symlinks=False))
-                for entry in entries
-            ]
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder / inner) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # it went in this very moment
+                    found.append((f"{inner}/{entry.name}" if inner else entry.name, entry.stat(follow_symlinks=False)))
         for name, status in found:
             yield name, status
             if stat.S_ISDIR(status.st_mode):
                 waiting.append(name)
 
 
-def _alike(folder: Path, status: os.stat_result) -> None:
-    """Give a new folder the owner and the permissions of the one whose place it takes."""
+def _alike(folder: Path, old: Path, status: os.stat_result) -> None:
+    """Give a new folder the owner, the permissions and the attributes (ACLs, labels) of the one whose place it takes."""
+    if hasattr(os, "listxattr"):
+        for name in os.listxattr(old, follow_symlinks=False):
+            value = os.getxattr(old, name, follow_symlinks=False)
+            if name not in os.listxattr(folder, follow_symlinks=False) or os.getxattr(folder, name) != value:
+                os.setxattr(folder, name, value, follow_symlinks=False)
     own = os.stat(folder)
     if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):  # always (0, 0) on Windows, which has no chown
         os.chown(folder, status.st_uid, status.st_gid)
