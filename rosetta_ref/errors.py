@@ -16,8 +16,9 @@ from pathlib import Path
 _STEERING = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _CONTROL = re.compile(f"[{_STEERING}]")
 _CONTROL_OR_LINE = re.compile(f"[{_STEERING}\t\n]")
-#: What a CI service takes for a command: `::error::` where a line begins (GitHub trims blanks first), `##[` anywhere in it.
-_COMMAND = re.compile(r"(?m)^([ \t]*):(?=:)|##(?=\[)")
+#: What a CI service takes for a command: `::error::` where a line begins (GitHub trims blanks first, as Unicode has them), `##[`
+#: anywhere in it, and Azure's `##vso[`.
+_COMMAND = re.compile(r"(?m)^([^\S\n]*):(?=:)|##(?=\[|vso\[)")
 
 
 def safe(text: str) -> str:

@@ -229,6 +229,8 @@ def yaml_of(text: str, *, file: str | Path | None = None, what: str = "it") -> A
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise YamlError(f"{what} is not YAML: {' '.join(str(error).split())}", file=file) from error
     require_shallow(value, what, file)
+    if _has_huge(value):
+        raise YamlError(f"{what} has a whole number of more than 64 bits", file=file)
     return value
 
 
@@ -248,6 +250,14 @@ def _loaded(yaml: Any, text: str) -> Any:
                     raise ValueError(f"a key stands twice{node.start_mark}")
             return super().construct_mapping(node, deep)
 
+        def construct_number(self, node: Any) -> Any:
+            # PyYAML takes 59:59:59 for seconds, in quadratic time.
+            if len(node.value) > _DIGITS or ":" in node.value:
+                raise ValueError(f"{node.value[:40]!r} is no number here{node.start_mark}")
+            return super().construct_yaml_int(node) if node.tag.endswith(":int") else super().construct_yaml_float(node)
+
+    for kind in ("int", "float"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_number)
     return yaml.load(text, Loader)
 
 
@@ -267,6 +277,8 @@ def toml_of(data: bytes, *, file: str | Path | None = None, what: str = "it") ->
     except ValueError as error:
         raise TomlError(f"{what} is not TOML: {error}", file=file) from error
     require_shallow(value, what, file)
+    if _has_huge(value):
+        raise TomlError(f"{what} has a whole number of more than 64 bits", file=file)
     return value
 
 
@@ -274,6 +286,8 @@ _FLAT = (str, int, float, type(None))  # an int that is a bool, too
 #: An escape that may spell half of a surrogate pair.
 ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _LINKS = 16
+#: Characters of a number in YAML.
+_DIGITS = 100
 _CHAIN = re.compile(rf"""(?:(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_LINKS}}}""")
 
 
@@ -318,6 +332,16 @@ def require_shallow(
                 f"{what} is nested more than {limits.of('json-depth')} deep", file=file,
                 hint="--limits json-depth=... raises the limit.",
             )  # fmt: skip
+
+
+def _has_huge(value: Any) -> bool:
+    """Whether a whole number, or a key that is one, is beyond 64 bits: written in hexadecimal it has any size, and no words."""
+    level = [value]
+    while level:
+        if any(isinstance(one, int) and one.bit_length() > 64 for one in level):
+            return True
+        level = [inner for one in level for inner in (*_parts(one), *(one if isinstance(one, dict) else ()))]
+    return False
 
 
 def require_whole_text(value: Any, what: str, file: str | Path | None) -> None:

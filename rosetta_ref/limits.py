@@ -82,14 +82,14 @@ TABLE: Mapping[str, Limit] = MappingProxyType(
             Limit("padding-bytes", 16 * _MIB, "bytes", "padding, where the data are fewer", "2^18 tensors with 64 each"),
             Limit("alignment", 1 << 16, "bytes", "general.alignment of GGUF", "files in use have 32"),
             Limit("metadata-keys", 1 << 16, "keys", "metadata of one file", "models have some 50"),
-            Limit("template-seconds", 2, "seconds", "CPU time of all that is asked of a tokenizer, or of a chat template once; "
-                  "half a second more for each MiB of tokenizer.json", "SmolLM2's tokenizer takes 0.5 s"),
+            Limit("template-seconds", 2, "seconds", "CPU time of all that is asked of a tokenizer, or of a chat template; "
+                  "2 more for each MiB of tokenizer.json", "SmolLM2's tokenizer takes 0.5 s"),
             Limit("template-bytes", 192 * _MIB, "bytes", "memory of a tokenizer or a chat template; 24 more for each of "
                   "tokenizer.json", "SmolLM2's tokenizer, of 2 MB, takes 60 MB"),
             Limit("template-length", _MIB, "characters", "a chat template", "the longest in use have some 30,000"),
             Limit("answer-seconds", 1, "seconds", "CPU time of the answers of a model of less than a MiB; 8 seconds more for "
                   "each MiB, and more for long texts of one's own", "small models take 0.1 s, SmolLM2 (88 MB) 30 s of 700"),
-            Limit("answer-bytes", 64 * _MIB, "bytes", "values or logits that a model computes at once; 16 more for each byte of "
+            Limit("answer-bytes", 112 * _MIB, "bytes", "values or logits that a model computes at once; 16 more for each byte of "
                   "its weights", "SmolLM2 takes 60 MB of 1,470"),
             Limit("prompt-tokens", 4096, "tokens", "a prompt of a model, beyond one for each byte of what is asked",
                   "Command R's chat template adds some 1,000"),

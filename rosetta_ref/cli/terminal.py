@@ -64,7 +64,9 @@ def print_json(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, default=str)
     if len(text) <= _PAGES:
         text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=str)
-    sys.stdout.write(text.replace("##[", r"#\u0023[") + "\n")  # which CI services take for a command
+    for command in ("##[", "##vso["):  # which CI services take for one
+        text = text.replace(command, command.replace("##", r"#\u0023"))
+    sys.stdout.write(text + "\n")
 
 
 def print_table(

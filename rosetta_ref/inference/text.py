@@ -169,13 +169,18 @@ class Text:
             raise TemplateError(f"chat_template of tokenizer_config.json is {shown(stated)}", file=self.path)
         return stated
 
+    @cached_property
+    def _chat_template(self) -> sandbox.Template:
+        return sandbox.Template(self.template or "", self.path)
+
     def chat(self, question: str) -> list[int]:
         """The token ids of a user's message through the chat template. Raises NoTemplateError or TemplateError."""
         if self.template is None:
             raise NoTemplateError("the model has none", file=self.path)
         named = {key: self._special(key) for key in ("bos_token", "eos_token")}
         if question not in self._rendered:
-            self._rendered[question] = rendered(self.template, question, named, self.path)
+            with _telling(TemplateError, TemplateLimitError):
+                self._rendered[question] = self._chat_template.render(question, named)
         return self._within(self.encode(self._rendered[question], special=False), question)
 
     def _special(self, key: str) -> str:

@@ -13,7 +13,7 @@ Limits: the rows `template-...` of `rosetta_ref.limits`. Time is limited everywh
 Linux and the BSDs, neither on macOS nor on Windows).
 """
 
-from rosetta_ref.sandbox.asked import RefusedError, Tokenizer, render, tokenizers_refuses
+from rosetta_ref.sandbox.asked import RefusedError, Template, Tokenizer, render, tokenizers_refuses
 from rosetta_ref.sandbox.process import MissingLibraryError, OverLimitError, SandboxError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "OverLimitError",
     "RefusedError",
     "SandboxError",
+    "Template",
     "Tokenizer",
     "render",
     "tokenizers_refuses",

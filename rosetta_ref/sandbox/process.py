@@ -265,11 +265,10 @@ def _asked(process: Process, request: dict[str, Any], blob: bytes | None) -> dic
     reply = process.ask(request)
     if "again" not in reply:
         return reply
-    loaded = process.ask({**request, "do": "load", "texts": [], "ids": []}, blob)
+    loaded = process.ask({**request, "do": "load", "seconds": request["loading"], "texts": [], "ids": []}, blob)
     if "value" not in loaded:
         return loaded
-    reply = process.ask(request)
-    return {**reply, "cpu": reply["cpu"] + loaded["cpu"]}
+    return {**process.ask(request), "loaded": loaded["cpu"]}
 
 
 def _told(why: str, request: dict[str, Any]) -> str:

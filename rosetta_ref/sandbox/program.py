@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # typing itself takes a tenth of the start
 
 #: Loaded tokenizers by digest, and the bytes that they were loaded from; the oldest goes where there are too many.
 _loaded: dict[str, tuple[Any, int]] = {}
-_MOST, _MOST_BYTES = 8, 8 << 20
+_MOST, _MOST_BYTES = 8, 128 << 20
 #: Characters of what a library says of a file.
 _SAID = 1000
 #: Address space of a process whose own is not to be had.
@@ -170,7 +170,7 @@ def _render(jinja2: Any, request: dict[str, Any], blob: bytes) -> str:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.globals["raise_exception"] = _raise
-    environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
+    environment.filters["tojson"] = _as_json
     messages = [{"role": "user", "content": request["question"]}]
     made = environment.from_string(request["template"]).render(
         messages=messages, add_generation_prompt=True, **request["named"]
@@ -178,6 +178,13 @@ def _render(jinja2: Any, request: dict[str, Any], blob: bytes) -> str:
     _require_short(len(made), request["most"], "characters")
     made.encode()  # half a surrogate pair is no text
     return str(made)
+
+
+def _as_json(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    """As transformers has it; json.dumps takes functions, too, which would run outside of Jinja's sandbox."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise(message: str) -> None:

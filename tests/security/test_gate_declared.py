@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rosetta_ref import foreign
 from rosetta_ref.cli import main
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import expectations, history, score
@@ -254,3 +255,22 @@ def test_a_result_of_any_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     bad.write_text(json.dumps(made))
     assert main(["compare", str(good), str(bad)]) in (0, 1)
     assert len(capsys.readouterr().out) < 20_000
+
+
+@pytest.mark.parametrize(
+    "text", ["a: " + ":".join(["59"] * 100_000), "a: 0x" + "f" * 5000, "? 0x" + "f" * 5000 + "\n: 1", "- 0b" + "1" * 99]
+)
+def test_numbers_of_yaml_are_numbers(text: str) -> None:
+    """Sixtieths take PyYAML quadratic time, and whole numbers of any size have no words: Python refuses to print them."""
+    began = time.process_time()
+    with pytest.raises(foreign.YamlError, match="number"):
+        foreign.yaml_of(text)
+    assert time.process_time() - began < 1
+    assert foreign.yaml_of("[12, 0x1F, 1.5, -3, 1_000, .inf]") == [12, 31, 1.5, -3, 1000, float("inf")]
+
+
+@pytest.mark.parametrize("text", ["a = 0x" + "f" * 5000, "[a]\nb = [1, {c = 0b" + "1" * 70 + "}]"])
+def test_numbers_of_toml_are_numbers(text: str) -> None:
+    with pytest.raises(foreign.TomlError, match="64 bits"):
+        foreign.toml_of(text.encode())
+    assert foreign.toml_of(b"a = 0xffffffff") == {"a": 0xFFFFFFFF}

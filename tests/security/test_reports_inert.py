@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from rosetta_ref import evidence
 from rosetta_ref.cli import main
-from rosetta_ref.errors import safe_line
+from rosetta_ref.cli.terminal import print_json, say
+from rosetta_ref.errors import safe, safe_line
 from rosetta_ref.gate.converter import Run
 from rosetta_ref.gate.result import Finding
 from rosetta_ref.reduce.complaint import complaint, unchanging
@@ -139,3 +141,27 @@ def test_words_of_a_converter_take_no_time(piece: str) -> None:
         assert max(len(made), len(unchanging(words)), len(subject_of(finding))) < 5_000
         assert len(subject_of(Finding("number-wrong", "F-CONV-META-001", words))) <= 2_000
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "::error::x",
+        " \t::error::x",
+        "\u00a0::error::x",
+        "\u3000::add-mask::a",
+        "\u2003\u1680::a",
+        "a ##[error]b",
+        "##vso[task.x]",
+    ],
+)
+def test_no_line_is_a_command_of_a_ci_service(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """GitHub's runner trims what Unicode calls a blank before it looks, Azure looks anywhere in a line."""
+    print_json({text: [text]})
+    say(Console(width=200), text)
+    shown = capsys.readouterr().out + safe_line(text) + "\n" + safe("a\n" + text)
+    for line in shown.splitlines():
+        assert not line.strip().startswith("::"), line
+        assert "##[" not in line
+        assert "##vso[" not in line
+    assert json.loads(shown[: shown.index("}") + 1]) == {text: [text]}

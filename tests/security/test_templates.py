@@ -52,6 +52,8 @@ REFUSED = {
     "digits": "{{ 10 ** 5000 }}",
     "a file": "{% include '/etc/passwd' %}",
     "an import": "{% import 'os' as os %}",
+    "a function for JSON": "{{ cycler | tojson(default=lipsum) }}",
+    "a class for JSON": "{{ 1 | tojson(cls=cycler) }}",
 }
 
 
@@ -85,6 +87,14 @@ def test_a_template_that_is_refused(name: str) -> None:
         rendered(REFUSED[name], "hello", {}, Path("m.gguf"))
     assert not isinstance(caught.value, TemplateLimitError)
     assert caught.value.file == Path("m.gguf")
+
+
+def test_the_time_is_for_all_that_is_rendered() -> None:
+    with limits.raised({"template-seconds": 1}):
+        template = sandbox.Template("{% for i in range(99999) %}{{ i * i }}{% endfor %}")
+        template.render("once", {})  # it is not one answer that takes too long
+        with pytest.raises(sandbox.OverLimitError, match="CPU time"):
+            [template.render(str(question), {}) for question in range(500)]
 
 
 def test_what_a_format_may_not_reach_is_empty() -> None:
