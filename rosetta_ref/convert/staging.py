@@ -1,6 +1,7 @@
 """All or nothing: everything is written in a folder beside the target, checked there, then put in its place.
 
-`publish` says how. A kill leaves at most a folder named `.TARGET.partial`, which the next run removes; where the kill came in the
+`publish` says how. A kill leaves at most a folder named `.TARGET.partial` (and, of a manifest that lies elsewhere, files named
+`.MANIFEST.partial` and `.MANIFEST.former.partial`), which the next run removes; where the kill came in the
 middle of putting several files in place, the next run finishes that first.
 
 Whoever has the lock on the folder owns it, whether they made it or found it; it is held until the folder is gone. So a run that
