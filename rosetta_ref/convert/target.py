@@ -9,6 +9,7 @@ from rosetta_ref import foreign
 from rosetta_ref.architectures import aprender, huggingface
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import extras, losses
+from rosetta_ref.convert.agreement import disagreement
 from rosetta_ref.convert.encoding import Encoding, OptionError
 from rosetta_ref.convert.exact import exact_type, survives
 from rosetta_ref.convert.policy import Action, has_apr_code, require, rule_for
@@ -123,6 +124,12 @@ def plan_safetensors(
     else:
         shaped, files = huggingface.to_huggingface(model)
         names = huggingface.hf_names(model)
+    if remembered is not None:
+        odd = disagreement(model, None if keep_names else shaped, remembered.files)
+        if odd is not None:
+            behind = extras.left_behind(remembered.files)
+            notes.append(f"the stored Hugging Face files do not say what the model says ({odd}): {behind}")
+            remembered = None
     plan = Plan(Archive("safetensors", {"format": "pt"}, {}, model.path), files, hf_names=names, notes=notes)
     if remembered is not None and dtype == "exact" and _as_remembered(plan, shaped, remembered, file_name):
         notes += losses.of_remembered(model, remembered)

@@ -5,8 +5,8 @@ a journal in that folder says so first (`rosetta_ref.convert.publish` tells the 
 target is neither the old model nor the new one, and is not read.
 
 An archive, or a clone of a repository, may bring such a folder along. Its journal is not ours: it does not name the file numbers of
-the very folder that it lies in, nor the moment at which the mark beside it was last changed, which nobody can set. Nor is it that of
-every model whose conversion would be prepared there: it names the number of the directory that its files go to.
+the very folder that it lies in, nor the moment at which the mark beside it was last changed, which nobody can set. Two targets may
+have one such folder, `foo` and `foo/foo`: a journal also names the number of the directory that its files go to.
 """
 
 from __future__ import annotations

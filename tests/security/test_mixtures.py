@@ -19,7 +19,7 @@ from rosetta_ref.convert.publish.mixture import MixedModelError
 from rosetta_ref.convert.publish.rules import TargetKindError
 from rosetta_ref.convert.source import read_source
 from rosetta_ref.formats.unfinished import JOURNAL, HalfPublishedError, JournalError, require_published
-from tests.support.hostile import GOLDEN, SPM, digests, memory, remembering
+from tests.support.hostile import GOLDEN, SPM, companions, digests, memory, remembering
 from tests.support.kill_points import DEMO
 
 SHARDED = GOLDEN / "qwen2-tied-sharded" / "hf"
@@ -72,8 +72,7 @@ def called(path: Path, name: str) -> Path:
     """A model that remembers one file of that name."""
     record = json.loads(memory({})["rosetta.safetensors"])
     record["shards"][0]["file"] = name
-    files = {one.name: one.read_bytes() for one in (SPM / "hf").iterdir() if one.suffix in (".json", ".model")}
-    return remembering(path, memory(files, shards=record["shards"]))
+    return remembering(path, memory(companions(), shards=record["shards"]))
 
 
 def test_one_odd_name_after_another(tmp_path: Path, way: str) -> None:

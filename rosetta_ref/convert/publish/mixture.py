@@ -1,7 +1,7 @@
 """What a target's folder holds besides the new model, and a reader would take for a part of it.
 
-Files are put in place one by one where a directory has to stay the one it is. So what is read afterwards is asked before anything is
-written, of the reader's own choice, with the names that will be there then.
+Files are put in place one by one where a directory has to stay the one it is. So the reader's own choice is asked, before anything
+is written, with the names that will be there then.
 """
 
 from __future__ import annotations
