@@ -145,6 +145,20 @@ def test_companions_beside_a_file_that_are_its_own_go_with_it(tmp_path: Path) ->
     assert says(tmp_path / "n.gguf") == says(SPM / "auto.gguf")
 
 
+@pytest.mark.parametrize("index", [b'{"weight_map": {"a": "m.safetensors", "b": "n.safetensors"}}', b"not JSON"])
+def test_a_file_is_no_part_of_another_model(index: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors.index.json").write_bytes(index)
+    with pytest.raises(MixedModelError, match=r"w\.safetensors\.index\.json"):
+        rosetta_ref.convert(DEMO, tmp_path / "m.safetensors", force=True)
+    assert os.listdir(tmp_path) == ["w.safetensors.index.json"]
+
+
+def test_an_index_of_other_files_is_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors.index.json").write_text('{"weight_map": {"a": "n.safetensors"}}')
+    rosetta_ref.convert(DEMO, tmp_path / "m.safetensors")
+    assert says(tmp_path / "m.safetensors") == says(DEMO)
+
+
 def test_a_link_that_has_no_part_in_it_is_no_matter(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "V").mkdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rosetta_ref.beside import require_inside
 from rosetta_ref.convert.companions import is_weights, present
-from rosetta_ref.convert.publish.names import LOADED, is_file_or_link, is_index, listed
+from rosetta_ref.convert.publish.names import INDEX_SUFFIX, LOADED, is_file_or_link, is_index, listed
 from rosetta_ref.convert.record import few
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.safetensors import chosen, read_index
@@ -59,6 +59,21 @@ def refuse_mixture(target: Path, names: Sequence[str], gone: Collection[str], *,
             raise MixedModelError(
                 f"{few(odd)} would be read with the new weights", file=target.parent / odd[0], hint=_HINT
             )
+        _refuse_shard(target)
+
+
+def _refuse_shard(target: Path) -> None:
+    """An index beside a file that names it is what is read in its place, with the other files of that model."""
+    for index in listed(target.parent):
+        if not index.endswith(INDEX_SUFFIX):
+            continue
+        try:
+            named = target.name in _named_by(target.parent, index)
+        except RosettaError:  # nor would the new model be read
+            named = True
+        if named:
+            problem = f"{index} names the target as a part of another model, or cannot be read"
+            raise MixedModelError(problem, file=target.parent / index, hint=_HINT)
 
 
 def _refuse_replacing(target: Path, names: Iterable[str]) -> None:
@@ -85,5 +100,5 @@ def _refuse_other_weights(target: Path, names: Sequence[str], gone: Collection[s
         found = set()
     if found == ours or (found and all(is_index(name) and name in names for name in found)):
         return
-    odd = [name for name in after - set(names) if name.endswith((".safetensors", ".safetensors.index.json"))]
+    odd = [name for name in after - set(names) if name.endswith((".safetensors", INDEX_SUFFIX))]
     raise MixedModelError(f"other weights stand there: {few(odd)}", file=target, hint=_HINT)
