@@ -85,7 +85,7 @@ def require_published(path: str | Path) -> None:
     for folder in _folders_of(Path(path)):
         with contextlib.suppress(RosettaError):  # a journal that is none of ours says nothing about the model
             record = read_journal(folder)
-            if record is not None and record.get("base") == base:
+            if record is not None and record.get("base", base) == base:
                 break
     else:
         return
