@@ -54,6 +54,22 @@ def test_what_was_remembered_comes_back(tmp_path: Path) -> None:
     assert digests(tmp_path / "older") == digests(YARN / "hf")
 
 
+@pytest.mark.parametrize("golden", ["llama-spm", "qwen2-tied-sharded"])
+def test_names_as_stored_are_no_contradiction(golden: str, tmp_path: Path) -> None:
+    rosetta_ref.convert(made(tmp_path, GOLDEN / golden), tmp_path / "m.apr")
+    for i, source in enumerate((tmp_path / "m.gguf", tmp_path / "m.apr")):
+        assert "say" not in back(source, tmp_path / str(i), keep_names=True)
+        assert (
+            companions(GOLDEN / golden).items()
+            >= {
+                name: data
+                for name, data in snapshot(tmp_path / str(i)).items()
+                if name in ("config.json", "tokenizer.json")
+            }.items()
+        )
+        assert (tmp_path / str(i) / "config.json").exists()
+
+
 @pytest.mark.parametrize("name", ["chat_template.jinja", "config.json", "tokenizer.json", "special_tokens_map.json"])
 def test_other_files_than_were_stored_are_a_note(name: str, tmp_path: Path) -> None:
     source = directory(tmp_path / "from", YARN)
