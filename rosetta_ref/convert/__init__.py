@@ -27,6 +27,7 @@ from rosetta_ref.convert.extras import PREFIX
 from rosetta_ref.convert.manifest import Manifest
 from rosetta_ref.convert.policy import Action
 from rosetta_ref.convert.publish import disk
+from rosetta_ref.convert.publish.rules import refuse_mixed
 from rosetta_ref.convert.report import ProgressLike, Report
 from rosetta_ref.convert.source import Source, read_source
 from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetensors
@@ -186,6 +187,7 @@ def _claim(report: Report, source: Source, plan: Plan, place: staging.Place, opt
     beside = [] if directory else [name for name in names if name != target.name]
     staging.refuse_existing(target, beside, force=options.force)
     staging.refuse_kinds(target, names if directory else beside, directory=directory)
+    refuse_mixed(target, names, directory=directory)
     folder = target if directory else target.parent
     taken = [*read, target, *(folder / name for name in names)]
     return Manifest(options.checksums, place, taken=taken, force=options.force)

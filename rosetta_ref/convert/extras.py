@@ -1,8 +1,8 @@
 """What a GGUF file has no place for, carried in it all the same: keys under `rosetta.`, which llama.cpp ignores.
 
 A Hugging Face directory that becomes GGUF or APR leaves its companion files here verbatim (deflated), with the types,
-shards, `__metadata__` and order of its tensors, so that the way back gives the directory again. The keys also hold a digest of the
-model's own metadata: when somebody edits that, the stored files no longer speak for the model, and are made anew.
+shards, `__metadata__` and order of its tensors, so that the way back gives the directory again. The keys also hold digests, of the
+model's own metadata and of the files: when somebody edits either, the files no longer speak for the model, and are made anew.
 
 | key | value |
 |---|---|
@@ -10,6 +10,9 @@ model's own metadata: when somebody edits that, the stored files no longer speak
 | `rosetta.files` | the names of the companion files, and of the index |
 | `rosetta.file.NAME` | the bytes of one of them, deflated (zlib) |
 | `rosetta.digest` | SHA-256 of the metadata that was made of those files |
+
+`files_sha256` in the record is the digest of the files as stored. Anybody can make both digests anew, so what comes back is held
+against the model, too (`agreement`).
 
 The file may come from anybody: only what is in the table of `companions` is ever written under its name, whatever the keys say.
 """
@@ -19,13 +22,14 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from rosetta_ref import limits
+from rosetta_ref import foreign, limits
 from rosetta_ref.architectures.typed_json import value_to_json
 from rosetta_ref.archive import Archive, Kind, Value
 from rosetta_ref.convert.companions import CompanionNameError, is_companion, is_weights, require_companions
@@ -54,7 +58,8 @@ def remember(
 ) -> None:
     """Add the keys to a model made of a Hugging Face directory; `hf_names` maps its tensors to their names there.
 
-    Notes say which names cannot come back. Raises LeftOutTensorError, LimitExceededError.
+    Notes say which names cannot come back. What is remembered is what `recall` takes. Raises LeftOutTensorError,
+    LimitExceededError, CompanionNameError.
     """
     record = record_of(source, set(hf_names.values()), _file_names(source, notes))
     record["keys"] = list(strip(model.metadata))
@@ -64,11 +69,13 @@ def remember(
     if odd:
         notes.append(f"{few(odd)} is not carried: the way back makes {index}")
     names = [name for name in files if name not in odd]
+    _require_recallable({name: files[name] for name in names}, index, source.path)
     digest = fingerprint(model.metadata)
+    stored = {_FILE + name: _deflated(files[name]) for name in names}
+    record["files_sha256"] = _files_sha256(stored)
     model.metadata[_SHARDS] = Value.scalar(Kind.STRING, json.dumps(record, ensure_ascii=False))
     model.metadata[_FILES] = Value.array(Kind.STRING, names)
-    for name in names:
-        model.metadata[_FILE + name] = _deflated(files[name])
+    model.metadata.update(stored)
     model.metadata[_DIGEST] = Value.scalar(Kind.STRING, digest)
 
 
@@ -83,6 +90,7 @@ def remember_changed(
         lost = [name for name in changed if name not in MAPPED]
         return [f"{few(lost)} changed since, and GGUF has no place for what it says"] if lost else []
     spoke = before[_DIGEST].data == fingerprint(before)
+    told = _told_of_files(before)
     names = dict.fromkeys(metadata[_FILES].data)
     for name in changed:
         metadata.pop(_FILE + name, None)
@@ -91,13 +99,45 @@ def remember_changed(
             metadata[_FILE + name] = _deflated(files[name])
             names[name] = None
     metadata[_FILES] = Value.array(Kind.STRING, list(names))
+    if told is not None:
+        record = json.dumps(told | {"files_sha256": _files_sha256(metadata)}, ensure_ascii=False)
+        metadata[_SHARDS] = Value.scalar(Kind.STRING, record)
     if spoke:
         metadata[_DIGEST] = Value.scalar(Kind.STRING, fingerprint(metadata))
     return []
 
 
+def _told_of_files(metadata: Mapping[str, Value]) -> dict[str, Any] | None:
+    """The record, where it says of the stored files what they are; None where it says nothing, or something else."""
+    try:
+        record = foreign.json_object(_text(metadata, _SHARDS).encode("utf-8", "surrogateescape"), what="the record")
+    except RosettaError:
+        return None
+    return record if record.get("files_sha256") == _files_sha256(metadata) else None
+
+
+def _files_sha256(metadata: Mapping[str, Value]) -> str:
+    """SHA-256 of the companions and their names, as they are stored, in hex."""
+    digest = hashlib.sha256()
+    for key in sorted(key for key in metadata if key.startswith(_FILE)):
+        data = _bytes(metadata, key, None)
+        digest.update(f"{key}\0{len(data)}\0".encode("utf-8", "surrogateescape") + data)
+    return digest.hexdigest()
+
+
+def _require_recallable(files: Mapping[str, bytes], index: str, path: Path | None) -> None:
+    """Raise CompanionNameError or LimitExceededError for what would be refused when it comes back."""
+    require_companions([name for name in files if name != index], "the directory", file=path)
+    limits.require("companions", len(files), "the companions", file=path)
+    limits.require("inflated-bytes", sum(map(len, files.values())), "the companions", file=path)
+
+
 def _deflated(data: bytes) -> Value:
-    return Value.array(Kind.U8, np.frombuffer(zlib.compress(data, 6), np.uint8))
+    """The bytes as a zlib stream, which is one of plain bytes where they would inflate by more than is taken back."""
+    made = zlib.compress(data, 6)
+    if len(data) > len(made) * limits.of("inflated-ratio"):
+        made = zlib.compress(data, 0)
+    return Value.array(Kind.U8, np.frombuffer(made, np.uint8))
 
 
 def _file_names(source: Archive, notes: list[str]) -> list[str]:
@@ -128,16 +168,20 @@ def recall(model: Archive, notes: list[str]) -> Directory | None:
         problem = error.problem if isinstance(error, RosettaError) else str(error)
         raise _bad(_SHARDS, problem, path) from error
     names = _remembered_names(metadata, directory, path)
-    changed = _text(metadata, _DIGEST, path) != fingerprint(metadata)
+    changed = "metadata" if _text(metadata, _DIGEST, path) != fingerprint(metadata) else None
     inflater = Inflater(path)
     files = {name: inflater.inflated(_bytes(metadata, _FILE + name, path), _FILE + name) for name in names}
+    if changed is None and directory.files_sha256 not in (None, _files_sha256(metadata)):
+        changed = "the files themselves"
     if changed:
-        notes.append(
-            "metadata changed since the Hugging Face files were stored: "
-            f"{few(files) or 'none'} and __metadata__ are left behind, what the model needs is made anew"
-        )
+        notes.append(f"{changed} changed since the Hugging Face files were stored: {left_behind(files)}")
         return None
     return replace(directory, files=files)
+
+
+def left_behind(files: Iterable[str]) -> str:
+    """What becomes of remembered files that do not speak for the model."""
+    return f"{few(files) or 'none'} and __metadata__ are left behind, what the model needs is made anew"
 
 
 def _remembered_names(metadata: Mapping[str, Value], directory: Directory, path: Path | None) -> list[str]:

@@ -25,6 +25,7 @@ _RECORD = {
     "shards": [{"file": str, "metadata": (None, {...: str}), "tensors": {...: str}}],
     "left_out": {...: {"type": str, "shape": [int]}},
 }
+_OPTIONAL: dict[str, Any] = {"keys": (None, [str]), "encoding": (None, {...: dict}), "files_sha256": (None, str)}
 _LARGEST_INLINE = 1 << 20
 _HEAD, _EMBEDDING, _BUFFER = "lm_head.weight", "embed_tokens.weight", ".rotary_emb.inv_freq"
 
@@ -37,8 +38,8 @@ class LeftOutTensorError(RosettaError):
 class Directory:
     """A Hugging Face directory as remembered: shards in order, tensors left out of GGUF, companion files.
 
-    `keys` are the names of the metadata that was made of it, in order; `encoding` has the values, as typed JSON, of those that
-    speak of the encoding. Both are None in files of older versions.
+    `files_sha256` is the digest of the companions as stored. `keys` are the names of the metadata that was made of it, in order;
+    `encoding` has the values, as typed JSON, of those that speak of the encoding. All three are None in files of older versions.
     """
 
     shards: list[dict[str, Any]]
@@ -46,6 +47,7 @@ class Directory:
     files: dict[str, bytes] = field(default_factory=dict)
     keys: list[str] | None = None
     encoding: dict[str, Any] | None = None
+    files_sha256: str | None = None
 
     @property
     def types(self) -> dict[str, str]:
@@ -117,10 +119,9 @@ def directory_of(text: str, file: str | Path | None) -> Directory:
     """The directory of a record, without its companions. Raises ValueError, or an error of `foreign` or of a limit."""
     record = foreign.json_object(text.encode("utf-8", "surrogateescape"), file=file, what="the record")
     require(record, _RECORD)
-    require(
-        {key: record.get(key) for key in ("keys", "encoding")}, {"keys": (None, [str]), "encoding": (None, {...: dict})}
-    )
-    directory = Directory(record["shards"], record["left_out"], {}, record.get("keys"), record.get("encoding"))
+    optional: dict[str, Any] = {key: record.get(key) for key in _OPTIONAL}
+    require(optional, _OPTIONAL)
+    directory = Directory(record["shards"], record["left_out"], **optional)
     _require_shards(directory, file)
     _require_left_out(directory)
     return directory

@@ -154,8 +154,8 @@ def _with_kept(archive: Archive, known: kept.Kept, files: dict[str, bytes], note
 def metadata_of(known: kept.Kept, archive: Archive, files: Mapping[str, bytes], notes: list[str]) -> dict[str, Value]:
     """The metadata that was kept, with what configuration and tokenizer files say otherwise since.
 
-    What they would have said of the kept metadata is made again, so that only what somebody changed is taken from them; what
-    they have no word for stays as it was.
+    What they would have said of the kept metadata is made again, or is what that remembers, so that only what somebody changed is
+    taken from them; what they have no word for stays as it was.
     """
     changed = [name for name in known.companions_changed if name != "generation_config.json"]
     if not changed:
@@ -164,7 +164,9 @@ def metadata_of(known: kept.Kept, archive: Archive, files: Mapping[str, bytes], 
         name: known.blocks.get(name) or Tensor(name, record.type, record.shape, Buffer(np.empty(0, np.uint8)))
         for name, record in known.records.items()
     }
-    _, as_written = huggingface.to_huggingface(Archive("gguf", known.metadata, shells, archive.path))
+    model = Archive("gguf", known.metadata, shells, archive.path)
+    remembered = extras.recall(model, [])
+    as_written = huggingface.to_huggingface(model)[1] if remembered is None else remembered.files
     before = huggingface.from_huggingface(archive, as_written).metadata
     after = huggingface.from_huggingface(archive, as_written | dict(files)).metadata
     taken = {key: value for key, value in after.items() if before.get(key) != value}

@@ -9,6 +9,7 @@ from rosetta_ref import foreign
 from rosetta_ref.architectures import aprender, huggingface
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import extras, losses
+from rosetta_ref.convert.agreement import disagreement
 from rosetta_ref.convert.encoding import Encoding, OptionError
 from rosetta_ref.convert.exact import exact_type, survives
 from rosetta_ref.convert.policy import Action, has_apr_code, require, rule_for
@@ -116,13 +117,13 @@ def plan_safetensors(
 ) -> Plan:
     """Blocks are decoded; a remembered directory comes back as it was."""
     notes: list[str] = []
-    remembered = extras.recall(model, notes)
     files: dict[str, bytes] = {}
     if keep_names:
         shaped, names = replace(model, format="safetensors", metadata={}), {name: name for name in model.tensors}
     else:
         shaped, files = huggingface.to_huggingface(model)
         names = huggingface.hf_names(model)
+    remembered = _remembered(model, None if keep_names else shaped, notes)
     plan = Plan(Archive("safetensors", {"format": "pt"}, {}, model.path), files, hf_names=names, notes=notes)
     if remembered is not None and dtype == "exact" and _as_remembered(plan, shaped, remembered, file_name):
         notes += losses.of_remembered(model, remembered)
@@ -142,6 +143,17 @@ def plan_safetensors(
     )
     _note_files(plan)
     return plan
+
+
+def _remembered(model: Archive, weights: Archive | None, notes: list[str]) -> Directory | None:
+    """The remembered directory, where its files say what the model says: else a note says what they do not."""
+    directory = extras.recall(model, notes)
+    odd = None if directory is None else disagreement(model, weights, directory.files)
+    if directory is None or odd is None:
+        return directory
+    behind = extras.left_behind(directory.files)
+    notes.append(f"the stored Hugging Face files do not say what the model says ({odd}): {behind}")
+    return None
 
 
 def _note_files(plan: Plan) -> None:

@@ -5,7 +5,8 @@ a journal in that folder says so first (`rosetta_ref.convert.publish` tells the 
 target is neither the old model nor the new one, and is not read.
 
 An archive, or a clone of a repository, may bring such a folder along. Its journal is not ours: it does not name the file numbers of
-the very folder that it lies in, nor the moment at which the mark beside it was last changed, which nobody can set.
+the very folder that it lies in, nor the moment at which the mark beside it was last changed, which nobody can set. Two targets may
+have one such folder, `foo` and `foo/foo`: a journal also names the number of the directory that its files go to.
 """
 
 from __future__ import annotations
@@ -81,11 +82,12 @@ def bound_to(folder: Path) -> list[int]:
 
 def require_published(path: str | Path) -> None:
     """Raise HalfPublishedError where a conversion was ended while it put the model at `path` in place."""
+    base = _directory_of(Path(path))
     for folder in _folders_of(Path(path)):
         with contextlib.suppress(RosettaError):  # a journal that is none of ours says nothing about the model
-            if read_journal(folder) is None:
-                continue
-            break
+            record = read_journal(folder)
+            if record is not None and record.get("base", base) == base:
+                break
     else:
         return
     raise HalfPublishedError(
@@ -93,6 +95,13 @@ def require_published(path: str | Path) -> None:
         file=path,
         hint=f"Run a conversion onto that target again: it finishes what {folder} holds.",
     )
+
+
+def _directory_of(path: Path) -> int | None:
+    """The number of the directory that the files of a model are in, None where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.stat(path if path.is_dir() else path.parent).st_ino
+    return None
 
 
 def _folders_of(path: Path) -> Iterator[Path]:

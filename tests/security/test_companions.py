@@ -17,6 +17,7 @@ from rosetta_ref.quant import TYPES
 from tests.support.hostile import (
     GOLDEN,
     SPM,
+    companions,
     digests,
     directory,
     memory,
@@ -146,7 +147,7 @@ def test_a_remembered_index_speaks_of_these_very_files(wrong: str, tmp_path: Pat
     }
     texts = {"text": b"not JSON", "deep": b"[" * 100_000, "twice": b'{"weight_map": {}, "weight_map": {}}'}
     data = texts.get(wrong) or json.dumps({"metadata": {"mine": 1}, "weight_map": maps[wrong]}).encode()
-    keys = memory({"config.json": (SPM / "hf" / "config.json").read_bytes(), INDEX: data}, **record)
+    keys = memory(companions() | {INDEX: data}, **record)
     report = rosetta_ref.convert(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
     written = json.loads((tmp_path / "hf" / INDEX).read_bytes())
     assert written["weight_map"] == right
@@ -157,7 +158,7 @@ def test_the_right_index_comes_back_to_the_byte(tmp_path: Path) -> None:
     record = halves(*SHARDS)
     right = {name: shard["file"] for shard in record["shards"] for name in shard["tensors"]}
     data = json.dumps({"weight_map": right, "metadata": {"mine": 1}}, indent=5).encode()
-    keys = memory({"config.json": (SPM / "hf" / "config.json").read_bytes(), INDEX: data}, **record)
+    keys = memory(companions() | {INDEX: data}, **record)
     rosetta_ref.convert(remembering(tmp_path / "m.gguf", keys), tmp_path / "hf")
     assert (tmp_path / "hf" / INDEX).read_bytes() == data
 
@@ -283,7 +284,7 @@ LEFT_OUT: list[tuple[dict[str, Any], str]] = [
 
 
 def leaving_out(path: Path, left_out: dict[str, Any], types: dict[str, str]) -> Path:
-    keys = memory({"config.json": b"{}"})
+    keys = memory(companions())
     record = json.loads(keys["rosetta.safetensors"])
     record["shards"][0]["tensors"] |= types
     keys["rosetta.safetensors"] = json.dumps(record | {"left_out": left_out})

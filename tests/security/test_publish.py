@@ -48,6 +48,7 @@ def forged(folder: Path, target: str = "m.safetensors", **changes: Any) -> Path:
     record: dict[str, Any] = {
         "version": 1,
         "bound": [folder.stat().st_ino, mark.st_ino, mark.st_ctime_ns],
+        "base": folder.parent.stat().st_ino,
         "target": target,
         "directory": False,
         "manifest": None,
@@ -107,7 +108,7 @@ def test_a_journal_names_only_what_publishing_writes(tmp_path: Path, name: str, 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2}, {"version": True}, {"bound": None}, {"bound": [1, 2, 3]}, {"target": "other.safetensors"}, {"target": "../m"},
+        {"version": 2}, {"version": True}, {"bound": None}, {"bound": [1, 2, 3]}, {"base": None}, {"base": 1}, {"base": True}, {"target": "other.safetensors"}, {"target": "../m"},
         {"directory": 1}, {"directory": True}, {"manifest": 5}, {"manifest": "../m"}, {"new": None}, {"new": {}, "old": 3},
         {"new": [["m.safetensors"]]}, {"new": [["m.safetensors", "1"]]}, {"new": [["m.safetensors", 1]]}, {"new": [[[], 1]]},
         {"new": [["m.safetensors", 1], ["m.safetensors", 1]]}, {"old": [["config.json", 2**70]], "more": 1}, {"old": "ab"},

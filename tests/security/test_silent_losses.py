@@ -18,6 +18,7 @@ from tests.support.damage import edit_json
 from tests.support.hostile import (
     GOLDEN,
     SPM,
+    companions,
     digests,
     directory,
     memory,
@@ -315,7 +316,7 @@ def test_without_the_library_no_tokenizer_is_refused(monkeypatch: pytest.MonkeyP
 def test_a_list_of_keys_that_somebody_edited_is_a_note(edit: Callable[[list[str]], list[str]], tmp_path: Path) -> None:
     with gguf.read(SPM / "auto.gguf") as model:
         keys = edit(list(model.metadata))
-    source = remembering(tmp_path / "m.gguf", memory({}, keys=keys, encoding={}))
+    source = remembering(tmp_path / "m.gguf", memory(companions(), keys=keys, encoding={}))
     notes = rosetta_ref.convert(source, tmp_path / "hf").notes
     assert any("the order of the metadata keys is lost" in note for note in notes)
 

@@ -62,6 +62,11 @@ def write_header(path: Path, header: Mapping[str, Any]) -> None:
     path.write_bytes(struct.pack("<Q", len(new)) + new + rest)
 
 
+def companions(of: Path = SPM) -> dict[str, bytes]:
+    """The files beside the weights of a golden directory, by name."""
+    return {one.name: one.read_bytes() for one in (of / "hf").iterdir() if one.suffix != ".safetensors"}
+
+
 def memory(files: Mapping[str, bytes], *, names: Iterable[str] | None = None, **record: Any) -> dict[str, Any]:
     """The keys of a model that remembers the directory of `SPM` with these files; `record` changes `rosetta.safetensors`."""
     header = safetensors_header(SPM / "hf" / "model.safetensors")

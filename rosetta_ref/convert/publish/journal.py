@@ -21,7 +21,7 @@ from rosetta_ref.formats.unfinished import JOURNAL, MARK, JournalError, bound_to
 _VERSION = 1
 #: Files of the staging folder that have to do with the journal.
 NAMES = (JOURNAL, MARK, f".{JOURNAL}.partial")
-_FIELDS = {"version", "bound", "target", "directory", "manifest", "new", "old"}
+_FIELDS = {"version", "bound", "base", "target", "directory", "manifest", "new", "old"}
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,15 @@ class Journal:
     old: Mapping[str, int]
 
 
-def write(journal: Journal, folder: Path) -> None:
-    """Write the journal into a staging folder, durably: the decision. Raises WriteError."""
+def write(journal: Journal, folder: Path, target: Path) -> None:
+    """Write the journal of `target` into a staging folder, durably: the decision. Raises WriteError."""
     create(folder / MARK, b"")
     with disk.naming(folder / MARK):
         disk.flush(folder / MARK)
     record = {
         "version": _VERSION,
         "bound": bound_to(folder),
+        "base": _base(target, journal.directory),
         "target": journal.target,
         "directory": journal.directory,
         "manifest": journal.manifest,
@@ -78,8 +79,13 @@ def read(folder: Path, target: Path) -> Journal | None:
         return None
     try:
         return _checked(record, target)
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
         raise JournalError(str(error), file=folder / JOURNAL, hint=where(folder)) from error
+
+
+def _base(target: Path, directory: bool) -> int:
+    """The number of the directory that the files go to: `foo` and `foo/foo` may both be prepared in `foo/.foo.partial`."""
+    return os.stat(target if directory else target.parent).st_ino
 
 
 def where(folder: Path) -> str:
@@ -93,6 +99,8 @@ def _checked(record: dict[str, Any], target: Path) -> Journal:
     directory, manifest = record["directory"], record["manifest"]
     if record["target"] != target.name or type(directory) is not bool:
         raise ValueError("it is that of another target")
+    if type(record["base"]) is not int or record["base"] != _base(target, directory):
+        raise ValueError("it is that of another directory")
     if not (manifest is None or (isinstance(manifest, str) and is_plain(manifest))):
         raise ValueError("its manifest has no name of a file beside the target")
     new, old = _numbered(record["new"]), _numbered(record["old"])

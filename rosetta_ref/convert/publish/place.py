@@ -135,7 +135,7 @@ class Place:
         there = {name: disk.number(base, name) for name in reversed(steps.in_order([*names, *old], self.target.name))}
         found = {name: number for name, number in there.items() if number is not None}
         record = Journal(self.target.name, self.directory, manifest, new, found)
-        journal.write(record, self.folder)
+        journal.write(record, self.folder, self.target)
         steps.carry_out(record, self.folder, self.target)
         self.published = True
         journal.remove(self.folder)

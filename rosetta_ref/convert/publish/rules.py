@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rosetta_ref import foreign
+from rosetta_ref.convert.companions import is_companion
 from rosetta_ref.convert.kept import FOLDER, SOURCE
+from rosetta_ref.convert.publish.mixture import refuse_mixture, weights_there
 from rosetta_ref.convert.publish.names import FOLDERS, is_file_or_link, kept_files, model_files
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.unfinished import staging_folder_within
@@ -77,8 +79,13 @@ def refuse_kinds(target: Path, names: Iterable[str], *, directory: bool) -> None
     base = target if directory else target.parent
     if directory and os.path.lexists(target) and not target.is_dir():
         raise TargetKindError("it is no directory", file=target)
+    names = list(names)
+    written = {name.partition("/")[0] for name in names}
     for folder in FOLDERS if directory or target.suffix.lower() == ".safetensors" else ():
-        if os.path.islink(base / folder):  # its files would be read as those of the new model
+        if not os.path.islink(base / folder):
+            continue
+        # Its files would be read as those of the new model.
+        if directory or folder in written or (folder == FOLDER and os.path.lexists(base / FOLDER / SOURCE)):
             raise TargetKindError("a link stands where a folder of the model goes", file=base / folder)
     for name in names if directory else [target.name, *names]:
         folder, _, inner = name.rpartition("/")
@@ -91,19 +98,27 @@ def refuse_kinds(target: Path, names: Iterable[str], *, directory: bool) -> None
 def stale(target: Path, names: Iterable[str], *, directory: bool) -> list[str]:
     """Files of the model that stood there before, which a loader would take for parts of the new one."""
     if directory:
-        return sorted(set(model_files(target)) - set(names))
-    if target.suffix.lower() != ".safetensors" or not _keeps_for(target):
+        return sorted({*model_files(target), *weights_there(target)} - set(names))
+    beside = _companions_of(target)
+    if beside is None:
         return []
-    return sorted(set(kept_files(target.parent)) - set(names))
+    own = [name for name in beside if is_companion(name) and is_file_or_link(target.parent / name)]
+    return sorted({*kept_files(target.parent), *own} - set(names))
 
 
-def _keeps_for(target: Path) -> bool:
-    """Whether the `rosetta/` beside a file belongs to it, and not to another file of the folder."""
+def refuse_mixed(target: Path, names: Sequence[str], *, directory: bool) -> None:
+    """Raise MixedModelError as `mixture.refuse_mixture`: what will be read is what is written, and nothing else."""
+    refuse_mixture(target, names, stale(target, names, directory=directory), directory=directory)
+
+
+def _companions_of(target: Path) -> list[str] | None:
+    """The files that the `rosetta/` beside a file says are its own; None where that belongs to another file of the folder."""
     path = target.parent / FOLDER / SOURCE
-    if not os.path.lexists(path):
-        return False
+    if target.suffix.lower() != ".safetensors" or not os.path.lexists(path):
+        return None
     try:
         record = foreign.json_object(foreign.read_file(path, follow=False), file=path)
     except RosettaError:
-        return False
-    return bool(record.get("weights") == [target.name])
+        return None
+    beside = record.get("companions")
+    return list(beside) if record.get("weights") == [target.name] and isinstance(beside, dict) else None

@@ -4,7 +4,7 @@ Read `table` first (the element types), then `errors` (the rules), `reader`, `sh
 `writer`. What is taken and what is refused is what the `safetensors` library 0.8 takes and refuses.
 """
 
-from rosetta_ref.formats.safetensors.shards import Index, read, read_index
+from rosetta_ref.formats.safetensors.shards import Index, chosen, read, read_index
 from rosetta_ref.formats.safetensors.table import DTYPES
 from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, index_name, plan_shards, write, write_sharded
 
@@ -13,6 +13,7 @@ __all__ = [
     "INDEX_NAME",
     "Index",
     "Shard",
+    "chosen",
     "index_name",
     "plan_shards",
     "read",

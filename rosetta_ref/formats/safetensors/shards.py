@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,6 +28,7 @@ from rosetta_ref.formats.safetensors.errors import (
 from rosetta_ref.formats.safetensors.reader import read_file
 
 _INDEX_SUFFIX = ".safetensors.index.json"
+_SINGLE = "model.safetensors"
 _NUMBERED = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors$")
 
 
@@ -187,33 +188,35 @@ class _Opened:
         return Archive("safetensors", metadata, tensors, path, parts, [note for a in archives for note in a.notes])
 
 
-def _weights_of(directory: Path) -> Path | Archive:
-    """The index or the file that a directory's model is in, or the numbered set read whole."""
-    indexes = sorted(directory.glob("*" + _INDEX_SUFFIX))
-    files = sorted(file for file in directory.glob("*.safetensors") if not file.name.startswith("."))
-    single = directory / "model.safetensors"
+def chosen(names: Iterable[str], named_by: Callable[[str], Iterable[str]], directory: Path) -> list[str]:
+    """Which of the names in a directory its model is in: an index, a file, or a whole numbered set.
+
+    `named_by` says which files an index names. Raises AmbiguousWeightsError, NoWeightsError, MissingShardError.
+    """
+    names = sorted(names)
+    indexes = [name for name in names if name.endswith(_INDEX_SUFFIX)]
+    files = [name for name in names if name.endswith(".safetensors") and not name.startswith(".")]
     if len(indexes) > 1:
-        indexes = [index for index in indexes if index.name == "model" + _INDEX_SUFFIX] or indexes
+        indexes = [index for index in indexes if index == "model" + _INDEX_SUFFIX] or indexes
     if len(indexes) > 1:
         raise AmbiguousWeightsError(f"{len(indexes)} indexes", file=directory, hint="Name the index to be read.")
     if indexes:
-        require_inside(indexes[0], directory)
-        if single in files and single.name not in read_index(indexes[0]).files:
+        if _SINGLE in files and _SINGLE not in named_by(indexes[0]):
             hint = "Name the file or the index to be read."
-            raise AmbiguousWeightsError(f"both {single.name} and {indexes[0].name}", file=directory, hint=hint)
-        return indexes[0]
-    if single in files and not [file for file in files if _NUMBERED.match(file.name)]:
-        return single
-    if len(files) == 1 and not _NUMBERED.match(files[0].name):
-        return files[0]
-    return _numbered_set(directory, files)
-
-
-def _numbered_set(directory: Path, files: list[Path]) -> Archive:
-    """The files of a set without an index, when they are all there is."""
+            raise AmbiguousWeightsError(f"both {_SINGLE} and {indexes[0]}", file=directory, hint=hint)
+        return indexes
+    if _SINGLE in files and not any(map(_NUMBERED.match, files)):
+        return [_SINGLE]
+    if len(files) > 1 or (files and _NUMBERED.match(files[0])):
+        _require_set(files, directory)
     if not files:
         raise NoWeightsError("no .safetensors file", file=directory)
-    numbered = [match for file in files if (match := _NUMBERED.match(file.name))]
+    return files
+
+
+def _require_set(files: list[str], directory: Path) -> None:
+    """Raise where files without an index are not one numbered set, and all of it."""
+    numbered = [match for file in files if (match := _NUMBERED.match(file))]
     if len({(match["stem"], match["count"]) for match in numbered}) != 1 or len(numbered) != len(files):
         raise AmbiguousWeightsError(
             f"{len(files)} .safetensors files", file=directory, hint="Name the file to be read."
@@ -226,6 +229,24 @@ def _numbered_set(directory: Path, files: list[Path]) -> Archive:
         raise MissingShardError(
             f"{stem}-{number:05}-of-{count:05}.safetensors is missing or unexpected", file=directory
         )
+
+
+def _weights_of(directory: Path) -> Path | Archive:
+    """The index or the file that a directory's model is in, or the numbered set read whole."""
+
+    def named_by(index: str) -> list[str]:
+        require_inside(directory / index, directory)
+        return read_index(directory / index).files
+
+    there = [path.name for end in (_INDEX_SUFFIX, ".safetensors") for path in directory.glob("*" + end)]
+    found = chosen(there, named_by, directory)
+    if len(found) == 1 and not _NUMBERED.match(found[0]):
+        return directory / found[0]
+    return _numbered_set(directory, [directory / name for name in found])
+
+
+def _numbered_set(directory: Path, files: list[Path]) -> Archive:
+    """The files of a set without an index."""
     with _Opened() as opened:
         tensors: dict[str, Tensor] = {}
         for archive in opened.open(files, directory):
