@@ -739,6 +739,18 @@ def test_a_link_in_the_place_of_a_directory_leads_nowhere(tmp_path: Path, force:
     assert (tmp_path / "new" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("target", ["m.safetensors", "hf"])
+def test_an_empty_folder_of_somebodys_stays(tmp_path: Path, target: str) -> None:
+    base = tmp_path if target == "m.safetensors" else tmp_path / "hf"
+    for name in ("rosetta", "additional_chat_templates", "mine"):
+        (base / name).mkdir(parents=True)
+    rosetta_ref.convert(DEMO, tmp_path / target, keep_blocks=False, force=True)
+    assert (base / "mine").is_dir()
+    if target == "m.safetensors":
+        assert (base / "rosetta").is_dir()
+        assert (base / "additional_chat_templates").is_dir()
+
+
 # --- single steps
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rosetta_ref.convert.publish import disk
@@ -61,9 +61,7 @@ def carry_out(journal: Journal, folder: Path, target: Path) -> None:
             _flush(base, folder, journal)
         if disk.number(waiting, name) == number:
             disk.move(waiting, name, base, name)
-    for inner in FOLDERS:
-        with contextlib.suppress(OSError):  # not there, or not empty
-            os.rmdir(base / inner)
+    _drop_empty(base, journal.old)
     _flush(base, folder, journal)
 
 
@@ -76,10 +74,16 @@ def take_back(journal: Journal, folder: Path, target: Path) -> None:
     for index, (name, number) in reversed(list(enumerate(journal.old.items()))):
         if disk.number(folder / OLD, str(index)) == number:
             disk.move(folder / OLD, str(index), base, name)
-    for inner in FOLDERS:
-        with contextlib.suppress(OSError):
-            os.rmdir(base / inner)
+    _drop_empty(base, journal.new)
     _flush(base, folder, journal)
+
+
+def _drop_empty(base: Path, moved: Mapping[str, int]) -> None:
+    """Remove the folders of a model that files went out of, where nothing is left in them; an empty one may be somebody's own."""
+    for inner in FOLDERS:
+        if any(name.startswith(f"{inner}/") for name in moved):
+            with contextlib.suppress(OSError):  # not there, or not empty
+                os.rmdir(base / inner)
 
 
 def _flush(base: Path, folder: Path, journal: Journal) -> None:
