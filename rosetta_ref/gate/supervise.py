@@ -86,7 +86,7 @@ def _start(wanted: dict[str, Any], out: int, err: int) -> int:
     if wanted["file_limit"] is not None:  # of this process, too, which writes to no file
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = wanted["file_limit"] if most == resource.RLIM_INFINITY else min(wanted["file_limit"], most)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # whoever may raise the soft one would have none
     nothing = os.open(os.devnull, os.O_RDONLY)
     command, environment = wanted["command"], wanted["environment"]
     return os.posix_spawn(
