@@ -147,7 +147,7 @@ class _Watched:
         GROUPS.add(process.pid)
         if ENDING.is_set():  # whoever ends everything may have looked before this was there
             kill(process.pid)
-        self._watch = Watch(process.pid)
+        self._watch = Watch(process.pid, supervisor=process.supervisor)
         self._said = {process.out: Said(), process.err: Said()}
         self._limit: tuple[str, str] | None = None
         self._code: int | None = None
