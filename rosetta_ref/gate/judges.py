@@ -17,6 +17,11 @@ import subprocess
 import sys
 import threading
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from rosetta_ref import limits
 from rosetta_ref.gate import judgements
 from rosetta_ref.gate.clock import GAP, Clock
@@ -40,7 +45,7 @@ _GOING = 2.0
 
 
 class FallenError(Exception):
-    """A process that judges has ended, or had to be. `killed`: by somebody else; `stood`: it did not compute all that time."""
+    """A process that judges has ended, or had to be. `killed`: by somebody else; `stood`: not for what it was asked, perhaps."""
 
     def __init__(self, words: str, *, killed: bool = False, stood: bool = False) -> None:
         super().__init__(words)
@@ -101,7 +106,7 @@ class JudgeProcess:
             self._process.wait(_GOING)
         code = self._end()
         if code == -getattr(signal, "SIGXCPU", 0):
-            return FallenError("it did not end")
+            return FallenError("it did not end", stood=_is_limited())
         if code >= 0:
             return FallenError(f"it ended with {code}")
         return FallenError(f"it fell: {signal.Signals(-code).name}", killed=-code in _FROM_OUTSIDE)
@@ -118,6 +123,11 @@ class JudgeProcess:
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr]
+
+
+def _is_limited() -> bool:
+    """Whether whoever called the gate limits computing: then a process may be at its end for what it has judged before."""
+    return resource is not None and resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY
 
 
 class _Pool:

@@ -105,6 +105,15 @@ def test_seconds_in_which_the_gate_itself_stood_still_do_not_count(monkeypatch: 
     assert (judged().outcome, len(asked), ahead) == ("Corroborated", 1, [1e5])
 
 
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_judge_that_the_shell_lets_compute_no_more_is_replaced(
+    limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judges, "_is_limited", lambda: limited)
+    asked = struck(monkeypatch, signal.SIGXCPU, 1)
+    assert (judged().outcome, len(asked)) == (("Corroborated", 2) if limited else ("Falsified", 1))
+
+
 def test_limits_of_the_judge_fit_into_those_that_there_are() -> None:
     script = (
         "import resource; from rosetta_ref.gate import judge_process\n"
@@ -113,7 +122,7 @@ def test_limits_of_the_judge_fit_into_those_that_there_are() -> None:
         "print(resource.getrlimit(resource.RLIMIT_CPU)[0], resource.getrlimit(resource.RLIMIT_DATA)[0])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout.split() == ["15", str(1 << 30)]
+    assert done.stdout.split() == ["14", str(1 << 30)]
 
 
 def test_a_judge_computes_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
