@@ -12,7 +12,6 @@ import faulthandler
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -23,6 +22,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows has none, and campaigns are not run there
+    resource = None  # type: ignore[assignment]
 
 from rosetta_ref.campaigns import draw, foreign_readers, planted
 from rosetta_ref.campaigns.case import Case

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows has none, and campaigns are not run there
+    resource = None  # type: ignore[assignment]
 
 from rosetta_ref.campaigns.case import Case
 

@@ -131,6 +131,8 @@ def entry_of(converter: str | None, entries: Mapping[str, Entry]) -> Entry:
         return bundled.entry(converter)
     if (named := converter.removeprefix(_APART)) in entries:
         return entries[named]
+    if converter.startswith(_APART):  # never a module that happens to be called so
+        raise UnknownConverterError(f"there is no entry {named!r}", hint=_meant(named, list(entries)))
     if "{" in converter or re.search(r"\s", converter.strip()):
         words = template(converter)
         return Entry(Path(words[0]).name, command=converter)
@@ -263,6 +265,8 @@ def _known(path: Path, place: str, table: Mapping[str, Any], known: Iterable[str
 
 
 def _meant(word: str, known: list[str]) -> str:
+    if not known:
+        return "There is none."
     close = difflib.get_close_matches(word[:_LONGEST], known[:_MOST], 1)
     return safe_line(f"Is {close[0]!r} meant?" if close else f"Known are {', '.join(known)}.", SHOWN)
 

@@ -60,11 +60,17 @@ def _limit(seconds: int, memory: int) -> None:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, most))
+    wanted = int(used.ru_utime + used.ru_stime) + seconds + 1
+    # A second before the hard limit, at which it would be killed as somebody else may kill it.
+    soft = wanted if most == resource.RLIM_INFINITY else min(wanted, max(most - 1, 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, most))
     with contextlib.suppress(OSError, ValueError, IndexError):  # Linux alone says what a process has
         pages = int(Path("/proc/self/statm").read_text().split()[5])
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (pages * resource.getpagesize() + memory, most))
+        wanted = pages * resource.getpagesize() + memory
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
+        )
 
 
 if __name__ == "__main__":

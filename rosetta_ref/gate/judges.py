@@ -16,30 +16,47 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 from rosetta_ref import limits
 from rosetta_ref.gate import judgements
+from rosetta_ref.gate.clock import GAP, Clock
 from rosetta_ref.gate.judging import HarnessError, Judging, settled
 from rosetta_ref.gate.question import Question, question_to_values, result_of, to_json
 from rosetta_ref.gate.result import Finding, Result
 from rosetta_ref.gate.running import ENDING, GROUPS, kill
-from rosetta_ref.gate.walk import items
+from rosetta_ref.gate.walk import bytes_behind
 
 #: Seconds on the clock for one second of computing: others may use the machine, and a process has to start.
 _PATIENCE = 3
 _MIB = 1 << 20
+#: Signals that somebody else sends: the system short of memory, a user, a machine that shuts down.
+_FROM_OUTSIDE = frozenset(
+    getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT") if hasattr(signal, name)
+)
+#: Libraries that start a thread for each core unless they are told: several judges run at once.
+_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: Seconds in which a process that has closed its end of the pipe is gone.
+_GOING = 2.0
 
 
 class FallenError(Exception):
-    """A process that judges has ended, or had to be."""
+    """A process that judges has ended, or had to be. `killed`: by somebody else; `stood`: not for what it was asked, perhaps."""
+
+    def __init__(self, words: str, *, killed: bool = False, stood: bool = False) -> None:
+        super().__init__(words)
+        self.killed, self.stood = killed, stood
 
 
 class JudgeProcess:
     """One process. It reads a question a line, and answers each with a line."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "rosetta_ref.gate.judge_process"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
@@ -56,43 +73,61 @@ class JudgeProcess:
             assert self._process.stdin is not None
             self._process.stdin.write(line)
             self._process.stdin.flush()
-            return self._line(time.monotonic() + _PATIENCE * (seconds + 1))
+            return self._line(_PATIENCE * (seconds + 1))
         except BrokenPipeError:
-            raise FallenError(self._end()) from None
+            raise self._fallen() from None
         except BaseException:
             self._end()
             raise
         finally:
             GROUPS.discard(self._process.pid)
 
-    def _line(self, end: float) -> bytes:
+    def _line(self, seconds: float) -> bytes:
         assert self._process.stdout is not None
         pieces: list[bytes] = []
+        clock = Clock()
         while True:
-            if not select.select([self._process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
+            left = seconds - clock.passed()
+            if not select.select([self._process.stdout], [], [], max(min(left, GAP / 2), 0))[0]:
+                if left > 0:
+                    continue
                 self._end()
-                raise FallenError("it did not end")
+                raise FallenError("it did not end", stood=True)
             piece = os.read(self._process.stdout.fileno(), 1 << 20)
             if not piece:
-                raise FallenError(self._end())
+                raise self._fallen()
             pieces.append(piece)
             if piece.endswith(b"\n"):
                 return b"".join(pieces)
 
-    def _end(self) -> str:
-        """Kill it, and say how it had ended."""
+    def _fallen(self) -> FallenError:
+        """How it ended, of which nobody here has asked it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GOING)
+        code = self._end()
+        if code == -getattr(signal, "SIGXCPU", 0):
+            return FallenError("it did not end", stood=_is_limited())
+        if code >= 0:
+            return FallenError(f"it ended with {code}")
+        return FallenError(f"it fell: {signal.Signals(-code).name}", killed=-code in _FROM_OUTSIDE)
+
+    def _end(self) -> int:
+        """Kill it, if it lives; its exit code."""
         kill(self._process.pid)
         code = self._process.wait()
         self.close()
-        if code == -signal.SIGXCPU:
-            return "it did not end"
-        return f"it fell: {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
+        return code
 
     def close(self) -> None:
         """Let it end: nobody asks any more."""
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr]
+
+
+def _is_limited() -> bool:
+    """Whether whoever called the gate limits computing: then a process may be at its end for what it has judged before."""
+    return resource is not None and resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY
 
 
 class _Pool:
@@ -141,25 +176,40 @@ class Asking:
         """The result, complete. Raises HarnessError, and what the judge raises of files that are ours."""
         if judgements.are_replaced():
             return self._here.answer(question, result)
-        size = sum(item.size for path in (question.source, question.target) for item in items(path))
+        size = sum(map(bytes_behind, (question.source, question.target)))
         seconds = limits.of("judge-seconds") + size // _MIB
         memory = limits.of("judge-bytes") + 16 * size
-        line = _asked(question, result, seconds, memory)
-        process = POOL.take(self._last)
         try:
-            answer = json.loads(process.ask(line, seconds))
+            answer = json.loads(self._answered(_asked(question, result, seconds, memory), seconds))
         except FallenError as fallen:
-            self._last = None
             words = (
                 f"judging it takes more than {seconds} s or {memory // _MIB:,} MiB, or makes a reader fall: {fallen}"
             )
             result.findings = [Finding("unreadable", question.case.gate, words)]
             return settled(result)
-        POOL.give_back(process)
-        self._last = process
         if "failed" in answer:
             raise HarnessError(answer["failed"])
         return result_of(answer["result"])
+
+    def _answered(self, line: bytes, seconds: float) -> bytes:
+        """The answer of a process. What ends or stops one from outside says nothing of the output: another one is asked, once."""
+        for again in (False, True):
+            process = POOL.take(self._last) if not again else JudgeProcess()
+            self._last = None
+            try:
+                answer = process.ask(line, seconds)
+            except FallenError as fallen:
+                if not again and (fallen.killed or fallen.stood):
+                    continue
+                if fallen.killed:
+                    raise HarnessError(
+                        f"not judged: the machine ended the process that judges, twice: {fallen}"
+                    ) from None
+                raise
+            POOL.give_back(process)
+            self._last = process
+            return answer
+        raise AssertionError  # the second time it answers or raises
 
 
 def _asked(question: Question, result: Result, seconds: int, memory: int) -> bytes:

@@ -27,7 +27,7 @@ from rosetta_ref.gate.running import ENDING, GROUPS, kill
 from rosetta_ref.gate.said import Said
 from rosetta_ref.gate.supervisor import Supervised
 from rosetta_ref.gate.template import CommandError, filled, placeholders, template
-from rosetta_ref.gate.walk import items, remove, stored_bytes
+from rosetta_ref.gate.walk import bytes_behind, remove, stored_bytes
 
 #: Seconds between two looks at the memory of a process: close at first, then seldom; scanning costs at most a tenth.
 _FIRST_LOOK, _LAST_LOOK, _LEADER_ALONE = 0.002, 0.05, 0.03
@@ -89,7 +89,7 @@ class CommandLine:
         if self.entry.disk_limit is not None:
             return self.entry.disk_limit
         try:
-            size = sum(item.size for item in items(src.resolve()))
+            size = bytes_behind(src)
         except (OSError, RosettaError):
             size = 0  # it is the converter's to refuse
         return max(limits.of("disk-bytes"), limits.of("output-ratio") * size)
@@ -147,7 +147,7 @@ class _Watched:
         GROUPS.add(process.pid)
         if ENDING.is_set():  # whoever ends everything may have looked before this was there
             kill(process.pid)
-        self._watch = Watch(process.pid)
+        self._watch = Watch(process.pid, supervisor=process.supervisor)
         self._said = {process.out: Said(), process.err: Said()}
         self._limit: tuple[str, str] | None = None
         self._code: int | None = None

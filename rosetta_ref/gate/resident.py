@@ -31,9 +31,13 @@ class Look:
 
 @dataclass
 class Watch:
-    """Looks at a process and its descendants, whatever group they moved to. `members` are those that were ever seen."""
+    """Looks at a process and its descendants, whatever group they moved to. `members` are those that were ever seen.
+
+    `supervisor` adopts descendants whose parents end: all that is below it counts, but not itself.
+    """
 
     leader: int
+    supervisor: int | None = None
     members: set[int] = field(default_factory=set)
     #: The most that was resident at one moment, and why nothing could be measured.
     peak: int = 0
@@ -76,6 +80,8 @@ class Watch:
     def _below(self, parents: dict[int, list[int]]) -> frozenset[int]:
         """Whoever has the leader, or a process below it, as parent, group or session; also those whose parent is gone."""
         members = {self.leader} | (self.members & parents.keys())
+        if self.supervisor is not None:
+            members |= {pid for pid, above in parents.items() if above[0] == self.supervisor}
         while found := {pid for pid, above in parents.items() if pid not in members and not members.isdisjoint(above)}:
             members |= found
         return frozenset(members)

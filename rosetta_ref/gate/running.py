@@ -16,9 +16,12 @@ ENDING = threading.Event()
 
 
 def kill(group: int) -> None:
-    """Kill a process group, if there is one."""
+    """Kill a process group, if there is one; where there are no groups, the process of that number."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(group, signal.SIGKILL)
+        else:  # Windows
+            os.kill(group, signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import malformed
 from rosetta_ref.gate.cases import REFUSAL, SAFE, Case
 from rosetta_ref.gate.converter import CRASHED as RUN_CRASHED
@@ -39,6 +40,8 @@ class Safety:
     written: dict[str, Path] = field(default_factory=dict)
     _files: dict[str, Malformed] = field(default_factory=dict)
     _own: dict[str, dict[str, Malformed]] = field(default_factory=dict)
+    #: By format, why the converter's own output is no twin.
+    _no_twin: dict[str, str] = field(default_factory=dict)
     judge: Asking = field(default_factory=Asking)
 
     def plan(self) -> list[Case]:
@@ -76,7 +79,8 @@ class Safety:
         if found is None:
             twin = self.session.conversion(case.sample, case.steps)
             said = twin.run.detail or twin.run.outcome
-            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {said}"
+            own = f"; what it wrote itself is none: {why}" if (why := self._no_twin.get(case.steps[0])) else ""
+            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {said}{own}"
             return result
         file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
@@ -91,7 +95,7 @@ class Safety:
             for target in self._targets(kind):
                 twin = self.session.conversion(sample, (kind, target))
                 if twin.usable:
-                    files = self._files if sample == case.sample else self._malformed(twin)
+                    files = self._files if sample == case.sample else self._malformed(twin, kind)
                     if case.rule in files:
                         return files[case.rule], twin, target
         for sample in self._twins(kind):
@@ -108,16 +112,17 @@ class Safety:
             if other == kind or f"{_LETTER[other]}-{_LETTER[kind]}" not in claimed:
                 continue
             back = self.session.conversion(sample, (other, kind, target))
-            if back.usable and back.leg == 2 and rule in (files := self._malformed(back)):
+            if back.usable and back.leg == 2 and rule in (files := self._malformed(back, kind)):
                 return files[rule], back
         return None
 
-    def _malformed(self, twin: Conversion) -> dict[str, Malformed]:
+    def _malformed(self, twin: Conversion, kind: str) -> dict[str, Malformed]:
         key = str(twin.source)
         if key not in self._own:
             try:
-                found = malformed.from_file(twin.source, self.seed)
-            except Exception:  # noqa: BLE001 (the converter wrote it: what cannot be taken apart is no twin)
+                found = malformed.from_file(twin.source, self.seed, foreigner=twin.own)
+            except Exception as error:  # noqa: BLE001 (the converter wrote it: what cannot be taken apart is no twin)
+                self._no_twin[kind] = error.problem if isinstance(error, RosettaError) else type(error).__name__
                 found = []
             self._own[key] = {file.rule: file for file in found}
         return self._own[key]

@@ -133,6 +133,8 @@ class Session:
             source = Snapshot(before.target)
         except (OSError, RosettaError) as error:  # somebody wrote to it meanwhile
             return replace(before, target=None, flaw=Flaw("changed-after-exit", f"it can be read no more: {error}"))
+        if before.place is not None:
+            before.place.read_on.set()
         return self._convert(source, steps[-1], kind, len(steps) - 1)
 
     def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int) -> Conversion:

@@ -14,13 +14,17 @@ import contextlib
 import ctypes
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import sys
 import time
 from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows has none, and commands are not run there
+    resource = None  # type: ignore[assignment]
 
 _SET_CHILD_SUBREAPER = 36
 #: Seconds after which processes that do not die (they wait for a device, say) are left.
@@ -64,7 +68,10 @@ def _received(asking: socket.socket, length: int) -> bytes:
 
 
 def _supervise(wanted: dict[str, Any], out: int, err: int, told: int, asked: int) -> None:
-    """One call. `told` takes lines: `began PID` or `failed WORDS`, then `ended CODE PEAK FLOOR`; `asked` ends when it has to."""
+    """One call. `told` takes lines: `began PID SUPERVISOR` or `failed WORDS`, then `ended CODE PEAK FLOOR`.
+
+    `asked` ends when the command has to.
+    """
     try:
         began = _start(wanted, out, err)
     except Exception as error:  # noqa: BLE001 (whatever it is, the command does not start)
@@ -73,9 +80,8 @@ def _supervise(wanted: dict[str, Any], out: int, err: int, told: int, asked: int
         return
     os.close(out)
     os.close(err)
-    os.write(told, f"began {began}\n".encode())
-    _wait(began, asked)
-    code, peak = _end_all(began)
+    os.write(told, f"began {began} {os.getpid()}\n".encode())
+    code, peak = _end_all(began, _wait(began, asked))
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     os.write(told, f"ended {code} {peak} {floor}\n".encode())
 
@@ -86,7 +92,7 @@ def _start(wanted: dict[str, Any], out: int, err: int) -> int:
     if wanted["file_limit"] is not None:  # of this process, too, which writes to no file
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = wanted["file_limit"] if most == resource.RLIM_INFINITY else min(wanted["file_limit"], most)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # whoever may raise the soft one would have none
     nothing = os.open(os.devnull, os.O_RDONLY)
     command, environment = wanted["command"], wanted["environment"]
     return os.posix_spawn(
@@ -104,26 +110,39 @@ def _program(name: str, environment: dict[str, str]) -> str:
     return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), name)
 
 
-def _wait(pid: int, asked: int) -> None:
-    """Until the command has ended, which is not yet taken note of: its number stays its own; or until it is asked for."""
+def _wait(pid: int, asked: int) -> tuple[int, int] | None:
+    """Until the command has ended, or has to. Its exit code and peak where that took note of its end: its number is free then.
+
+    Where it can be, no note is taken: its number stays its own, and its group can be killed.
+    """
     if hasattr(os, "pidfd_open"):
-        end = os.pidfd_open(pid)
-        select.select([end, asked], [], [])
-        os.close(end)
-        return
+        try:
+            end = os.pidfd_open(pid)
+        except OSError:  # a kernel or a sandbox without
+            pass
+        else:
+            select.select([end, asked], [], [])
+            os.close(end)
+            return None
     while not select.select([asked], [], [], 0.005)[0]:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return
+        if hasattr(os, "waitid"):
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return None
+        elif (ended := os.wait4(pid, os.WNOHANG))[0]:  # macOS before Python 3.13
+            return os.waitstatus_to_exitcode(ended[1]), ended[2].ru_maxrss
+    return None
 
 
-def _end_all(leader: int) -> tuple[int, int]:
+def _end_all(leader: int, known: tuple[int, int] | None) -> tuple[int, int]:
     """Kill all that is below this process, again and again, until it has no child left. The leader's exit code, and its peak.
+
+    `known` is how the leader has ended, where that is noted already: nobody is killed by its number then.
 
     Only that there is no child any more is certain: a list of processes is old when it is read. So those that fork and end, faster
     than they could be listed, are killed by their groups.
     """
-    end, found = time.monotonic() + _PATIENCE, (-int(signal.SIGKILL), 0)
-    groups = {leader}
+    end, found = time.monotonic() + _PATIENCE, known or (-int(signal.SIGKILL), 0)
+    groups = {leader} if known is None else set()
     while time.monotonic() < end:
         for group in groups:
             with contextlib.suppress(ProcessLookupError, PermissionError):

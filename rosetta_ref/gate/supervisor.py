@@ -48,7 +48,8 @@ class Supervised:
         if word != "began":
             self.close()
             raise OSError(rest or "its supervisor has ended")
-        self.pid = int(rest)
+        #: The command, and the process that adopts whoever it leaves behind.
+        self.pid, self.supervisor = map(int, rest.split())
 
     def _line(self, seconds: float) -> str:
         """The next line that is told; empty where there is none."""

@@ -66,6 +66,20 @@ def regular_files(path: Path) -> list[Path]:
     return [item.path for item in items(path) if item.kind == "file"]
 
 
+def bytes_behind(path: Path) -> int:
+    """The bytes of all files of a model, also behind links, as a cache has them; each file once. Raises as `items`."""
+    sizes: dict[tuple[int, int], int] = {}
+    for item in items(Path(os.path.realpath(path))):
+        if item.kind == "file":
+            sizes[item.identity] = item.size
+        elif item.kind == "link":
+            with contextlib.suppress(OSError):  # it leads nowhere
+                about = os.stat(item.path)
+                if stat.S_ISREG(about.st_mode):
+                    sizes[about.st_dev, about.st_ino] = about.st_size
+    return sum(sizes.values())
+
+
 def stored_bytes(folder: str | os.PathLike[str], most: int) -> int:
     """What a folder takes on the disk, counted no further than past `most`; what cannot be looked at counts nothing."""
     total, waiting = 0, [os.fspath(folder)]

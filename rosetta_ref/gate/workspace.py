@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -101,9 +103,15 @@ class Place:
 
     folder: Path
     dst: Path
+    #: Which folder it is: whoever puts another thing in its place shows something that nobody has looked at.
+    identity: tuple[int, int]
+    #: Set from when another conversion has this one's output as its input: it may keep an index or a log beside that.
+    read_on: threading.Event = field(default_factory=threading.Event, compare=False)
 
     def left(self) -> Left:
         """The files as they are now; nothing where they cannot be looked at, which `flaw` says."""
+        if self._replaced() is not None:
+            return {}
         try:
             return {
                 item.path: (item.size, item.mtime, item.identity) for item in items(self.folder) if item.kind == "file"
@@ -112,10 +120,17 @@ class Place:
             return {}
 
     def changed(self, before: Left) -> Flaw | None:
-        """What was written after the run had ended: whoever reads the output would not have had it."""
+        """What was written after the run had ended: whoever reads the output would not have had it.
+
+        It counts where somebody reads it. What a later run does to the output itself is said by the snapshot of its input.
+        """
+        if (replaced := self._replaced()) is not None:
+            return replaced
         now = self.left()
+        beside = () if self.read_on.is_set() else _READ_BESIDE  # asked after the look: nobody writes before it is set
         for path in before.keys() | now.keys():
-            if before.get(path) != now.get(path):
+            counts = path.is_relative_to(self.dst) or path.suffix in beside
+            if counts and before.get(path) != now.get(path):
                 how = "came" if path not in before else "went" if path not in now else "changed"
                 return Flaw("changed-after-exit", f"{path.name} {how} after the run had ended")
         return None
@@ -126,9 +141,19 @@ class Place:
         `may_be_equal`: a conversion within one format may have nothing to do.
         """
         try:
-            return self._odd(source) or self._no_output(source, may_be_equal)
+            return self._replaced() or self._odd(source) or self._no_output(source, may_be_equal)
         except (OSError, RosettaError) as error:
             return Flaw("unreadable", f"{self.dst.name}: {error}")
+
+    def _replaced(self) -> Flaw | None:
+        """What is wrong where the folder is not the one that was made: a link there leads every look at it elsewhere."""
+        try:
+            about = os.lstat(self.folder)
+        except OSError:
+            about = None
+        if about is not None and stat.S_ISDIR(about.st_mode) and (about.st_dev, about.st_ino) == self.identity:
+            return None
+        return Flaw("linked", "the folder of the target was replaced")
 
     def _odd(self, source: Snapshot) -> Flaw | None:
         """What nobody should open: anything but regular files, links to the outside, more than an input can become."""
@@ -191,7 +216,9 @@ class Workspace:
         folder.mkdir()
         (folder / _CLOCK).touch()  # the clock of the file system, which need not be this machine's
         directory = target_format == "safetensors" and safetensors_as == "directory"
-        return Place(folder, folder / (stem if directory else f"{stem}.{target_format}"))
+        about = os.lstat(folder)
+        dst = folder / (stem if directory else f"{stem}.{target_format}")
+        return Place(folder, dst, (about.st_dev, about.st_ino))
 
     def close(self) -> None:
         """Remove everything."""

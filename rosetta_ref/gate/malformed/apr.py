@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from rosetta_ref import foreign
 from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules, edited
 
 SOURCE = "crate apr-format 0.72, https://docs.rs/apr-format, and aprender's readers, https://github.com/paiml/aprender"
@@ -231,7 +232,7 @@ def _padding(file: Apr) -> list[Edit] | None:
 
 
 def _json(file: Apr, **more: Any) -> bytes:
-    return json.dumps(json.loads(file.data[slice(*file.metadata)]) | more).encode()
+    return json.dumps(foreign.json_object(file.data[slice(*file.metadata)], what="the metadata") | more).encode()
 
 
 _MUST: tuple[Row[Apr], ...] = (

@@ -15,6 +15,8 @@ DOCUMENT = "https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"
 GGML = "https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/gguf.cpp"
 #: Bytes of a value by kind, but for strings (8) and arrays (9).
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+#: Dimensions that a tensor may have.
+_DIMENSIONS = 4
 _BOOL, _STRING, _ARRAY, _U32 = 7, 8, 9, 4
 _REMOVED, _UNKNOWN, _F64 = 4, 1000, 28
 _ALIGNMENT = b"general.alignment"
@@ -128,7 +130,8 @@ class Gguf:
 
     def _info(self) -> Info:
         start, name, dims_at = self.at, self._text("tensor-name"), self.at
-        count = self._number("dimension-count", "I")
+        if (count := self._number("dimension-count", "I")) > _DIMENSIONS:
+            raise ValueError(f"a tensor of {count:,} dimensions")
         ne = tuple(self._number("dimension", "Q") for _ in range(count))
         type_at, type_ = self.at, self._number("type", "I")
         return Info(name, start, dims_at, ne, type_, type_at, self._number("offset", "Q"), self.at)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rosetta_ref import foreign
 from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules
 
 DOCUMENT = "https://github.com/huggingface/safetensors#format"
@@ -28,7 +28,7 @@ class Safetensors:
     def of(cls, data: bytes) -> Safetensors:
         """Take a file apart."""
         size = int.from_bytes(data[:8], "little")
-        return cls(data, json.loads(data[8 : 8 + size]), 8 + size)
+        return cls(data, foreign.json_object(data[8 : 8 + size], what="the header"), 8 + size)
 
     @property
     def fields(self) -> list[Field]:
@@ -45,7 +45,7 @@ class Safetensors:
     @property
     def names(self) -> list[str]:
         """The tensors in the order of their data, those without data left out."""
-        found = [name for name, entry in self.header.items() if name != _METADATA and math.prod(entry["shape"])]
+        found = [name for name, entry in self.header.items() if name != _METADATA and all(entry["shape"])]
         return sorted(found, key=lambda name: self.header[name]["data_offsets"])
 
     def raw(self, header: bytes) -> list[Edit]:
