@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
@@ -200,9 +200,16 @@ def _arguments(test: Any) -> Iterator[dict[str, Any]]:
         if mark.name == "parametrize":
             names, values = mark.args[:2]
             names = [part.strip() for part in names.split(",")] if isinstance(names, str) else list(names)
-            sets.append([dict(zip(names, value if len(names) > 1 else [value], strict=True)) for value in values])
+            sets.append([dict(zip(names, _each(value, len(names)), strict=True)) for value in values])
     for parts in itertools.product(*sets):
         yield {key: value for part in parts for key, value in part.items()}
+
+
+def _each(value: Any, count: int) -> Sequence[Any]:
+    """The values of one set of parameters; those that are asked by night alone are wrapped."""
+    if hasattr(value, "marks"):
+        return tuple(value.values)
+    return value if count > 1 else [value]
 
 
 @cache

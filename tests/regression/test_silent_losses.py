@@ -78,14 +78,14 @@ def test_no_part_of_the_source_is_replaced_or_removed(tmp_path: Path) -> None:
 
 def test_a_second_conversion_of_a_target_waits_for_nobody(tmp_path: Path) -> None:
     staging = tmp_path / ".m.apr.partial"
-    staging.mkdir()
-    (staging / "m.apr").write_bytes(b"half")
+    (staging / "new").mkdir(parents=True)
+    (staging / "new" / "m.apr").write_bytes(b"half")
     held = os.open(staging, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
         with pytest.raises(RosettaError, match="another conversion"):
             rosetta_ref.convert(DEMO, tmp_path / "m.apr")
-        assert (staging / "m.apr").read_bytes() == b"half"
+        assert (staging / "new" / "m.apr").read_bytes() == b"half"
     finally:
         os.close(held)
     rosetta_ref.convert(DEMO, tmp_path / "m.apr")
