@@ -10,6 +10,7 @@ from rosetta_ref.quant import BY_ID, TYPES
 from rosetta_ref.quant.block import BlockType
 from rosetta_ref.strategies.quantised import blocks
 from tests.support import exact, sweeps
+from tests.support.nightly import chessboard
 
 pytestmark = pytest.mark.usefixtures("decoded_by")
 
@@ -28,8 +29,7 @@ def test_no_type_is_forgotten() -> None:
     assert len(NAMES) == 29
 
 
-@pytest.mark.parametrize("sweep", list(sweeps.SWEEPS))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "sweep"), chessboard(NAMES, list(sweeps.SWEEPS)))
 def test_sweep(name: str, sweep: str) -> None:
     data = sweeps.SWEEPS[sweep](TYPES[name])
     assert len(data) // TYPES[name].block_bytes * TYPES[name].elements >= 65536

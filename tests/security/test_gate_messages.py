@@ -100,7 +100,7 @@ sys.stderr.buffer.write({0!r}.encode("utf-8", "replace"))
 """
 
 
-@pytest.mark.parametrize("how", ["gate", "pytest"])
+@pytest.mark.parametrize("how", ["gate", pytest.param("pytest", marks=pytest.mark.slow)])
 def test_an_odd_output_is_a_failure_of_its_case_alone(how: str, tmp_path: Path) -> None:
     """From the command line and in pytest: no internal error, no command in the log, a JUnit file that XML parsers read."""
     (tmp_path / "odd.py").write_text(CONVERTER.format(HOSTILE.replace("\ud800", "")))
