@@ -71,7 +71,6 @@ class Scenario:
 SCENARIOS = (
     Scenario("a new directory", "hf", options={"max_shard_size": 150_000}),
     Scenario("a directory", "hf", before=True),
-    Scenario("a directory by a link", "link", before=True),
     Scenario("a directory, without exchange", "hf", before=True, without=("exchange",)),
     Scenario("a directory, without links", "hf", before=True, without=("links",)),
     Scenario("a directory on a disk of its own", "hf", before=True, without=("beside",)),
@@ -116,15 +115,13 @@ class Workshop:
         """The folder as it is before the conversion."""
         (place / "elsewhere").mkdir(parents=True)
         if scenario.before:
-            target = place / ("hf" if scenario.target == "link" else scenario.target)
+            target = place / scenario.target
             options = {"max_shard_size": 150_000} if target.suffix == "" else {}
             convert(self.source(scenario, "old"), target, **options)
             if scenario.sums is not None:
                 convert(self.source(scenario, "old"), target, checksums=place / scenario.sums, force=True, **options)
             if target.suffix == "":
                 _add_other_files(target)
-        if scenario.target == "link":
-            (place / "link").symlink_to("hf")
         (place / "README.md").write_text("somebody's")
 
 
