@@ -20,9 +20,6 @@ from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import whole
 from rosetta_ref.formats.unfinished import steady
 
-#: The same table under its former name.
-COMPANIONS = companions.NAMES
-
 
 @dataclass
 class Source:
