@@ -206,11 +206,12 @@ def _compare_safetensors(archive: Archive) -> tuple[list[tuple[str, str]], list[
         from safetensors import SafetensorError, deserialize
     except ImportError:
         return [], ["safetensors is not installed"]
+    read: Callable[[bytes], Any] = deserialize  # it has no types of its own
     found: list[tuple[str, str]] = []
     counted: list[str] = []
     for part in archive.parts:
         try:
-            theirs = dict(deserialize(part.map.path.read_bytes()))  # type: ignore[no-untyped-call]
+            theirs = dict(read(part.map.path.read_bytes()))
         except (SafetensorError, ValueError) as error:
             counted.append(f"safetensors {re.sub(r'[^a-zA-Z ]+', '', str(error))[:40].strip()}")
             continue
