@@ -24,6 +24,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from rosetta_ref.quant import fast
+from tests.support import scratch
+
+_IN_MEMORY = scratch.move()
 
 #: `pytest -n auto --converter ...` runs the gate on a converter of yours.
 pytest_plugins = ["rosetta_ref.gate.pytest_plugin"]
@@ -42,6 +45,12 @@ settings.register_profile(
     database=DirectoryBasedExampleDatabase(os.environ.get("ROSETTA_EXAMPLES", ".hypothesis/examples")),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """After a failure the temporary files stay until the next run, for a look."""
+    if _IN_MEMORY is not None and exitstatus == 0:
+        atexit.register(shutil.rmtree, _IN_MEMORY, ignore_errors=True)
 
 
 @pytest.fixture(scope="module", params=["numpy", "numba"])
