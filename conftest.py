@@ -6,18 +6,17 @@ import atexit
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
 
 # Test processes share the cores: products of small matrices in threads would mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Tests start hundreds of processes. Where no bytecode may be written beside the sources, each of them would compile everything
-# anew, which takes longer than what it is started for: there it goes to a folder that ends with the run. Workers inherit it.
+# anew, which takes longer than what it is started for: there it goes to the cache, where the next run finds it. Workers inherit it.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="rosetta-bytecode-")
+    cache = os.environ.get("ROSETTA_CACHE", os.path.expanduser("~/.cache/rosetta-ref"))
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(cache, "bytecode")
     sys.dont_write_bytecode = False
-    atexit.register(shutil.rmtree, sys.pycache_prefix, ignore_errors=True)
 
 import pytest
 from hypothesis import HealthCheck, settings
