@@ -26,7 +26,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from rosetta_ref.quant import fast
 
 #: `pytest -n auto --converter ...` runs the gate on a converter of yours.
-pytest_plugins = ["rosetta_ref.gate.pytest_plugin"]
+pytest_plugins = ["rosetta_ref.gate.plugin.plugin"]
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_SLOW_IS_FINE, max_examples=50)

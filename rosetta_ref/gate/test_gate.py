@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rosetta_ref.gate.cases import Case
-from rosetta_ref.gate.pytest_run import Gate
+from rosetta_ref.gate.plugin.run import Gate
 
 
 def test_case(gate: Gate, gate_case: Case) -> None:

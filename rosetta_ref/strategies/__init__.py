@@ -7,7 +7,7 @@ archives are in `apr`, `gguf`, `safetensors` and `models`. Bytes without Hypothe
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rosetta_ref.strategies.patterns import PATTERNS
+from rosetta_ref.patterns.blocks import PATTERNS
 
 if TYPE_CHECKING:
     from rosetta_ref.strategies.quantised import blocks, rows, tensors

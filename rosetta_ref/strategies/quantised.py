@@ -14,9 +14,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from rosetta_ref.archive import Bytes, Tensor
+from rosetta_ref.patterns.blocks import PATTERNS, block_bytes
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import Blocks
-from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 
 _SEEDS = st.integers(0, 2**32 - 1)
 #: Zeros are simpler than bytes that say where they stand.

@@ -9,8 +9,8 @@ are wrong on purpose, which `comparators` puts into the gate, and the `canary` i
 Whether the gate sees all that: `matrix` is one member on one seed, `tally` all of them, `document` the page about them.
 """
 
-from rosetta_ref.zoo import containers, floats, labels, lanes, metadata, names, rows, scales, shapes, sharding
 from rosetta_ref.zoo.member import Member
+from rosetta_ref.zoo.members import containers, floats, labels, lanes, metadata, names, rows, scales, shapes, sharding
 
 __all__ = ["MEMBERS", "Member"]
 
