@@ -1,4 +1,4 @@
-"""`pytest --pyargs rosetta_ref.gate --converter ...`: one test for each case of the gate. Read `pytest_plugin`."""
+"""`pytest --pyargs rosetta_ref.gate --converter ...`: one test for each case of the gate. Read `plugin.plugin`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Random blocks, rows and tensors of any type, for tests of decoders, writers and whatever carries bytes.
 
-Only sizes, a seed and the name of a pattern are drawn; the bytes are computed from them (`patterns` says what each shows).
+Only sizes, a seed and the name of a pattern are drawn; the bytes are computed from them (`patterns.blocks` says what each shows).
 So an example is small to print and quick to shrink, whatever its size; what fails is one block wherever one is enough. How much of
 each field is left is drawn as well, mostly all: so blocks shrink to zeros but for the bits that a failure needs.
 """

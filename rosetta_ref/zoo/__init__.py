@@ -6,7 +6,7 @@ member stands beside its wrong part, the smallest input that shows it and one th
 made with, `inputs` finds them by name. `adapter` makes a member a converter that the gate can call, `verifiers` are the judges that
 are wrong on purpose, which `comparators` puts into the gate, and the `canary` is no bug at all, only wrong.
 
-Whether the gate sees all that: `matrix` is one member on one seed, `tally` all of them, `document` the page about them.
+Whether the gate sees all that, in `trial`: `matrix` is one member on one seed, `tally` all of them, `document` the page about them.
 """
 
 from rosetta_ref.zoo.member import Member

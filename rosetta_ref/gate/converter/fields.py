@@ -125,7 +125,7 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in _words(text)]
 
 
-#: Every field of `converter.Entry` but its name.
+#: Every field of `entry.Entry` but its name.
 FIELDS: dict[str, Field] = {
     "command": Field(_text, "the command line, with {src} and {dst}", "COMMAND"),
     "function": Field(_function, "the Python function", "MODULE:FUNCTION"),

@@ -1,7 +1,7 @@
 """From what a user writes to a converter: a command line, a function, a name of an entry, the flags beside it.
 
 Entries are tables of a `rosetta.toml`, `[converters.NAME]`, or of a `pyproject.toml`, `[tool.rosetta-ref.converters.NAME]`; the
-keys are the fields of `converter.Entry`, with dashes or underscores. Paths are relative to the file, and so is {here} in a command;
+keys are the fields of `entry.Entry`, with dashes or underscores. Paths are relative to the file, and so is {here} in a command;
 commands run in the folder that the gate is called from.
 
 An entry is run, so not every file is taken: it is searched for in the current folder, and above it up to the repository's root; it

@@ -84,7 +84,7 @@ class Chain:
             if self.lossless and source.format == target.format:
                 judged.findings += retyped(judged, gate)
         excuse(judged, self.rounded())
-        if self._through_a_directory and not self.lossless:  # `words` looks at what was computed anew, to some ulps
+        if self._through_a_directory and not self.lossless:  # `metadata` looks at what was computed anew, to some ulps
             excuse(judged, dict.fromkeys(mapping.FROM_CONFIGURATION, "from the configuration"))
         wrong = list(self.wrong())
         told = {finding.tensor for finding in wrong}

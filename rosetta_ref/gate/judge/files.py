@@ -1,6 +1,6 @@
 """What is wrong with an output: the files of a question held against each other. Nothing is converted here, and nothing is raised.
 
-This runs in a process of its own (`judge_process`, by way of `judges`), since what a converter writes may be anything: with limits
+This runs in a process of its own (`process`, by way of `processes`), since what a converter writes may be anything: with limits
 of time and memory, and so that a library that falls takes nobody along.
 """
 

@@ -1,6 +1,6 @@
 """A process that judges: `python -m rosetta_ref.gate.judge.process`. It reads questions and writes results, a line of JSON each.
 
-Its limits are set anew for each question: seconds of computing, and bytes beyond what it has. `judges` starts it, and ends it.
+Its limits are set anew for each question: seconds of computing, and bytes beyond what it has. `processes` starts it, and ends it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Tensors are paired by canonical name, so a foreign name, a lost tensor, a wrong shape, rows in another order and wrong values are
 different findings. What converters may do without a fault is in `mapping`: rename, reverse ne, turn rows of q and k, leave out a
-head that is the embedding, factors made from the configuration, buffers. Numbers and words of a model are judged in `words`.
+head that is the embedding, factors made from the configuration, buffers. Numbers and words of a model are judged in `metadata`.
 """
 
 from __future__ import annotations

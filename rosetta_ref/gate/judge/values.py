@@ -2,7 +2,7 @@
 
 The types are read from the files. Carried bytes are compared as bytes, everything else as numbers, bit for bit, NaN for NaN. What
 may differ is judged in `narrow` (floats that are rounded) and `approximate` (blocks that are encoded anew). All of them look at a
-tensor in `pieces`, as often as they need to, and say what they would of the whole.
+tensor in `pairs`, as often as they need to, and say what they would of the whole.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ failure is an xfail, strict unless its entry says otherwise; a skip that is expe
 cases of one sample go to one process, so that none of its conversions is run twice, and the results come together at the end for
 the verdict that the command line gives: exit 1 also for an expectation that matches no case, 2 for a run that judged nothing.
 
-`rosetta_ref_pytest` loads this where the gate is asked for. What runs is in `pytest_run`.
+`rosetta_ref_pytest` loads this where the gate is asked for. What runs is in `run`.
 """
 
 from __future__ import annotations

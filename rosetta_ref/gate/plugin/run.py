@@ -1,4 +1,4 @@
-"""What runs under pytest: the cases of one process, and the results of all of them. Read `pytest_plugin` first."""
+"""What runs under pytest: the cases of one process, and the results of all of them. Read `plugin` first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer to each case: the conversions that it asks for, and what the judge says of their files; `failed` tells the others."""
+"""The answer to each case: its conversions, and what the judge says of their files. `no_output` answers where there are none."""
 
 from __future__ import annotations
 

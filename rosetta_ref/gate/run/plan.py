@@ -51,7 +51,7 @@ _ANSWERING = ("llama-f32-tied", "qwen2-f32")
 
 
 def plan(entry: Entry, samples: Sequence[Sample]) -> list[Case]:
-    """Every case of a converter on those samples, in the order in which they are best run. Malformed files come in `safety`."""
+    """Every case of a converter on those samples, in the order in which they are best run. Malformed files come in `refusals`."""
     claimed = entry.pairs if entry.pairs is not None else PAIRS
     made: list[Case] = [
         Case(f"{gate_of(*path(pair))}/not-claimed", gate_of(*path(pair)), CLAIM, "", path(pair))

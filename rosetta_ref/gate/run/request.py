@@ -63,9 +63,9 @@ class Request:
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, *, drafting: bool = False) -> Request:
-        """The request of the flags of `entries.add_flags` and those here.
+        """The request of the flags of `named.add_flags` and those here.
 
-        While expectations are drafted, their reasons may be missing, and so may the file. Raises as `entries.from_arguments`,
+        While expectations are drafted, their reasons may be missing, and so may the file. Raises as `named.from_arguments`,
         ExpectationError and OSError.
         """
         converter = named.from_arguments(arguments)

@@ -31,7 +31,7 @@ from rosetta_ref.reduce.search.failure import Fingerprint, fitting
 from rosetta_ref.reduce.search.input import copied, size_of
 from rosetta_ref.zoo import MEMBERS, Member
 
-#: Rules by which our readers refuse what other readers of the field take (gate/malformed says which do): to take it is no fault.
+#: Rules by which our readers refuse what other readers of the field take (`gate.malformed` says which): to take it is no fault.
 MAY_ACCEPT = frozenset(
     {"TensorAlignmentError", "TensorGapError", "DuplicateKeyError", "BoolValueError", "TextUtf8Error", "DeepArrayError",
      "PaddingValueError", "TrailingDataError", "UnsortedIndexError", "MisalignedError", "HeaderChecksumError",
