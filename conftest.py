@@ -28,7 +28,7 @@ from tests.support import scratch
 _IN_MEMORY = scratch.move()
 
 #: `pytest -n auto --converter ...` runs the gate on a converter of yours.
-pytest_plugins = ["rosetta_ref.gate.pytest_plugin"]
+pytest_plugins = ["rosetta_ref.gate.plugin.plugin"]
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_SLOW_IS_FINE, max_examples=50)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: The gate, and what is done about what it finds.
-PLUGINS = ("rosetta_ref.gate.pytest_plugin", "rosetta_ref.reduce.pytest_gate")
+PLUGINS = ("rosetta_ref.gate.plugin.plugin", "rosetta_ref.reduce.pytest_gate")
 _GATE = re.compile(r"rosetta_ref[./\\]gate[/\\]?($|::|\.?test_gate\b)")
 
 
@@ -41,7 +41,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """`failures/NAME/expected.json` is a test, if a reduction has left it."""
     if file_path.name != "expected.json" or file_path.parent.parent.name != "failures" or not is_ours(file_path):
         return None
-    from rosetta_ref.reduce.pytest_failures import Failure
+    from rosetta_ref.reduce.folder.pytest_failures import Failure
 
     return Failure.from_parent(parent, path=file_path)
 

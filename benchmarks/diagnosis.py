@@ -16,7 +16,7 @@ from statistics import median
 
 from rosetta_ref.diagnosis import diagnose
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate.converter import LETTERS
+from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.inputs import smallest
 from rosetta_ref.zoo.member import is_model

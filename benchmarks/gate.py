@@ -19,11 +19,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from rosetta_ref.gate.bundled import entry
-from rosetta_ref.gate.converter import ACCEPTED, Entry, Run
-from rosetta_ref.gate.function import Function
-from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.run import run
+from rosetta_ref.gate.converter.bundled import entry
+from rosetta_ref.gate.converter.entry import ACCEPTED, Entry, Run
+from rosetta_ref.gate.converter.function import Function
+from rosetta_ref.gate.run.engine import run
+from rosetta_ref.gate.run.request import Request
 
 #: Seconds of a call, and those that the whole gate may take on two cores.
 GOALS = {0.3: 60.0, 0.01: 20.0}

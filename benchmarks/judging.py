@@ -34,8 +34,8 @@ TARGETS = {
 _JUDGE = """
 import json, resource, sys, time
 from pathlib import Path
-from rosetta_ref.gate.judge import judge
-from rosetta_ref.gate.view import look
+from rosetta_ref.gate.judge.tensors import judge
+from rosetta_ref.gate.judge.view import look
 began = time.perf_counter()
 with look(Path(sys.argv[1])) as source, look(Path(sys.argv[2])) as target:
     found = judge(source, target)

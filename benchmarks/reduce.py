@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.gate.workspace import Workspace
-from rosetta_ref.reduce.given import size_of
-from rosetta_ref.reduce.oracle import Oracle
+from rosetta_ref.gate.run.workspace import Workspace
 from rosetta_ref.reduce.run import Asked, run
+from rosetta_ref.reduce.search.candidate import Oracle
+from rosetta_ref.reduce.search.input import size_of
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter
 from tests.support.large import large, pair_of, smallest

@@ -14,8 +14,8 @@ import time
 from statistics import median
 
 from rosetta_ref.zoo import MEMBERS
-from rosetta_ref.zoo.document import document
-from rosetta_ref.zoo.tally import KILLED, SURVIVED, WAITING, Tally, tally
+from rosetta_ref.zoo.trial.document import document
+from rosetta_ref.zoo.trial.tally import KILLED, SURVIVED, WAITING, Tally, tally
 
 
 def main() -> int:

@@ -25,7 +25,8 @@ import pytest
 from rosetta_ref import quant
 from rosetta_ref.archive import Archive
 from rosetta_ref.formats.detect import open_archive
-from rosetta_ref.gate.converter import PAIRS, Entry
+from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.pairs import PAIRS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "converters"

@@ -12,13 +12,13 @@ import pytest
 
 from rosetta_ref.convert import convert as reference
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, Entry, Run
-from rosetta_ref.gate.models import Spec, build
-from rosetta_ref.gate.process import CommandLine
-from rosetta_ref.gate.result import Result
-from rosetta_ref.gate.run import run
-from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.samples import default
+from rosetta_ref.gate.converter.command import CommandLine
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, Entry, Run
+from rosetta_ref.gate.findings import Result
+from rosetta_ref.gate.inputs.default import default
+from rosetta_ref.gate.inputs.models import Spec, build
+from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.run.engine import run
 
 LLAMA = Entry("made up", function="none:none", pairs=("G-S",), architectures=("llama",), whole_models=True)
 Says = Callable[[Path, Path], str]

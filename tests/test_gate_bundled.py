@@ -7,17 +7,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from rosetta_ref.gate import bundled, entries, expectations, request
-from rosetta_ref.gate.process import Unavailable
-from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.result import CORROBORATED, Result
-from rosetta_ref.gate.run import run
+from rosetta_ref.gate.converter import bundled, named
+from rosetta_ref.gate.converter.command import Unavailable
+from rosetta_ref.gate.findings import CORROBORATED, Result
+from rosetta_ref.gate.report import expectations
+from rosetta_ref.gate.run import request
+from rosetta_ref.gate.run.engine import run
+from rosetta_ref.gate.run.request import Request
 
 
 def asked_of(name: str, **more: object) -> Request:
     """The run of a bundled converter, as the command line would make it."""
     try:
-        converter = entries.resolve(name)
+        converter = named.resolve(name)
     except Unavailable as error:
         pytest.skip(str(error))
     file = converter.entry.expectations

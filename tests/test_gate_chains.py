@@ -17,12 +17,14 @@ from rosetta_ref.convert import convert as reference
 from rosetta_ref.diagnosis import Namer
 from rosetta_ref.formats import apr, gguf
 from rosetta_ref.formats.detect import open_archive
-from rosetta_ref.gate import judgements, summary
-from rosetta_ref.gate.converter import ACCEPTED, PAIRS, Entry, Run
-from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, Result
-from rosetta_ref.gate.run import run, samples_for
-from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.samples import default
+from rosetta_ref.gate.converter.entry import ACCEPTED, Entry, Run
+from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Result
+from rosetta_ref.gate.inputs.default import default
+from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge import cache
+from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.gate.report import summary
+from rosetta_ref.gate.run.engine import run, samples_for
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter as converter_of
@@ -221,7 +223,7 @@ def test_what_breaks_in_the_gate_is_no_verdict(
 
     asked = ["gate", "--converter=reference", "--case=F-CONV-META-001/G-A/llama-f32-tied"]
     assert main(asked) == 0
-    monkeypatch.setattr(judgements, "judge_words", broken)
+    monkeypatch.setattr(cache, "judge_words", broken)
     assert main(asked) == 2
     said = "".join(capsys.readouterr().err.split())
     assert "F-CONV-META-001/G-A/llama-f32-tiedhasnoanswer:ValueError:nosuchluck(test_gate_chains.py,line" in said

@@ -12,8 +12,8 @@ import pytest
 
 from rosetta_ref.cli import main
 from rosetta_ref.diagnosis import Cause, Diagnosis, Namer, failures
-from rosetta_ref.gate.result import FALSIFIED, Result
-from rosetta_ref.gate.run import Failure, run, samples_for
+from rosetta_ref.gate.findings import FALSIFIED, Result
+from rosetta_ref.gate.run.engine import Failure, run, samples_for
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import converter
 

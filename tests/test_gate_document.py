@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rosetta_ref.gate import bundled
-from rosetta_ref.gate.cases import plan
-from rosetta_ref.gate.converter import Entry
-from rosetta_ref.gate.expectations import parse
-from rosetta_ref.gate.fields import FIELDS
-from rosetta_ref.gate.function import Function
-from rosetta_ref.gate.result import OUTCOMES
-from rosetta_ref.gate.run import samples_for
-from rosetta_ref.gate.safety import SAFE
+from rosetta_ref.gate.converter import bundled
+from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.converter.fields import FIELDS
+from rosetta_ref.gate.converter.function import Function
+from rosetta_ref.gate.findings import OUTCOMES
+from rosetta_ref.gate.report.expectations import parse
+from rosetta_ref.gate.run.engine import samples_for
+from rosetta_ref.gate.run.plan import plan
+from rosetta_ref.gate.run.refusals import SAFE
 from tests.support.served import programs
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_files_in_it_are_what_the_gate_takes() -> None:
     )
     action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
     assert used["with"].keys() <= action["inputs"].keys()
-    named = re.findall(r"`([\w-]+)`", DOCUMENT.partition("Inputs:")[2].partition("A repository")[0])
+    named = re.findall(r"`([\w-]+)`", DOCUMENT.partition("Its inputs are")[2].partition("[examples")[0])
     assert set(named) == action["inputs"].keys()
 
 

@@ -14,11 +14,12 @@ from rosetta_ref.archive import Archive
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf
-from rosetta_ref.gate import samples
-from rosetta_ref.gate.cases import plan
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, TIMEOUT, Entry, Run
-from rosetta_ref.gate.result import Result
-from rosetta_ref.gate.run import run
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.gate.findings import Result
+from rosetta_ref.gate.inputs import default as default_samples
+from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.gate.run.engine import run
+from rosetta_ref.gate.run.plan import plan
 
 MODELS = ("llama-f32-tied", "qwen2-bf16-tied")
 ENTRY = Entry("fake", function="none:none", pairs=PAIRS, architectures=("llama", "qwen2"), whole_models=True)
@@ -47,7 +48,7 @@ def right(src: Path, dst: Path) -> Run | None:
 
 
 def results(act: Act, *, entry: Entry = ENTRY, only: tuple[str, ...] = ()) -> list[Result]:
-    few = [sample for sample in samples.default(0) if sample.name in MODELS]
+    few = [sample for sample in default_samples.default(0) if sample.name in MODELS]
     assert len(few) == 2
     return run(Fake(act, entry), samples=few, only=only)
 
@@ -73,7 +74,7 @@ def test_a_right_one_is_right_and_every_case_says_what_it_compared() -> None:
 
 
 def test_every_case_is_answered_in_the_order_of_the_plan() -> None:
-    few = [sample for sample in samples.default(0) if sample.name in MODELS]
+    few = [sample for sample in default_samples.default(0) if sample.name in MODELS]
     planned = [case.id for case in plan(ENTRY, few)]
     found = [result.case for result in results(right) if not result.case.startswith("F-CONV-SAFE")]
     assert found == planned
@@ -82,7 +83,7 @@ def test_every_case_is_answered_in_the_order_of_the_plan() -> None:
 def test_a_conversion_is_done_once() -> None:
     """Twice only where the question is whether it does the same twice: for each of the pairs of a model."""
     fake = Fake(right)
-    few = [sample for sample in samples.default(0) if sample.name == MODELS[0]]
+    few = [sample for sample in default_samples.default(0) if sample.name == MODELS[0]]
     run(fake, samples=few, only=("F-CONV-0*", "F-CONV-[A-Z][A-Z][A-Z]*", "F-CONV-RT*"))
     times = Counter((src, suffix) for src, suffix in fake.asked if "faces" in str(src))
     assert set(times.values()) == {2}

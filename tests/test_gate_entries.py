@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from rosetta_ref.gate import bundled
-from rosetta_ref.gate.converter import Entry
-from rosetta_ref.gate.entries import (
+from rosetta_ref.gate.converter import bundled
+from rosetta_ref.gate.converter.command import CommandLine, Unavailable
+from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.converter.fields import FIELDS
+from rosetta_ref.gate.converter.function import Function
+from rosetta_ref.gate.converter.named import (
     EntryError,
     UnknownConverterError,
     add_arguments,
@@ -21,9 +24,6 @@ from rosetta_ref.gate.entries import (
     read_entries,
     resolve,
 )
-from rosetta_ref.gate.fields import FIELDS
-from rosetta_ref.gate.function import Function
-from rosetta_ref.gate.process import CommandLine, Unavailable
 
 FULL = """
 [converters.mine]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rosetta_ref.gate.conditions import Condition, ConditionError
-from rosetta_ref.gate.draft import draft
-from rosetta_ref.gate.expectations import ExpectationError, load, parse
-from rosetta_ref.gate.result import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
-from rosetta_ref.gate.verdict import Verdict, judge
+from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
+from rosetta_ref.gate.report.conditions import Condition, ConditionError
+from rosetta_ref.gate.report.draft import draft
+from rosetta_ref.gate.report.expectations import ExpectationError, load, parse
+from rosetta_ref.gate.report.verdict import Verdict, judge
 from tests.support.results import failed, passed, skipped
 
 TODAY = datetime.date(2026, 11, 25)
@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_meant_is_refused(text: str, problem: str, tmp_pat
 
 
 def test_the_example_in_the_documentation_is_a_file() -> None:
-    from rosetta_ref.gate import expectations
+    from rosetta_ref.gate.report import expectations
 
     lines = (expectations.__doc__ or "").splitlines()
     (found,) = parse("\n".join(line for line in lines if line.startswith("    ")))

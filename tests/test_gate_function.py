@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from rosetta_ref.gate import clock
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
-from rosetta_ref.gate.function import Function, FunctionError, isolated
+from rosetta_ref.gate.converter import clock
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
+from rosetta_ref.gate.converter.function import Function, FunctionError, isolated
 
 SOURCE = """
     import pathlib, sys, time

@@ -17,14 +17,15 @@ import pytest
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import apr, gguf, safetensors
-from rosetta_ref.gate import faces, mapping
-from rosetta_ref.gate.judge import Judged, judge
-from rosetta_ref.gate.models import Spec, build
-from rosetta_ref.gate.result import Finding
-from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.samples import default
-from rosetta_ref.gate.view import UnreadableError, look
-from rosetta_ref.gate.words import compare_keys, judge_words
+from rosetta_ref.gate.findings import Finding
+from rosetta_ref.gate.inputs import write
+from rosetta_ref.gate.inputs.default import default
+from rosetta_ref.gate.inputs.models import Spec, build
+from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.metadata import compare_keys, judge_words
+from rosetta_ref.gate.judge.tensors import Judged, judge
+from rosetta_ref.gate.judge.view import UnreadableError, look
 from rosetta_ref.quant import TYPES
 
 Q, K, V, NORM = (f"blk.0.attn_{part}.weight" for part in ("q", "k", "v", "norm"))
@@ -45,7 +46,7 @@ def written(sample: Sample, kind: str, folder: Path, edit: Edit | None = None) -
     if edit is not None:
         edit(tensors)
     changed = replace(sample, model=replace(sample.model, tensors=tensors), formats=("gguf", "safetensors", "apr"))
-    return faces.write(changed, kind, folder / f"{kind}-{len(list(folder.iterdir()))}")
+    return write.write(changed, kind, folder / f"{kind}-{len(list(folder.iterdir()))}")
 
 
 def put(tensors: dict[str, Tensor], name: str, values: Any, kind: str | None = None, shape: Any = None) -> None:
@@ -89,7 +90,7 @@ def after(tmp_path: Path, edit: Edit, sample: Sample | None = None, way: str = "
 @pytest.mark.parametrize("sample", default(0, whole_models=True), ids=lambda sample: sample.name)
 def test_every_face_is_a_right_conversion_of_every_other(sample: Sample, tmp_path: Path) -> None:
     """Reversal of ne, rows of q and k, tied heads, renames, norms in F32, factors of the configuration, shards."""
-    paths = {kind: faces.write(sample, kind, tmp_path / kind) for kind in sample.formats if not sample.stale}
+    paths = {kind: write.write(sample, kind, tmp_path / kind) for kind in sample.formats if not sample.stale}
     for source in paths.values():
         for target in paths.values():
             found = verdict(source, target)
@@ -153,7 +154,7 @@ def test_buffers_that_are_no_weights_may_come_and_go(tmp_path: Path) -> None:
 def test_rows_and_names_of_an_apr_file_may_be_either_kind(tmp_path: Path) -> None:
     """rope_type says how the rows of q and k stand, whatever the names are."""
     sample = model()
-    face = faces.apr_face(sample)
+    face = write.apr_face(sample)
     theirs = {mapping.hugging_face_name(name) or name: tensor for name, tensor in face.tensors.items()}
     for part, heads in (("q", 8), ("k", 2)):
         name = f"model.layers.0.self_attn.{part}_proj.weight"
@@ -379,7 +380,7 @@ def test_lost_and_invented_tensors_and_a_head_made_of_the_embedding(tmp_path: Pa
 def test_q_k_and_v_in_one_tensor_are_fused_and_not_lost(tmp_path: Path) -> None:
     sample = model()
     source, target = written(sample, "safetensors", tmp_path), tmp_path / "fused.apr"
-    face = faces.apr_face(sample)
+    face = write.apr_face(sample)
     with look(source) as ours:
         parts = [ours.tensors[name].tensor.values() for name in (Q, K, V)]
     fused, name = np.concatenate(parts), "model.layers.0.self_attn.qkv_proj.weight"

@@ -12,18 +12,19 @@ from types import ModuleType
 import pytest
 
 from rosetta_ref import units
-from rosetta_ref.gate import process, resident
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
-from rosetta_ref.gate.process import CommandLine, Unavailable
-from rosetta_ref.gate.said import Said
-from rosetta_ref.gate.template import CommandError, filled, template
+from rosetta_ref.gate.converter import command as commands
+from rosetta_ref.gate.converter import memory
+from rosetta_ref.gate.converter.command import CommandLine, Unavailable
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.gate.converter.output import Said
+from rosetta_ref.gate.converter.template import CommandError, filled, template
 
 PYTHON = f"{sys.executable} -S -c"
 
 
 def shell(script: str, **limits: float) -> Run:
     """What becomes of a script of sh."""
-    return process.run(["sh", "-c", script], **{"time_limit": 10.0, **limits})
+    return commands.run(["sh", "-c", script], **{"time_limit": 10.0, **limits})
 
 
 def is_alive(pid: int) -> bool:
@@ -60,7 +61,7 @@ def wait_for_end(pid: int) -> bool:
     ],
 )
 def test_how_a_program_ends(script: str, outcome: str, code: int, detail: str) -> None:
-    run = process.run(["sh", "-c", script], time_limit=10, refuse_exit=(3, 5))
+    run = commands.run(["sh", "-c", script], time_limit=10, refuse_exit=(3, 5))
     assert (run.outcome, run.exit_code, run.detail) == (outcome, code, detail)
 
 
@@ -95,7 +96,7 @@ def test_a_program_that_cannot_be_started_has_crashed(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF")
     broken.chmod(0o755)
-    run = process.run([str(broken)], time_limit=1)
+    run = commands.run([str(broken)], time_limit=1)
     assert run.outcome == CRASHED
     assert run.detail.startswith("it does not start: ")
 
@@ -112,7 +113,7 @@ def test_a_hang_ends_at_the_limit_with_its_children(tmp_path: Path) -> None:
     assert wait_for_end(int((tmp_path / "child").read_text()))
 
 
-@pytest.mark.skipif(not resident.HAS_PROC, reason="only /proc says who is whose child")
+@pytest.mark.skipif(not memory.HAS_PROC, reason="only /proc says who is whose child")
 def test_a_child_that_left_the_group_is_killed_as_well(tmp_path: Path) -> None:
     script = f"""
 import os, time
@@ -121,7 +122,7 @@ if os.fork() == 0:
     open({str(tmp_path / "child")!r}, "w").write(str(os.getpid()))
 time.sleep(60)
 """
-    run = process.run([sys.executable, "-S", "-c", script], time_limit=0.5)
+    run = commands.run([sys.executable, "-S", "-c", script], time_limit=0.5)
     assert run.outcome == TIMEOUT
     assert wait_for_end(int((tmp_path / "child").read_text()))
 
@@ -141,7 +142,7 @@ HOG = "x = bytearray(400 << 20); import time; time.sleep(30)"
     "script", [HOG, f"import os, time; os.fork() or exec({HOG!r}); time.sleep(30)"], ids=["itself", "its child"]
 )
 def test_memory_past_the_limit_ends_it(script: str) -> None:
-    run = process.run([sys.executable, "-S", "-c", script], time_limit=20, memory_limit=100 << 20)
+    run = commands.run([sys.executable, "-S", "-c", script], time_limit=20, memory_limit=100 << 20)
     assert run.outcome == CRASHED
     assert "resident, past the limit of 100.0 MiB" in run.detail
     assert run.seconds < 10
@@ -150,11 +151,11 @@ def test_memory_past_the_limit_ends_it(script: str) -> None:
 
 def test_what_is_reserved_but_not_used_is_no_memory() -> None:
     script = "import mmap, time; x = mmap.mmap(-1, 64 << 30, flags=mmap.MAP_PRIVATE | 0x4000); time.sleep(0.3)"
-    run = process.run([sys.executable, "-S", "-c", script], time_limit=10, memory_limit=100 << 20)
+    run = commands.run([sys.executable, "-S", "-c", script], time_limit=10, memory_limit=100 << 20)
     assert (run.outcome, run.stderr) == (ACCEPTED, "")
 
 
-@pytest.mark.skipif(not resident.HAS_PROC, reason="ps does not tell them apart")
+@pytest.mark.skipif(not memory.HAS_PROC, reason="ps does not tell them apart")
 def test_a_mapped_file_is_the_kernels_memory(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(200 << 20))
     script = f"""
@@ -164,28 +165,28 @@ x = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 sum(x[i] for i in range(0, len(x), 4096))
 time.sleep(0.3)
 """
-    run = process.run([sys.executable, "-S", "-c", script], time_limit=10, memory_limit=100 << 20)
+    run = commands.run([sys.executable, "-S", "-c", script], time_limit=10, memory_limit=100 << 20)
     assert (run.outcome, run.stderr) == (ACCEPTED, "")
     assert run.memory > 200 << 20
 
 
 def test_the_peak_is_measured_also_after_it_is_over() -> None:
     script = "x = bytearray(150 << 20); del x; import time; time.sleep(0.15)"
-    run = process.run([sys.executable, "-S", "-c", script], time_limit=10)
+    run = commands.run([sys.executable, "-S", "-c", script], time_limit=10)
     assert 150 << 20 < run.memory < 250 << 20
 
 
 def test_the_memory_of_this_process_is_not_the_programs() -> None:
     ballast = bytearray(os.urandom(1 << 20) * 300)
-    run = process.run(["sleep", "0.1"], time_limit=10)
+    run = commands.run(["sleep", "0.1"], time_limit=10)
     assert len(ballast) == 300 << 20
     assert run.memory < 50 << 20
 
 
-@pytest.mark.skipif(not resident.HAS_PROC, reason="ps takes longer")
+@pytest.mark.skipif(not memory.HAS_PROC, reason="ps takes longer")
 def test_a_short_run_is_measured_too() -> None:
     # On a machine under load this process may sleep through one of them.
-    assert any(process.run(["sleep", "0.02"], time_limit=10).memory > 0 for _ in range(10))
+    assert any(commands.run(["sleep", "0.02"], time_limit=10).memory > 0 for _ in range(10))
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="ps of other systems is what is used there")
@@ -194,8 +195,8 @@ def test_without_proc_ps_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     fake.write_text(f"#!{sys.executable}\n" + PS)
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(resident, "HAS_PROC", False)
-    run = process.run([sys.executable, "-S", "-c", HOG], time_limit=20, memory_limit=100 << 20)
+    monkeypatch.setattr(memory, "HAS_PROC", False)
+    run = commands.run([sys.executable, "-S", "-c", HOG], time_limit=20, memory_limit=100 << 20)
     assert (run.outcome, "past the limit" in run.detail) == (CRASHED, True)
 
 
@@ -211,9 +212,9 @@ for pid in filter(str.isdecimal, os.listdir("/proc")):
 
 
 def test_where_nothing_can_be_measured_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resident, "HAS_PROC", False)
+    monkeypatch.setattr(memory, "HAS_PROC", False)
     monkeypatch.setenv("PATH", "")
-    run = process.run(
+    run = commands.run(
         ["/bin/sh", "-c", "/bin/sleep 0.2 || exec sleep 0.2"], time_limit=10, environment={"PATH": "/bin:/usr/bin"}
     )
     assert run.outcome == ACCEPTED
@@ -277,7 +278,7 @@ def test_a_line_that_was_cut_does_not_begin_where_it_was_cut() -> None:
 
 
 def test_what_is_in_the_pipe_at_the_end_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_PIECE", 1000)
+    monkeypatch.setattr(commands, "_PIECE", 1000)
     run = shell("head -c 30000 /dev/zero | tr '\\0' x")
     assert len(run.stdout) == 30000
 
@@ -345,7 +346,7 @@ def test_the_environment_of_the_entry_is_set(tmp_path: Path) -> None:
     assert (run.outcome, run.stderr) == (REFUSED, f"red {Path.cwd() / 'a'} {tmp_path / 'b'}\n")
 
 
-@pytest.mark.parametrize("module", [process, units])
+@pytest.mark.parametrize("module", [commands, units])
 def test_the_examples_are_true(module: ModuleType) -> None:
     done = doctest.testmod(module)
     assert (done.failed, done.attempted > 0) == (0, True)
@@ -353,4 +354,4 @@ def test_the_examples_are_true(module: ModuleType) -> None:
 
 def test_starting_a_program_takes_little() -> None:
     """The least of several, since the machine may be busy: 0.8 ms where this was written."""
-    assert min(process.run(["true"], time_limit=5).seconds for _ in range(20)) < 0.01
+    assert min(commands.run(["true"], time_limit=5).seconds for _ in range(20)) < 0.01

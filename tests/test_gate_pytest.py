@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from rosetta_ref.cli import main
-from rosetta_ref.gate.pytest_run import of_json, to_json
-from rosetta_ref.gate.result import Finding, Result
+from rosetta_ref.gate.findings import Finding, Result
+from rosetta_ref.gate.plugin.run import of_json, to_json
 from rosetta_ref_pytest import asks_for_the_gate
 from tests.support.plugin import PLUGIN
 
@@ -285,7 +285,7 @@ def test_other_runs_know_nothing_of_it(project: Project) -> None:
     [
         ("rosetta_ref.gate", True), ("rosetta_ref.gate.test_gate", True), ("rosetta_ref/gate", True), ("rosetta_ref/gate/", True),
         ("a/rosetta_ref/gate/test_gate.py::test_case[F-CONV-001/a]", True), ("rosetta_ref.gate::test_case", True),
-        ("rosetta_ref", False), ("rosetta_ref/gate/score.py", False), ("tests/test_gate.py", False), ("rosetta_ref.gateway", False),
+        ("rosetta_ref", False), ("rosetta_ref/gate/report/score.py", False), ("tests/test_gate.py", False), ("rosetta_ref.gateway", False),
     ],
 )  # fmt: skip
 def test_what_asks_for_the_gate(argument: str, asks: bool) -> None:

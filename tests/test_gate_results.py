@@ -21,15 +21,15 @@ from rich.console import Console
 
 from rosetta_ref import evidence
 from rosetta_ref.cli import main
-from rosetta_ref.gate.converter import Entry
-from rosetta_ref.gate.expectations import parse
-from rosetta_ref.gate.history import HistoryError, compare, read
-from rosetta_ref.gate.record import RunInfo, evidence_json, result_json, schema, write_evidence, write_result
-from rosetta_ref.gate.result import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
-from rosetta_ref.gate.score import cases_of, score
-from rosetta_ref.gate.score import read as read_evidence
-from rosetta_ref.gate.summary import causes, markdown, tables
-from rosetta_ref.gate.verdict import judge
+from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
+from rosetta_ref.gate.report.expectations import parse
+from rosetta_ref.gate.report.files import RunInfo, evidence_json, result_json, schema, write_evidence, write_result
+from rosetta_ref.gate.report.history import HistoryError, compare, read
+from rosetta_ref.gate.report.score import cases_of, score
+from rosetta_ref.gate.report.score import read as read_evidence
+from rosetta_ref.gate.report.summary import causes, markdown, tables
+from rosetta_ref.gate.report.verdict import judge
 from tests.support.results import failed, passed, skipped
 
 TODAY = datetime.date(2026, 11, 25)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosetta_ref.cli import main
-from rosetta_ref.gate.result import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT
-from rosetta_ref.gate.score import CATEGORIES, Case, EvidenceError, cases_of, category_of, read, score
+from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT
+from rosetta_ref.gate.report.score import CATEGORIES, Case, EvidenceError, cases_of, category_of, read, score
 
 
 def of(*cases: tuple[str, str, int]) -> list[Case]:

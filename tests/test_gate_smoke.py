@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from rosetta_ref.cli import main
-from rosetta_ref.gate.attempt import attempt
-from rosetta_ref.gate.converter import Entry
-from rosetta_ref.gate.entries import resolve
-from rosetta_ref.gate.function import Function
-from rosetta_ref.gate.smoke import Findings, failures, smoke
-from rosetta_ref.gate.workspace import Workspace
+from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.converter.function import Function
+from rosetta_ref.gate.converter.named import resolve
+from rosetta_ref.gate.run.workspace import Workspace
+from rosetta_ref.gate.smoke.attempt import attempt
+from rosetta_ref.gate.smoke.smoke import Findings, failures, smoke
 from rosetta_ref.quant import TYPES
 
 #: The reference, with a condition of its own. Each is a converter that a foreigner might have written.
@@ -124,7 +124,7 @@ def test_gguf_py_is_found_to_take_any_tensors() -> None:
 
 def test_llama_cpp_is_a_quantiser(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llama_cpp")
-    monkeypatch.setattr("rosetta_ref.gate.smoke.TYPES", {name: TYPES[name] for name in ("F32", "Q8_0")})
+    monkeypatch.setattr("rosetta_ref.gate.smoke.smoke.TYPES", {name: TYPES[name] for name in ("F32", "Q8_0")})
     converter = resolve("llama-quantize", overrides={"quantises": ("Q8_0",)})
     seen = smoke(converter)
     assert (working(seen.pairs), working(seen.quantises), seen.whole_models) == (["G-G"], ["Q8_0"], True)

@@ -9,22 +9,24 @@ from typing import Any
 
 import pytest
 
-from rosetta_ref.gate import faces, samples
-from rosetta_ref.gate.answers import Answers
-from rosetta_ref.gate.cases import plan
-from rosetta_ref.gate.converter import PAIRS, REFUSED, Entry, Run
+from rosetta_ref.gate.converter.entry import REFUSED, Entry, Run
+from rosetta_ref.gate.findings import FALSIFIED, SKIPPED
+from rosetta_ref.gate.inputs import default as default_samples
+from rosetta_ref.gate.inputs import write
+from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge.metadata import compare_keys, judge_words
+from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.malformed.apr import Apr
 from rosetta_ref.gate.malformed.broken import edited
-from rosetta_ref.gate.result import FALSIFIED, SKIPPED
-from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.session import Session
-from rosetta_ref.gate.view import look
-from rosetta_ref.gate.words import compare_keys, judge_words
-from rosetta_ref.gate.workspace import Workspace
+from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.run.plan import plan
+from rosetta_ref.gate.run.session import Session
+from rosetta_ref.gate.run.workspace import Workspace
 
 
 def named(name: str) -> Sample:
-    return next(sample for sample in samples.default(0) if sample.name == name)
+    return next(sample for sample in default_samples.default(0) if sample.name == name)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def changed(path: Path, **keys: Any) -> Path:
 
 @pytest.mark.parametrize("key", [{"hidden_dim": 64}, {"num_hidden_layers": 2}, {"n_head": 8}])
 def test_a_key_beside_its_alias_is_a_key_that_stands_twice(key: dict[str, int], tied: Sample, tmp_path: Path) -> None:
-    source, target = faces.write(tied, "gguf", tmp_path / "gguf"), faces.write(tied, "apr", tmp_path / "apr")
+    source, target = write.write(tied, "gguf", tmp_path / "gguf"), write.write(tied, "apr", tmp_path / "apr")
     assert kinds(source, target) == []
     assert kinds(source, changed(target, **key)) == ["key-twice"]
 
@@ -58,7 +60,7 @@ def test_a_key_beside_its_alias_is_a_key_that_stands_twice(key: dict[str, int], 
 @pytest.mark.parametrize(("stated", "found"), [(True, []), (False, ["head-missing"]), (None, [])])
 def test_a_head_of_its_own_has_to_be_there(stated: bool | None, found: list[str], tied: Sample, tmp_path: Path) -> None:
     """Where config.json says nothing, loaders differ in what they take for granted."""
-    source, target = faces.write(tied, "gguf", tmp_path / "gguf"), faces.write(tied, "safetensors", tmp_path / "hf")
+    source, target = write.write(tied, "gguf", tmp_path / "gguf"), write.write(tied, "safetensors", tmp_path / "hf")
     config = json.loads((target / "config.json").read_text())
     config["tie_word_embeddings"] = stated
     (target / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -67,7 +69,7 @@ def test_a_head_of_its_own_has_to_be_there(stated: bool | None, found: list[str]
 
 def test_where_the_head_is_there_nobody_asks(tmp_path: Path) -> None:
     untied = named("llama-f16-scores")
-    source, target = faces.write(untied, "gguf", tmp_path / "gguf"), faces.write(untied, "safetensors", tmp_path / "hf")
+    source, target = write.write(untied, "gguf", tmp_path / "gguf"), write.write(untied, "safetensors", tmp_path / "hf")
     assert json.loads((target / "config.json").read_text())["tie_word_embeddings"] is False
     assert kinds(source, target) == []
 
@@ -76,7 +78,7 @@ def test_how_rows_stand_is_no_key_to_compare(tmp_path: Path) -> None:
     """The rows themselves are judged, by what the number says of them."""
     halves = named("apr-halves")
     paths = [
-        faces.write(one, "apr", tmp_path / str(n))
+        write.write(one, "apr", tmp_path / str(n))
         for n, one in enumerate((halves, replace(halves, halves_in_apr=False)))
     ]
     with look(paths[0]) as one, look(paths[1]) as other:

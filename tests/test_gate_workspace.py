@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_ref.gate.workspace import Place, Snapshot, Workspace
+from rosetta_ref.gate.run.workspace import Place, Snapshot, Workspace
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_ref.gate import process
-from rosetta_ref.gate.converter import CRASHED
+from rosetta_ref.gate.converter import command as commands
+from rosetta_ref.gate.converter.entry import CRASHED
 
 ROOT = Path(__file__).parents[1]
 HANGS = """
@@ -85,8 +85,8 @@ def test_one_that_began_while_all_was_being_ended_does_not_stay(monkeypatch: pyt
             self.asked += 1
             return self.asked > 1
 
-    monkeypatch.setattr(process, "ENDING", Late())
+    monkeypatch.setattr(commands, "ENDING", Late())
     began = time.monotonic()
-    done = process.run([sys.executable, "-c", "import time; time.sleep(60)"], time_limit=50)
+    done = commands.run([sys.executable, "-c", "import time; time.sleep(60)"], time_limit=50)
     assert (done.outcome, done.detail) == (CRASHED, "killed by SIGKILL")
     assert time.monotonic() - began < 30

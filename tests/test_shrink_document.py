@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_ref.reduce.replay import EXIT
+from rosetta_ref.reduce.folder.replay import EXIT
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter
 from tests.support.served import programs

@@ -40,11 +40,10 @@ from rosetta_ref.campaigns.worker import Worker
 _ADDRESSES, _FILE = 6 << 30, 1 << 30
 #: What workers use in any case, so that the first to need it does not pay.
 _MODULES = (
-    "yaml", "tokenizers", "jinja2.sandbox", "rosetta_ref.convert", "rosetta_ref.verify", "rosetta_ref.gate.run",
-    "rosetta_ref.gate.score",
-    "rosetta_ref.gate.history", "rosetta_ref.reduce.run", "rosetta_ref.reduce.replay", "rosetta_ref.reduce.annotate",
-    "rosetta_ref.gate.summary",
-    "rosetta_ref.reduce.reproductions", "rosetta_ref.zoo", "rosetta_ref.zoo.tally", "gguf", "safetensors",
+    "yaml", "tokenizers", "jinja2.sandbox", "gguf", "safetensors", "rosetta_ref.convert", "rosetta_ref.verify",
+    "rosetta_ref.gate.run.engine", "rosetta_ref.gate.report.score", "rosetta_ref.gate.report.history",
+    "rosetta_ref.gate.report.summary", "rosetta_ref.reduce.run", "rosetta_ref.reduce.reproductions",
+    "rosetta_ref.reduce.folder.replay", "rosetta_ref.reduce.folder.annotate", "rosetta_ref.zoo", "rosetta_ref.zoo.trial.tally",
 )  # fmt: skip
 Body = Callable[[Callable[[dict[str, Any]], None]], None]
 

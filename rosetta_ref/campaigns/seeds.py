@@ -17,7 +17,7 @@ import numpy as np
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import apr, gguf, safetensors
-from rosetta_ref.gate.models import Spec, build
+from rosetta_ref.gate.inputs.models import Spec, build
 from rosetta_ref.quant import TYPES
 
 

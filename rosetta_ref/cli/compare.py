@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Compare, and print what changed. Files that are no runs, or have no case in common, give 2."""
-    from rosetta_ref.gate.history import HistoryError, compare, read
+    from rosetta_ref.gate.report.history import HistoryError, compare, read
 
     try:
         changes = compare(read(arguments.old), read(arguments.new))

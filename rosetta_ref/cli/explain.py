@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Explain: 2 for a folder that is none."""
-    from rosetta_ref.reduce import annotate
-    from rosetta_ref.reduce.record import load
+    from rosetta_ref.reduce.folder import annotate
+    from rosetta_ref.reduce.folder.expected import load
 
     try:
         out.print(annotate.rendered(arguments.folder, load(arguments.folder)), soft_wrap=True)

@@ -12,9 +12,10 @@ from rich.console import Console
 from rosetta_ref import foreign
 from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import RosettaError, unforeseen
-from rosetta_ref.gate import entries, request
-from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.result import Result
+from rosetta_ref.gate.converter import named
+from rosetta_ref.gate.findings import Result
+from rosetta_ref.gate.run import request
+from rosetta_ref.gate.run.request import Request
 from rosetta_ref.units import at_least_one
 
 HELP = (
@@ -24,7 +25,7 @@ HELP = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    entries.add_arguments(parser)
+    named.add_arguments(parser)
     request.add_flags(parser)
     parser.add_argument(
         "--jobs", type=at_least_one, metavar="N", help="conversions at once (default: one for each core)"
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    from rosetta_ref.gate import record, summary
+    from rosetta_ref.gate.report import files, summary
 
     try:
         asked = Request.of(arguments, drafting=arguments.write_expectations is not None)
@@ -63,7 +64,7 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         return 2
     entry = asked.converter.entry
     if arguments.json:
-        print_json(record.result_json(results, found, entry, info))
+        print_json(files.result_json(results, found, entry, info))
     elif not arguments.quiet:
         for part in summary.tables(results, found, entry, request.points(results), reproduce=asked.reproduce):
             out.print(part)
@@ -75,7 +76,7 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
-    from rosetta_ref.gate.run import run as answer
+    from rosetta_ref.gate.run.engine import run as answer
     from rosetta_ref.reduce.reproductions import Explained
 
     made: list[Result] = []
@@ -97,7 +98,7 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
 
 
 def _draft(path: Path, results: Sequence[Result]) -> None:
-    from rosetta_ref.gate import draft
+    from rosetta_ref.gate.report import draft
 
     existing = foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path) if path.exists() else ""
     path.write_text(draft.draft(results, existing, facts=request.facts()), encoding="utf-8")

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
-from rosetta_ref.gate import entries
+from rosetta_ref.gate.converter import named
 
 HELP = (
     "convert the input of a folder that shrink or the gate left: FIXED (0), FAILED or FAILED DIFFERENTLY (1), ERROR (2)"
@@ -22,15 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", type=Path, metavar="PATH", help="where to leave what came of it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    entries.add_arguments(parser)
+    named.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Replay: the exit code says how it went; 2 also for what cannot be replayed."""
-    from rosetta_ref.reduce.replay import replay
+    from rosetta_ref.reduce.folder.replay import replay
 
     try:
-        converter = entries.from_arguments(arguments)
+        converter = named.from_arguments(arguments)
         found = replay(arguments.folder, converter, keep=arguments.keep, safetensors_as=arguments.safetensors_as)
     except (RosettaError, OSError) as error:
         say_error(err, str(error))

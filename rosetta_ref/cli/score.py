@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Score, and print how it came about. What is no evidence gives 2."""
-    from rosetta_ref.gate.score import CATEGORIES, GATEWAYS, EvidenceError, read, score
+    from rosetta_ref.gate.report.score import CATEGORIES, GATEWAYS, EvidenceError, read, score
 
     try:
         made = score(read(arguments.evidence))

@@ -10,12 +10,13 @@ from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate import entries
-from rosetta_ref.gate.converter import FORMATS, Converter
+from rosetta_ref.gate.converter import named
+from rosetta_ref.gate.converter.entry import Converter
+from rosetta_ref.gate.pairs import FORMATS
 from rosetta_ref.units import at_least_one, seconds
 
 if TYPE_CHECKING:
-    from rosetta_ref.gate.workspace import Workspace
+    from rosetta_ref.gate.run.workspace import Workspace
     from rosetta_ref.reduce.run import Made
 
 HELP = "from a model that comes out wrong to the smallest file that comes out wrong in the same way, in a folder of its own"
@@ -50,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    entries.add_arguments(parser)
+    named.add_arguments(parser)
 
 
 def _type(text: str) -> str:
     """The type that a quantiser is asked for."""
-    from rosetta_ref.gate.fields import type_name
+    from rosetta_ref.gate.converter.fields import type_name
 
     try:
         return type_name(text)
@@ -66,7 +67,7 @@ def _type(text: str) -> str:
 def _gate(text: str) -> str:
     """A gate that a single conversion can fail at."""
     from rosetta_ref.gate.cases import SAFE
-    from rosetta_ref.gate.judge import CARD, META, NAME, PAIR_GATES, QUANT
+    from rosetta_ref.gate.judge.tensors import CARD, META, NAME, PAIR_GATES, QUANT
 
     known = (*PAIR_GATES.values(), CARD, NAME, META, QUANT, SAFE)
     if text not in known:
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
     Without a model 0 also says that no failure was found: nobody claimed that there is one.
     """
-    from rosetta_ref.gate.workspace import Workspace
+    from rosetta_ref.gate.run.workspace import Workspace
     from rosetta_ref.reduce.run import Asked
     from rosetta_ref.reduce.run import run as shrink
     from rosetta_ref.reduce.shrink import NothingFailsError
@@ -96,7 +97,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         if (arguments.model is None) == (arguments.source_format is None):
             raise RosettaError("either a MODEL is given, or inputs are drawn: --from FORMAT")
         _check_paths(arguments)
-        converter = entries.from_arguments(arguments)
+        converter = named.from_arguments(arguments)
         with Workspace() as work, err.status("converting the whole of it") as status:
             if arguments.model is None:
                 status.update(f"looking for a failure in {arguments.examples:,} examples")
@@ -104,7 +105,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
                 if arguments.model is None:
                     _report_none(arguments, out)
                     return 0
-            asked = Asked.of(arguments, flags=entries.words(arguments, converter.entry.name))
+            asked = Asked.of(arguments, flags=named.words(arguments, converter.entry.name))
             made = shrink(converter, asked, told=lambda search: status.update(search.progress))
     except NothingFailsError as error:
         say_error(err, str(error))
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _drawn(arguments: argparse.Namespace, converter: Converter, work: Workspace) -> Path | None:
     """A file that fails, if one was found."""
-    from rosetta_ref.reduce.generated import generate
+    from rosetta_ref.reduce.search.generated import generate
 
     return generate(
         converter, arguments.source_format, arguments.to, examples=arguments.examples, seed=arguments.seed,
@@ -134,7 +135,7 @@ def _report_none(arguments: argparse.Namespace, out: Console) -> None:
 
 
 def _report(made: Made, arguments: argparse.Namespace, out: Console) -> None:
-    from rosetta_ref.reduce.folder import summary
+    from rosetta_ref.reduce.folder.folder import summary
 
     if arguments.json:
         more = {"before": made.before, "seconds": made.seconds, "notes": made.notes, "replay": made.replay}

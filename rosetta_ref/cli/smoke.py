@@ -10,16 +10,16 @@ from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate import entries
-from rosetta_ref.gate.attempt import Attempt
-from rosetta_ref.gate.smoke import Findings, failures, smoke
+from rosetta_ref.gate.converter import named
+from rosetta_ref.gate.smoke.attempt import Attempt
+from rosetta_ref.gate.smoke.smoke import Findings, failures, smoke
 
 HELP = "ask a converter what it takes: pairs, architectures, types, files or directories, and how long one call lasts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    entries.add_arguments(parser)
+    named.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the inputs (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Try the converter, and print what was found: 1 where nothing works, 2 where there is no converter to try."""
     try:
-        converter = entries.from_arguments(arguments)
+        converter = named.from_arguments(arguments)
     except (RosettaError, OSError) as error:
         say_error(err, str(error))
         return 2

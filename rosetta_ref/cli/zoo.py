@@ -14,7 +14,7 @@ from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
 from rosetta_ref.units import at_least_one
 
 if TYPE_CHECKING:
-    from rosetta_ref.zoo.tally import Standing
+    from rosetta_ref.zoo.trial.tally import Standing
 
 HELP = "does the gate see the bugs that really happened? which gate kills which bad converter; exit 1 when one survives"
 #: How many lines say why a run is void.
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Print the kill matrix: 0 all that can die do, 1 one survives, 2 the run is void."""
     from rosetta_ref.zoo import MEMBERS
-    from rosetta_ref.zoo.tally import KILLED, tally
+    from rosetta_ref.zoo.trial.tally import KILLED, tally
 
     mistake = _mistake(arguments, MEMBERS)
     if mistake is not None:

@@ -14,10 +14,10 @@ from rosetta_ref.diagnosis.files import UndiagnosedError, size_of
 from rosetta_ref.diagnosis.replay import Job, Replay, complaint, part_of, replays
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats.detect import format_of_target, sniff
-from rosetta_ref.gate.judge import judge
-from rosetta_ref.gate.result import FALSIFIED, Finding, Result
-from rosetta_ref.gate.view import UnreadableError, View, look
-from rosetta_ref.gate.words import judge_words
+from rosetta_ref.gate.findings import FALSIFIED, Finding, Result
+from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.tensors import judge
+from rosetta_ref.gate.judge.view import UnreadableError, View, look
 from rosetta_ref.zoo import MEMBERS, Member
 
 #: Bytes of a source that members convert as it is; of a larger one they convert one tensor at a time.

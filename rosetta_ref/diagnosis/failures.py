@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from rosetta_ref.diagnosis.explain import WHOLE, attach
 from rosetta_ref.diagnosis.files import size_of
-from rosetta_ref.gate.run import Failure
+from rosetta_ref.gate.run.engine import Failure
 from rosetta_ref.zoo import MEMBERS
 
 #: For all failures of a run together.

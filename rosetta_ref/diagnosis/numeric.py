@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rosetta_ref.archive import Tensor
 from rosetta_ref.diagnosis.cause import Cause
 from rosetta_ref.diagnosis.change import Change, Turn
-from rosetta_ref.gate import mapping, rules
+from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge import values as right_values
 from rosetta_ref.quant import TYPES
 
 Array = NDArray[Any]
@@ -30,7 +31,7 @@ def changes(before: Tensor, after: Tensor, turn: Turn) -> Iterator[Change]:
     if not _countable(before) or not _countable(after) or before.shape != after.shape or not before.count:
         return
     with np.errstate(all="ignore"):
-        was, found = rules.numbers(before), rules.numbers(after)
+        was, found = right_values.numbers(before), right_values.numbers(after)
         if turn is not None:
             if before.shape[0] % (2 * turn[0]):
                 return
@@ -56,7 +57,7 @@ def _all(was: Array, found: Array, before: Tensor, after: Tensor) -> Iterator[tu
             np.where(abs(was) < least, was * 0, was),
         )
     if after.type.name in ("F16", "BF16"):
-        for name, values in rules.narrowed_wrongly(was, after.type).items():
+        for name, values in right_values.narrowed_wrongly(was, after.type).items():
             yield Cause(name, f"{name} on the way to {after.type.name}, where it should be rounded"), values
     yield from _linear(was, found)
 

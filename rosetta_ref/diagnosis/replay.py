@@ -22,11 +22,11 @@ from rosetta_ref.beside import read_beside
 from rosetta_ref.convert.companions import present
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
-from rosetta_ref.gate import mapping
-from rosetta_ref.gate.converter import LETTERS
-from rosetta_ref.gate.judge import Judged, judge, judge_pair
-from rosetta_ref.gate.view import UnreadableError, View, look
-from rosetta_ref.gate.words import judge_words
+from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.tensors import Judged, judge, judge_pair
+from rosetta_ref.gate.judge.view import UnreadableError, View, look
+from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes, unchecked
 

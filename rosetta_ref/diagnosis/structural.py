@@ -16,9 +16,9 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.diagnosis import bytewise, numeric
 from rosetta_ref.diagnosis.cause import Cause
 from rosetta_ref.diagnosis.change import Change, in_shape
-from rosetta_ref.gate import mapping, rules
-from rosetta_ref.gate.judge import orders
-from rosetta_ref.gate.view import View
+from rosetta_ref.gate.judge import mapping, values
+from rosetta_ref.gate.judge.tensors import orders
+from rosetta_ref.gate.judge.view import View
 
 _UNREVERSED = Cause("shape-not-reversed", "the dimensions stand in GGUF's order, fastest first; no byte was moved")
 _TRANSPOSED = Cause(
@@ -87,7 +87,7 @@ def _fits(change: Change, case: Case, *, asked: bool) -> bool:
     if turn is not None and (not change.tensor.shape or change.tensor.shape[0] % (2 * turn[0])):
         return False
     with np.errstate(all="ignore"):
-        return rules.judge(change.tensor, case.after, turn=turn, asked=asked).right
+        return values.judge(change.tensor, case.after, turn=turn, asked=asked).right
 
 
 def _mislabelled(case: Case) -> tuple[Cause, ...] | None:
@@ -115,7 +115,7 @@ def _shapes(case: Case) -> Iterator[Change]:
     if before.shape[::-1] == after.shape:
         yield Change((_UNREVERSED,), in_shape(before, after.shape))
         if before.type.decode is not None or before.type.is_scalar:
-            numbers = np.ascontiguousarray(rules.numbers(before).T)
+            numbers = np.ascontiguousarray(values.numbers(before).T)
             yield Change((_TRANSPOSED,), numeric.of_numbers(before, numbers))
         return
     text = f"{len(before.shape)} dimensions were written as {len(after.shape)}; no byte was moved"

@@ -1,9 +1,9 @@
-"""`pytest --pyargs rosetta_ref.gate --converter ...`: one test for each case of the gate. Read `pytest_plugin`."""
+"""`pytest --pyargs rosetta_ref.gate --converter ...`: one test for each case of the gate. Read `plugin.plugin`."""
 
 from __future__ import annotations
 
 from rosetta_ref.gate.cases import Case
-from rosetta_ref.gate.pytest_run import Gate
+from rosetta_ref.gate.plugin.run import Gate
 
 
 def test_case(gate: Gate, gate_case: Case) -> None:

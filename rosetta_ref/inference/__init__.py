@@ -7,6 +7,7 @@ each format's words), `rope`, `model` (weights by what they do), `forward` (the 
 Nothing here uses the converter's names, row orders or configuration: those are what the answers are to judge.
 """
 
-from rosetta_ref.inference.engine import ENGINES, Engine, NumpyEngine, load
+from rosetta_ref.inference.engine import Engine, NumpyEngine
+from rosetta_ref.inference.engines import ENGINES, load
 
 __all__ = ["ENGINES", "Engine", "NumpyEngine", "load"]

@@ -8,7 +8,7 @@ engine.text(answer)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +24,6 @@ from rosetta_ref.inference.model import Model, open_model
 from rosetta_ref.inference.text import Text, text_of
 
 Logits = NDArray[Any]
-
-
-class UnknownEngineError(RosettaError):
-    """An engine is one of: numpy, llama.cpp, transformers, mlx-lm."""
 
 
 class EngineFormatError(RosettaError):
@@ -245,37 +241,3 @@ def require_tokens(sequences: Sequence[Sequence[int]], model: Model) -> None:
     bad = next((token for sequence in sequences for token in sequence if not 0 <= token < model.vocabulary), None)
     if bad is not None:
         raise BadTokenError(f"the token {bad}, and a vocabulary of {model.vocabulary}", file=model.path)
-
-
-def _llama_cpp(path: str | Path) -> Engine:
-    from rosetta_ref.inference.llamacpp import LlamaCpp
-
-    return LlamaCpp(path)
-
-
-def _transformers(path: str | Path) -> Engine:
-    from rosetta_ref.inference.huggingface import Transformers
-
-    return Transformers(path)
-
-
-def _mlx(path: str | Path) -> Engine:
-    from rosetta_ref.inference.huggingface import Mlx
-
-    return Mlx(path)
-
-
-#: Every engine by name.
-ENGINES: dict[str, Callable[[str | Path], Engine]] = {
-    "numpy": NumpyEngine,
-    "llama.cpp": _llama_cpp,
-    "transformers": _transformers,
-    "mlx-lm": _mlx,
-}
-
-
-def load(path: str | Path, engine: str = "numpy") -> Engine:
-    """The model in that file, ready to answer. Raises UnknownEngineError, EngineFormatError, and what the engine raises."""
-    if engine not in ENGINES:
-        raise UnknownEngineError(f"{engine!r}")
-    return ENGINES[engine](path)

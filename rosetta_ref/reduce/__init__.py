@@ -1,8 +1,6 @@
 """From a file that comes out wrong to the smallest one that comes out wrong in the same way.
 
-Read `fingerprint` (what "the same failure" means), `given` (an input in parts that can be taken away), `oracle` (one candidate:
-written, converted, judged), `search` (which candidates were tried, what they cost, the smallest so far), the passes (`tensors`,
-`metadata`, `payload`, `models`: each proposes smaller inputs, boldest first), `shrink` (the passes, to a fixed point), `run` (all
-of it). What is left of it: `folder`, with `record`, `report`, `annotate` and `script`; `replay` holds one against a converter,
-`reproductions` are those of a run of the gate.
+Read `search` (one candidate, what "the same failure" means, the smallest so far), `passes` (each proposes smaller inputs),
+`shrink` (the passes, to a fixed point), `run` (all of it), `folder` (what is left of it). `reproductions` are those of a run of
+the gate, `pytest_gate` the same under pytest. `envelope` and `fields` take files apart that no reader takes.
 """

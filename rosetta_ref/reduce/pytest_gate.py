@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.run import Failure
+from rosetta_ref.gate.run.engine import Failure
+from rosetta_ref.gate.run.request import Request
 from rosetta_ref.reduce.reproductions import Explained
 
 

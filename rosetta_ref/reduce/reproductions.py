@@ -16,16 +16,17 @@ from typing import NamedTuple
 from rosetta_ref.diagnosis import Namer
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate.cases import SAFE
-from rosetta_ref.gate.converter import CRASHED, LETTERS, REFUSED, TIMEOUT, Converter
-from rosetta_ref.gate.request import Request
-from rosetta_ref.gate.result import Finding, Result
-from rosetta_ref.gate.run import Failure
-from rosetta_ref.reduce.complaint import unchanging
-from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted, subject_of
-from rosetta_ref.reduce.given import size_of
-from rosetta_ref.reduce.oracle import refusal
+from rosetta_ref.gate.converter.entry import CRASHED, REFUSED, TIMEOUT, Converter
+from rosetta_ref.gate.findings import Finding, Result
+from rosetta_ref.gate.pairs import LETTERS
+from rosetta_ref.gate.run.engine import Failure
+from rosetta_ref.gate.run.request import Request
 from rosetta_ref.reduce.run import Asked, Made, run
-from rosetta_ref.reduce.search import Budget
+from rosetta_ref.reduce.search.candidate import refusal
+from rosetta_ref.reduce.search.complaint import unchanging
+from rosetta_ref.reduce.search.failure import Fingerprint, Wanted, subject_of
+from rosetta_ref.reduce.search.input import size_of
+from rosetta_ref.reduce.search.search import Budget
 from rosetta_ref.zoo import MEMBERS
 
 #: For all folders of a run together, and for one of them.

@@ -13,20 +13,19 @@ from pathlib import Path
 
 from rosetta_ref import limits
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.gate.converter import TIMEOUT, Converter
-from rosetta_ref.gate.workspace import Workspace
-from rosetta_ref.reduce import folder as folders
-from rosetta_ref.reduce import given as inputs
-from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted
-from rosetta_ref.reduce.folder import Found
-from rosetta_ref.reduce.given import size_of
-from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
-from rosetta_ref.reduce.naming import ANY
-from rosetta_ref.reduce.oracle import Oracle, Seen, same_failure
-from rosetta_ref.reduce.prose import code
-from rosetta_ref.reduce.record import load
-from rosetta_ref.reduce.report import LARGE
-from rosetta_ref.reduce.search import Budget, Search, SpentError, Told
+from rosetta_ref.gate.converter.entry import TIMEOUT, Converter
+from rosetta_ref.gate.run.workspace import Workspace
+from rosetta_ref.reduce.folder import folder as folders
+from rosetta_ref.reduce.folder.expected import load
+from rosetta_ref.reduce.folder.prose import code
+from rosetta_ref.reduce.folder.report import LARGE
+from rosetta_ref.reduce.passes.malformed import Malformed, is_malformed, shrink_malformed
+from rosetta_ref.reduce.search import input as inputs
+from rosetta_ref.reduce.search.candidate import Found, Oracle, Seen, same_failure
+from rosetta_ref.reduce.search.failure import Fingerprint, Wanted
+from rosetta_ref.reduce.search.input import size_of
+from rosetta_ref.reduce.search.naming import ANY
+from rosetta_ref.reduce.search.search import Budget, Search, SpentError, Told
 from rosetta_ref.reduce.shrink import NothingFailsError, failure_of, shrink
 
 #: How often the smallest input is converted once more: some failures come and go.

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.reduce import metadata, models, payload, tensors
-from rosetta_ref.reduce.fingerprint import Fingerprint, Wanted, fitting
-from rosetta_ref.reduce.naming import ANY, chosen, named
-from rosetta_ref.reduce.oracle import Oracle, Seen
-from rosetta_ref.reduce.search import Search
+from rosetta_ref.reduce.passes import metadata, models, payload, tensors
+from rosetta_ref.reduce.search.candidate import Oracle, Seen
+from rosetta_ref.reduce.search.failure import Fingerprint, Wanted, fitting
+from rosetta_ref.reduce.search.naming import ANY, chosen, named
+from rosetta_ref.reduce.search.search import Search, tried
 from rosetta_ref.zoo import MEMBERS
 
-Parts = TypeVar("Parts")
 #: A pass makes the best input of a search smaller, and says whether it did.
 Pass = Callable[[Search], bool]
 _OF_TENSORS: tuple[Pass, ...] = (
@@ -59,16 +57,6 @@ def _name(search: Search) -> None:
 
 def _is_bug(fingerprint: Fingerprint) -> bool:
     return any(name in MEMBERS for name in fingerprint.cause)
-
-
-def tried(step: Callable[[Parts], bool], search: Parts) -> bool:
-    """A pass, which finds nothing where it breaks: whatever is odd in a foreign input may break what takes it apart."""
-    try:
-        return step(search)
-    except (RosettaError, OSError):
-        raise
-    except Exception:  # noqa: BLE001 - the best input so far stays what it is
-        return False
 
 
 def shrink(search: Search) -> None:

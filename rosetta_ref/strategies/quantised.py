@@ -1,6 +1,6 @@
 """Random blocks, rows and tensors of any type, for tests of decoders, writers and whatever carries bytes.
 
-Only sizes, a seed and the name of a pattern are drawn; the bytes are computed from them (`patterns` says what each shows).
+Only sizes, a seed and the name of a pattern are drawn; the bytes are computed from them (`patterns.blocks` says what each shows).
 So an example is small to print and quick to shrink, whatever its size; what fails is one block wherever one is enough. How much of
 each field is left is drawn as well, mostly all: so blocks shrink to zeros but for the bits that a failure needs.
 """
@@ -14,9 +14,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from rosetta_ref.archive import Bytes, Tensor
+from rosetta_ref.patterns.blocks import PATTERNS, block_bytes
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import Blocks
-from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 
 _SEEDS = st.integers(0, 2**32 - 1)
 #: Zeros are simpler than bytes that say where they stand.

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats import gguf
-from rosetta_ref.inference.engine import Engine, load
+from rosetta_ref.inference.engine import Engine
+from rosetta_ref.inference.engines import load
 from rosetta_ref.recode import decoded
 from rosetta_ref.verify.answers import NothingComparedError, fault_of
 from rosetta_ref.verify.measures import Measured

@@ -6,11 +6,11 @@ member stands beside its wrong part, the smallest input that shows it and one th
 made with, `inputs` finds them by name. `adapter` makes a member a converter that the gate can call, `verifiers` are the judges that
 are wrong on purpose, which `comparators` puts into the gate, and the `canary` is no bug at all, only wrong.
 
-Whether the gate sees all that: `matrix` is one member on one seed, `tally` all of them, `document` the page about them.
+Whether the gate sees all that, in `trial`: `matrix` is one member on one seed, `tally` all of them, `document` the page about them.
 """
 
-from rosetta_ref.zoo import containers, floats, labels, lanes, metadata, names, rows, scales, shapes, sharding
 from rosetta_ref.zoo.member import Member
+from rosetta_ref.zoo.members import containers, floats, labels, lanes, metadata, names, rows, scales, shapes, sharding
 
 __all__ = ["MEMBERS", "Member"]
 

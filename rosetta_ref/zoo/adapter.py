@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Converter, Entry, Run
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, Converter, Entry, Run
+from rosetta_ref.gate.pairs import PAIRS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member
 

@@ -20,8 +20,10 @@ from safetensors.numpy import save_file
 from rosetta_ref.archive import Tensor
 from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive
-from rosetta_ref.gate import faces, mapping, samples
-from rosetta_ref.gate.stated import apr_metadata_of, config_of
+from rosetta_ref.gate.inputs import default as default_samples
+from rosetta_ref.gate.inputs import write
+from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.claims import apr_metadata_of, config_of
 from rosetta_ref.inference.engine import NumpyEngine
 from rosetta_ref.quant import TYPES
 from tests.support.forward import Directory
@@ -38,7 +40,7 @@ TEXTS = (
     "it's NOT\r\n12",
     "12!a 1 2 !a! line\n\n  !a",
 )
-EVERY = {sample.name: sample for whole in (False, True) for sample in samples.default(7, whole_models=whole)}
+EVERY = {sample.name: sample for whole in (False, True) for sample in default_samples.default(7, whole_models=whole)}
 MODELS = [name for name, sample in EVERY.items() if sample.architecture and "gguf" in sample.formats]
 #: APR has no key for a scaled rope.
 SCALED = ("llama-f32-yarn", "llama-f32-llama3")
@@ -56,7 +58,7 @@ NEWEST = [name for name in having("gguf") if "newest" in name]
 @pytest.mark.parametrize("name", [name for name in having("gguf") if name not in NEWEST])
 def test_gguf_py_reads_what_the_sample_says(name: str, tmp_path: Path) -> None:
     sample = EVERY[name]
-    path = faces.write(sample, "gguf", tmp_path)
+    path = write.write(sample, "gguf", tmp_path)
     read = {}
     for part in sorted(path.parent.glob("*.gguf")):
         read |= {tensor.name: tensor for tensor in gguf.GGUFReader(part).tensors}
@@ -73,7 +75,7 @@ def test_gguf_py_reads_what_the_sample_says(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", having("safetensors"))
 def test_the_safetensors_library_finds_every_tensor_once(name: str, tmp_path: Path) -> None:
     sample = EVERY[name]
-    path = faces.write(sample, "safetensors", tmp_path)
+    path = write.write(sample, "safetensors", tmp_path)
     read, kinds = {}, {}
     for file in sorted(path.glob("*.safetensors")):
         index = path / "model.safetensors.index.json"
@@ -95,7 +97,7 @@ def test_the_safetensors_library_finds_every_tensor_once(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", MODELS)
 def test_llama_cpp_loads_every_model(name: str, tmp_path: Path) -> None:
-    path = faces.write(EVERY[name], "gguf", tmp_path)
+    path = write.write(EVERY[name], "gguf", tmp_path)
     with Model(path) as model:
         assert model.vocab_size == len(EVERY[name].model.metadata["tokenizer.ggml.tokens"].data)
 
@@ -104,7 +106,7 @@ def test_llama_cpp_loads_every_model(name: str, tmp_path: Path) -> None:
 def test_three_faces_are_one_model(name: str, tmp_path: Path) -> None:
     answers = {}
     for form in EVERY[name].formats:
-        path = faces.write(EVERY[name], form, tmp_path / form)
+        path = write.write(EVERY[name], form, tmp_path / form)
         with NumpyEngine(path, precise=True) as engine:
             answers[form] = next(iter(engine.logits([TOKENS])))
     assert np.isfinite(answers["gguf"]).all()
@@ -121,8 +123,8 @@ def test_llama_cpp_computes_what_the_hugging_face_directory_means(name: str, tmp
     model = EVERY[name].model
     wide = {key: Tensor.of(key, TYPES["F32"], tensor.shape, tensor.values()) for key, tensor in model.tensors.items()}
     sample = replace(EVERY[name], model=replace(model, tensors=wide))
-    ours = logits(faces.write(sample, "gguf", tmp_path), TOKENS)
-    path = faces.write(EVERY[name], "safetensors", tmp_path)
+    ours = logits(write.write(sample, "gguf", tmp_path), TOKENS)
+    path = write.write(EVERY[name], "safetensors", tmp_path)
     with open_archive(path) as archive:
         save_file({key: tensor.values() for key, tensor in archive.tensors.items()}, path / "model.safetensors")
     theirs = Directory(path).logits(TOKENS)
@@ -131,9 +133,9 @@ def test_llama_cpp_computes_what_the_hugging_face_directory_means(name: str, tmp
 
 @pytest.mark.parametrize("name", ["llama-f32-tied", "llama-f16-scores", "qwen2-f32"])
 def test_both_tokenizers_encode_alike(name: str, tmp_path: Path) -> None:
-    path = faces.write(EVERY[name], "safetensors", tmp_path)
+    path = write.write(EVERY[name], "safetensors", tmp_path)
     theirs = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
-    with Model(faces.write(EVERY[name], "gguf", tmp_path)) as model:
+    with Model(write.write(EVERY[name], "gguf", tmp_path)) as model:
         for text in TEXTS:
             assert model.tokenize(text) == theirs.encode(text, add_special_tokens=False).ids, text
             assert model.tokenize(text, add_special=True) == theirs.encode(text).ids, text

@@ -20,12 +20,14 @@ from rosetta_ref.formats.apr import errors as apr_errors
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.formats.gguf import errors as gguf_errors
 from rosetta_ref.formats.safetensors import errors as st_errors
-from rosetta_ref.gate import faces, malformed, samples
+from rosetta_ref.gate import malformed
+from rosetta_ref.gate.inputs import default as default_samples
+from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.malformed import MAY_ACCEPT, MUST_REFUSE, Malformed, NoTwinError
 from rosetta_ref.quant.block import RaggedRowError
 from tests.support import ggml
 
-SAMPLES = {sample.name: sample for sample in samples.default(1)}
+SAMPLES = {sample.name: sample for sample in default_samples.default(1)}
 SINGLE = [
     ("llama-q4_k_m", "gguf"), ("floats", "gguf"), ("k", "gguf"), ("aligned-8", "gguf"), ("llama-q4_k_m", "apr"),
     ("llama-f32-tied", "apr"), ("floats", "apr"), ("llama-f16-scores", "safetensors"), ("floats", "safetensors"),
@@ -129,7 +131,7 @@ NAMED: dict[str, type[RosettaError]] = {
 
 
 def made_of(name: str, form: str, folder: Path, *, everywhere: bool = False) -> list[Malformed]:
-    path = faces.write(SAMPLES[name], form, folder / "twin", "directory" if name == "sharded" else "file")
+    path = write.write(SAMPLES[name], form, folder / "twin", "directory" if name == "sharded" else "file")
     return malformed.from_file(path, 3, everywhere=everywhere)
 
 
@@ -265,13 +267,13 @@ def test_a_broken_file_is_its_twin_but_for_the_edits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_same_seed_gives_the_same_files(form: str, tmp_path: Path) -> None:
-    path = faces.write(SAMPLES["floats"], form, tmp_path, "file")
+    path = write.write(SAMPLES["floats"], form, tmp_path, "file")
     assert malformed.from_file(path, 1) == malformed.from_file(path, 1)
     assert malformed.from_file(path, 1) != malformed.from_file(path, 2)
 
 
 def test_companions_come_along(tmp_path: Path) -> None:
-    path = faces.write(SAMPLES["llama-f16-scores"], "safetensors", tmp_path / "twin", "directory")
+    path = write.write(SAMPLES["llama-f16-scores"], "safetensors", tmp_path / "twin", "directory")
     for given in (path, path / "model.safetensors"):
         broken = malformed.from_file(given, 0)[0]
         written = broken.write(tmp_path / given.name / "out")

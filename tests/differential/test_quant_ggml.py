@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rosetta_ref.patterns.blocks import PATTERNS, block_bytes
 from rosetta_ref.quant import BY_ID, TYPES
-from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 from tests.support import ggml
 
 pytestmark = pytest.mark.usefixtures("decoded_by")

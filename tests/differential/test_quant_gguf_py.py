@@ -6,8 +6,8 @@ import gguf
 import numpy as np
 import pytest
 
+from rosetta_ref.patterns.blocks import PATTERNS, block_bytes
 from rosetta_ref.quant import BY_ID, TYPES
-from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 
 pytestmark = pytest.mark.usefixtures("decoded_by")
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rosetta_ref.patterns.blocks import block_bytes
+from rosetta_ref.patterns.scales import SUBSCALES
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.quant.encoding import REACH, ImportanceError, mean_square
 from rosetta_ref.quant.rounding import extreme, nearest_int, smallest, total
-from rosetta_ref.strategies.patterns import block_bytes
-from rosetta_ref.strategies.scales import SUBSCALES
 from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
 pytestmark = pytest.mark.usefixtures("encoded_by")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES, fast
 from rosetta_ref.quant.block import BlockType
-from rosetta_ref.strategies.patterns import block_bytes
 from tests.support import sweeps
 from tests.support.weights import importance, weights
 

@@ -11,9 +11,12 @@ import pytest
 
 from rosetta_ref.archive import Tensor
 from rosetta_ref.formats import gguf
-from rosetta_ref.gate import faces, mapping, models, payloads, samples
-from rosetta_ref.gate.alignment import header_size
-from rosetta_ref.gate.sample import Sample
+from rosetta_ref.gate.inputs import default as default_samples
+from rosetta_ref.gate.inputs import models, write
+from rosetta_ref.gate.inputs.alignment import header_size
+from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge import mapping
+from rosetta_ref.patterns import payloads
 from rosetta_ref.quant import TYPES, BlockType
 
 SEEDS = (0, 1, 2)
@@ -23,7 +26,7 @@ BLOCKS = [kind for kind in TYPES.values() if kind.id is not None and not kind.is
 
 @cache
 def every(seed: int) -> list[Sample]:
-    return [sample for whole in (False, True) for sample in samples.default(seed, whole_models=whole)]
+    return [sample for whole in (False, True) for sample in default_samples.default(seed, whole_models=whole)]
 
 
 def values_of(tensor: Tensor) -> np.ndarray:
@@ -48,7 +51,7 @@ def test_no_two_numbers_of_an_index_coded_tensor_are_equal(seed: int) -> None:
 def test_any_two_places_of_a_block_differ_in_some_block(kind: BlockType, seed: int) -> None:
     """So does any permutation of lanes, and any two blocks differ: what is exchanged, within or between, is seen."""
     (sample,) = [
-        sample for sample in samples.default(seed, types=(kind.name,), architectures=()) if "special" not in sample.name
+        sample for sample in default_samples.default(seed, types=(kind.name,), architectures=()) if "special" not in sample.name
         and not sample.name.startswith("aligned") and not sample.big_endian
     ]  # fmt: skip
     coded = [tensor for name, tensor in sample.model.tensors.items() if sample.labels[name].endswith("/index-coded")]
@@ -176,7 +179,7 @@ def _others(heads: int, all_heads: int, groups: int, rows: int) -> set[int]:
 
 
 def test_each_feature_has_a_model() -> None:
-    made = {sample.name: sample for sample in samples.default(0)}
+    made = {sample.name: sample for sample in default_samples.default(0)}
     tied = {sample.architecture: set() for sample in made.values()}
     for sample in made.values():
         tied[sample.architecture].add("output.weight" in sample.model.tensors)
@@ -193,8 +196,8 @@ def test_each_feature_has_a_model() -> None:
 
 def test_halves_in_apr_are_what_the_directory_has() -> None:
     """The names, the rows and the number that says so; the same tensors in GGUF's order stand in other files."""
-    (sample,) = [sample for sample in samples.default(0) if sample.halves_in_apr]
-    halves, pairs = faces.apr_face(sample), faces.apr_face(replace(sample, halves_in_apr=False))
+    (sample,) = [sample for sample in default_samples.default(0) if sample.halves_in_apr]
+    halves, pairs = write.apr_face(sample), write.apr_face(replace(sample, halves_in_apr=False))
     assert (halves.metadata["rope_type"], pairs.metadata["rope_type"]) == (2, 0)
     heads, size = 4, 16
     for name, theirs in (("blk.0.attn_q.weight", "model.layers.0.self_attn.q_proj.weight"),):
@@ -209,8 +212,8 @@ def test_big_endian_files_are_what_gguf_py_reads(tmp_path: Path) -> None:
     """It turns fields, shapes and offsets; blocks it leaves to whoever reads them."""
     from gguf import GGUFReader
 
-    (sample,) = [sample for sample in samples.default(0) if sample.big_endian]
-    path = faces.write(sample, "gguf", tmp_path)
+    (sample,) = [sample for sample in default_samples.default(0) if sample.big_endian]
+    path = write.write(sample, "gguf", tmp_path)
     reader = GGUFReader(path)
     assert reader.byte_order == "S"
     assert reader.fields["rosetta.numbers"].contents() == [1, 256]
@@ -228,7 +231,7 @@ def test_big_endian_files_are_what_gguf_py_reads(tmp_path: Path) -> None:
 
 
 def test_a_model_for_quantisers_has_what_they_get_wrong() -> None:
-    (sample,) = samples.for_quantisers(0)
+    (sample,) = default_samples.for_quantisers(0)
     matrices = [tensor.values() for tensor in sample.model.tensors.values() if len(tensor.shape) == 2]
     runs = np.concatenate([matrix.reshape(-1, 256) for matrix in matrices])
     zero = (runs == 0).all(axis=1)
@@ -241,13 +244,13 @@ def test_a_model_for_quantisers_has_what_they_get_wrong() -> None:
 
 def test_stale_copies_come_before_and_behind_the_right_ones(tmp_path: Path) -> None:
     """So that neither the first copy nor the last one is always right."""
-    (sample,) = [sample for sample in samples.default(0) if sample.stale]
-    path = faces.write(sample, "safetensors", tmp_path)
-    index = faces.safetensors.read_index(path / "model.safetensors.index.json")
+    (sample,) = [sample for sample in default_samples.default(0) if sample.stale]
+    path = write.write(sample, "safetensors", tmp_path)
+    index = write.safetensors.read_index(path / "model.safetensors.index.json")
     first_wins = last_wins = True
     for file in index.files:
         for other in index.files:
-            with faces.safetensors.read(path / other) as archive:
+            with write.safetensors.read(path / other) as archive:
                 stale = [name for name in archive.tensors if index.weight_map[name] == file and other != file]
             first_wins &= not (stale and other < file)
             last_wins &= not (stale and other > file)
@@ -262,10 +265,10 @@ def test_stale_copies_come_before_and_behind_the_right_ones(tmp_path: Path) -> N
 @pytest.mark.parametrize("seed", SEEDS)
 def test_data_begins_elsewhere_under_every_other_alignment(whole: bool, seed: int, tmp_path: Path) -> None:
     found = set()
-    for sample in samples.default(seed, whole_models=whole):
+    for sample in default_samples.default(seed, whole_models=whole):
         if not sample.name.startswith("aligned"):
             continue
-        path = faces.write(sample, "gguf", tmp_path / sample.name)
+        path = write.write(sample, "gguf", tmp_path / sample.name)
         alignment = sample.model.metadata["general.alignment"].plain()
         with gguf.read(path) as archive:
             first = next(iter(archive.tensors.values()))
@@ -286,7 +289,7 @@ def test_the_set_is_the_same_for_the_same_seed_and_another_for_another() -> None
     def content(seed: int) -> dict[str, bytes]:
         return {
             f"{sample.name}/{name}": bytes(tensor.data)
-            for sample in samples.default(seed)
+            for sample in default_samples.default(seed)
             for name, tensor in sample.model.tensors.items()
             if not sample.labels[name].endswith(("zero", "computed"))
         }
@@ -300,7 +303,7 @@ def test_the_set_is_the_same_for_the_same_seed_and_another_for_another() -> None
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_every_type_has_its_cases_in_files_that_are_small(whole: bool) -> None:
-    made = samples.default(3, whole_models=whole)
+    made = default_samples.default(3, whole_models=whole)
     assert len({sample.name for sample in made}) == len(made)
     assert max(sum(tensor.nbytes for tensor in sample.model.tensors.values()) for sample in made) < 2 << 20
     labels = {label for sample in made for label in sample.labels.values()}
@@ -320,10 +323,10 @@ def test_every_type_has_its_cases_in_files_that_are_small(whole: bool) -> None:
 
 
 def test_what_a_converter_does_not_take_is_left_out() -> None:
-    only = samples.default(0, architectures=("qwen2",), types=("F32", "Q4_K"), whole_models=True)
+    only = default_samples.default(0, architectures=("qwen2",), types=("F32", "Q4_K"), whole_models=True)
     assert {sample.architecture for sample in only} == {"qwen2"}
     assert {tensor.type.name for sample in only for tensor in sample.model.tensors.values()} == {"F32", "Q4_K"}
-    plain = samples.default(0, quantised=False)
+    plain = default_samples.default(0, quantised=False)
     assert all(tensor.type.is_scalar for sample in plain for tensor in sample.model.tensors.values())
     assert any("safetensors" in sample.formats for sample in plain)
 

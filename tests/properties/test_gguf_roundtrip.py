@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import gguf
+from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES
 from rosetta_ref.strategies.gguf import GGML_TYPES, gguf_archives
-from rosetta_ref.strategies.patterns import block_bytes
 from tests.support import exact
 
 _FOLDER = tempfile.TemporaryDirectory()

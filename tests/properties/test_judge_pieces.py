@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Tensor
-from rosetta_ref.gate import mapping, pieces, rules
-from rosetta_ref.gate.judge import same
-from rosetta_ref.gate.rules import Verdict
+from rosetta_ref.gate.judge import mapping, pairs
+from rosetta_ref.gate.judge import values as right_values
+from rosetta_ref.gate.judge.tensors import same
+from rosetta_ref.gate.judge.values import Verdict
 from rosetta_ref.quant import TYPES
 
 Array = NDArray[Any]
@@ -215,8 +216,8 @@ CASES: dict[str, tuple[str, Callable[[Rng], Made]]] = {
 def judged(made: Made, step: int, monkeypatch: pytest.MonkeyPatch) -> Verdict:
     source, target, options = made
     with monkeypatch.context() as patch:
-        patch.setattr(pieces, "STEP", step)
-        return rules.judge(source, target, **options)
+        patch.setattr(pairs, "STEP", step)
+        return right_values.judge(source, target, **options)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -233,9 +234,9 @@ def test_pieces_say_what_the_whole_says(name: str, seed: int, step: int, monkeyp
 def test_the_smallest_pieces_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what is compared above are pieces, of whole blocks, that cover the tensor once."""
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(pieces, "STEP", 1)
+    monkeypatch.setattr(pairs, "STEP", 1)
     for source, target, width in (("Q4_1", "F32", 32), ("F32", "Q4_K", 256), ("F16", "F32", 1), ("AprQ8", "Q8_0", 32)):
-        made = pieces.Pair(of(source, gaussian(rng, (2, 256))), of(target, gaussian(rng, (2, 256))))
+        made = pairs.Pair(of(source, gaussian(rng, (2, 256))), of(target, gaussian(rng, (2, 256))))
         assert [first for first, _, _ in made.numbers()] == list(range(0, 512, width))
         assert all(len(before) == len(after) == width for _, before, after in made.numbers())
 
@@ -243,13 +244,13 @@ def test_the_smallest_pieces_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("step", [1, 700, 1 << 60])
 @pytest.mark.parametrize("kind", ["F32", "F16", "F64", "I32"])
 def test_transposed_in_pieces(kind: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "STEP", step)
+    monkeypatch.setattr(pairs, "STEP", step)
     values = np.arange(7 * 5 * 3).reshape(7, 5, 3).astype(np.float32)
     source, target = of(kind, values), of(kind, np.ascontiguousarray(values.T))
-    assert pieces.transposed(source, target)
+    assert pairs.transposed(source, target)
     other = values.copy()
     other[-1, -1, -1] += 1
-    assert not pieces.transposed(of(kind, other), target)
+    assert not pairs.transposed(of(kind, other), target)
 
 
 def test_tensors_that_begin_alike_are_not_the_same() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rosetta_ref.patterns.blocks import PATTERNS, block_bytes
 from rosetta_ref.quant import BY_ID, TYPES
-from rosetta_ref.strategies.patterns import PATTERNS, block_bytes
 from rosetta_ref.strategies.quantised import blocks, payload
 
 pytestmark = pytest.mark.usefixtures("decoded_by")

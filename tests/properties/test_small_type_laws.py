@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.quant.encoding import ImportanceError
-from rosetta_ref.strategies.patterns import block_bytes
 
 pytestmark = pytest.mark.usefixtures("encoded_by")
 

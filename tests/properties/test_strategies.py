@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from rosetta_ref import strategies
+from rosetta_ref.patterns import scales as inside
+from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.kquants.packing import six_bit_pairs, six_bit_scales
-from rosetta_ref.strategies import scales as inside
-from rosetta_ref.strategies.patterns import block_bytes
 
 FLOATS = {name: inside.float_scales(kind) for name, kind in TYPES.items() if inside.float_scales(kind)}
 BLOCK_TYPES = tuple(name for name, kind in TYPES.items() if not kind.is_scalar and kind.decode is not None)

@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 
 from rosetta_ref import cli
-from rosetta_ref.gate.cases import plan
-from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, Finding, Result
-from rosetta_ref.gate.run import samples_for
+from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Finding, Result
+from rosetta_ref.gate.run.engine import samples_for
+from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.zoo import MEMBERS, Member
-from rosetta_ref.zoo import tally as tally_module
 from rosetta_ref.zoo.adapter import entry_of
-from rosetta_ref.zoo.canary import CANARY
-from rosetta_ref.zoo.document import document
-from rosetta_ref.zoo.matrix import EQUIVALENT, Arena, Kill, Trial, assertion, in_order
 from rosetta_ref.zoo.member import replacing
-from rosetta_ref.zoo.tally import KILLED, Standing, Tally, tally
+from rosetta_ref.zoo.trial import tally as tally_module
+from rosetta_ref.zoo.trial.canary import CANARY
+from rosetta_ref.zoo.trial.document import document
+from rosetta_ref.zoo.trial.matrix import EQUIVALENT, Arena, Kill, Trial, assertion, in_order
+from rosetta_ref.zoo.trial.tally import KILLED, Standing, Tally, tally
 
 PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text("utf-8")
 #: By member: the case that kills it first, and the gates that see it.

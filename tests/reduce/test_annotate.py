@@ -15,9 +15,9 @@ from rich.console import Console
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats import apr, gguf
 from rosetta_ref.quant import TYPES
-from rosetta_ref.reduce.annotate import coloured, of_folder, plain, rendered, spans, text
-from rosetta_ref.reduce.annotation import MOST_ROWS, Annotation, Right, annotate
-from rosetta_ref.reduce.dump import Left, Line
+from rosetta_ref.reduce.folder.annotate import coloured, of_folder, plain, rendered, spans, text
+from rosetta_ref.reduce.folder.annotation import MOST_ROWS, Annotation, Right, annotate
+from rosetta_ref.reduce.folder.dump import Left, Line
 
 Q8 = TYPES["Q8_0"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rosetta_ref.archive import Archive
 from rosetta_ref.formats import apr, gguf, safetensors
-from rosetta_ref.reduce.script import build_script
+from rosetta_ref.reduce.folder.script import build_script
 from rosetta_ref.strategies.apr import archives as apr_archives
 from rosetta_ref.strategies.gguf import gguf_archives
 from rosetta_ref.strategies.safetensors import archives as safetensors_archives

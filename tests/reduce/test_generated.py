@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref import cli
-from rosetta_ref.gate import bundled, entries
-from rosetta_ref.gate.converter import REFUSED, Converter, Entry, Run
-from rosetta_ref.gate.workspace import Workspace
-from rosetta_ref.reduce import given
-from rosetta_ref.reduce.fingerprint import Fingerprint
-from rosetta_ref.reduce.generated import NoHypothesisError, NoInputsError, generate
-from rosetta_ref.reduce.oracle import Oracle
+from rosetta_ref.gate.converter import bundled, named
+from rosetta_ref.gate.converter.entry import REFUSED, Converter, Entry, Run
+from rosetta_ref.gate.run.workspace import Workspace
+from rosetta_ref.reduce.search import input as inputs
+from rosetta_ref.reduce.search.candidate import Oracle
+from rosetta_ref.reduce.search.failure import Fingerprint
+from rosetta_ref.reduce.search.generated import NoHypothesisError, NoInputsError, generate
 from rosetta_ref.reduce.shrink import failure_of
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter
@@ -70,7 +70,7 @@ def test_a_function_is_shrunk_to_one_block(work: Workspace) -> None:
     found = generate(one, "gguf", "safetensors", work=work)
     assert found is not None
     assert one.calls <= 100
-    made = given.read(found)
+    made = inputs.read(found)
     assert [(t.name, t.type.name, t.shape) for t in made.tensors.values()] == [("a", "Q4_K", (256,))]
     assert not made.metadata
     assert seen_in(one, found, "safetensors", work).cause == ("k-scales-bit-stream",)
@@ -91,7 +91,7 @@ def test_of_all_types_the_one_is_found(
     one = converter(MEMBERS[member])
     found = generate(one, source, target, work=work)
     assert found is not None
-    made = given.read(found)
+    made = inputs.read(found)
     assert [(t.type.name, t.shape) for t in made.tensors.values()] == tensors
     assert seen_in(one, found, target, work).cause == (member,)
 
@@ -102,7 +102,7 @@ def test_what_only_a_model_shows_is_found(work: Workspace) -> None:
     one = converter(MEMBERS["drops-biases"])
     found = generate(one, "gguf", "safetensors", examples=12, work=work)
     assert found is not None
-    made = given.read(found)
+    made = inputs.read(found)
     assert made.metadata["general.architecture"].plain() == "qwen2"
     assert made.metadata["qwen2.block_count"].plain() == 1
     assert not any(tensor.data.any() for tensor in made.tensors.values())
@@ -114,7 +114,7 @@ def test_the_first_failure_is_kept(work: Workspace) -> None:
     class Two(Counted):
         def convert(self, src: Path, dst: Path, *, type: str | None = None) -> Run:  # noqa: A002
             self.calls += 1
-            q4 = any(tensor.type.name == "Q4_K" for tensor in given.read(src).tensors.values())
+            q4 = any(tensor.type.name == "Q4_K" for tensor in inputs.read(src).tensors.values())
             return converter(MEMBERS["k-scales-bit-stream" if q4 else "q5_0-interleaved"]).convert(src, dst)
 
     causes = set()
@@ -122,7 +122,7 @@ def test_the_first_failure_is_kept(work: Workspace) -> None:
         one = Two(converter(MEMBERS["q5_0-interleaved"]), types=("Q4_K", "Q5_0"))
         found = generate(one, "gguf", "safetensors", seed=seed, work=work)
         assert found is not None
-        tensors = list(given.read(found).tensors.values())
+        tensors = list(inputs.read(found).tensors.values())
         cause = seen_in(one, found, "safetensors", work).cause
         assert (len(tensors), tensors[0].type.name) == (1, {"q5_0-interleaved": "Q5_0"}.get(cause[0], "Q4_K"))
         causes.add(cause)
@@ -130,7 +130,7 @@ def test_the_first_failure_is_kept(work: Workspace) -> None:
 
 
 def test_the_reference_shows_nothing(work: Workspace) -> None:
-    one = Counted(entries.made(bundled.entry("reference")))
+    one = Counted(named.made(bundled.entry("reference")))
     assert generate(one, "gguf", "apr", examples=20, work=work) is None
     assert 15 <= one.calls <= 20, "a file that is drawn again is not converted again"
     assert list(work.path.iterdir()) == [], "what was drawn is not left"
@@ -171,7 +171,7 @@ def test_a_command_is_left_to_the_reducer(tmp_path: Path, capsys: pytest.Capture
     print(f"{len(calls)} calls, {len(drawn)} of them for what was drawn")
     assert len(drawn) <= 10
     assert len(calls) <= 64
-    made = given.read(folder / "input.gguf")
+    made = inputs.read(folder / "input.gguf")
     assert (folder / "input.gguf").stat().st_size == said["bytes"] == 224
     assert [(t.type.name, t.shape) for t in made.tensors.values()] == [("Q4_K", (256,))]
     assert json.loads((folder / "expected.json").read_text())["fingerprint"]["cause"] == ["k-scales-bit-stream"]

@@ -15,10 +15,11 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.cli import main
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf, safetensors
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.gate.pairs import PAIRS
 from rosetta_ref.quant import TYPES
-from rosetta_ref.reduce.record import FolderError, load
-from rosetta_ref.reduce.replay import DIFFERENTLY, ERROR, FAILED, FIXED, replay
+from rosetta_ref.reduce.folder.expected import FolderError, load
+from rosetta_ref.reduce.folder.replay import DIFFERENTLY, ERROR, FAILED, FIXED, replay
 from rosetta_ref.reduce.run import Asked, run
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter

@@ -11,12 +11,13 @@ import pytest
 
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats import gguf, safetensors
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Entry, Run
+from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES
-from rosetta_ref.reduce.prose import block, code, last_words
+from rosetta_ref.reduce.folder.prose import block, code, last_words
 from rosetta_ref.reduce.run import Asked, run
-from rosetta_ref.reduce.search import Budget
-from rosetta_ref.strategies.patterns import block_bytes
+from rosetta_ref.reduce.search.search import Budget
 from rosetta_ref.zoo import MEMBERS, files
 from rosetta_ref.zoo.adapter import converter
 from tests.support import broken

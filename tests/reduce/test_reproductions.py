@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rosetta_ref.cli import main
-from rosetta_ref.reduce.record import load
+from rosetta_ref.reduce.folder.expected import load
 
 BROKEN = Path(__file__).parents[1] / "support" / "broken.py"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref.gate import malformed
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, REFUSED, Converter, Entry, Run
-from rosetta_ref.gate.workspace import Workspace
-from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
-from rosetta_ref.reduce.oracle import Oracle, refusal
-from rosetta_ref.reduce.search import Budget, SpentError
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, Converter, Entry, Run
+from rosetta_ref.gate.run.workspace import Workspace
+from rosetta_ref.reduce.passes.malformed import Malformed, is_malformed, shrink_malformed
+from rosetta_ref.reduce.search.candidate import Oracle, refusal
+from rosetta_ref.reduce.search.search import Budget, SpentError
 from rosetta_ref.reduce.shrink import failure_of
 from rosetta_ref.zoo import MEMBERS, adapter, files
 from rosetta_ref.zoo.member import Make

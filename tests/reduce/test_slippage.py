@@ -13,19 +13,20 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf, safetensors
-from rosetta_ref.gate import bundled, entries
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, PAIRS, REFUSED, Entry, Run
+from rosetta_ref.gate.converter import bundled, named
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, Entry, Run
+from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES
-from rosetta_ref.reduce import given as inputs
-from rosetta_ref.reduce.claims import is_claimed
-from rosetta_ref.reduce.fingerprint import Wanted
-from rosetta_ref.reduce.given import Given
-from rosetta_ref.reduce.replay import FAILED, FIXED, replay
+from rosetta_ref.reduce.folder.replay import FAILED, FIXED, replay
+from rosetta_ref.reduce.passes.tensors import bare
 from rosetta_ref.reduce.run import Asked, run
-from rosetta_ref.reduce.search import Budget
+from rosetta_ref.reduce.search import input as inputs
+from rosetta_ref.reduce.search.claims import is_claimed
+from rosetta_ref.reduce.search.failure import Wanted
+from rosetta_ref.reduce.search.input import Given
+from rosetta_ref.reduce.search.search import Budget
 from rosetta_ref.reduce.shrink import NothingFailsError
-from rosetta_ref.reduce.tensors import bare
-from rosetta_ref.strategies.patterns import block_bytes
 from rosetta_ref.zoo import MEMBERS, files
 from rosetta_ref.zoo.member import unchecked
 
@@ -227,7 +228,7 @@ def test_an_input_that_is_written_into_is_a_copy(source: Path, tmp_path: Path) -
     assert made.found.fingerprint.kind == "touched"
     assert len(inputs.read(made.folder / "input.gguf").tensors) == 1
     assert replay(made.folder, Spoiling()).word == FAILED
-    assert replay(made.folder, entries.made(bundled.entry("reference"))).word == FIXED
+    assert replay(made.folder, named.made(bundled.entry("reference"))).word == FIXED
 
 
 def test_nobody_elses_files_come_along(tmp_path: Path) -> None:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_ref.gate import bundled
-from rosetta_ref.gate.entries import made
-from rosetta_ref.gate.workspace import Workspace
-from rosetta_ref.reduce import given as inputs
-from rosetta_ref.reduce.fingerprint import Fingerprint
-from rosetta_ref.reduce.malformed import Malformed, is_malformed, shrink_malformed
-from rosetta_ref.reduce.oracle import Oracle
-from rosetta_ref.reduce.replay import FAILED, FIXED, replay
+from rosetta_ref.gate.converter import bundled
+from rosetta_ref.gate.converter.named import made
+from rosetta_ref.gate.run.workspace import Workspace
+from rosetta_ref.reduce.folder.replay import FAILED, FIXED, replay
+from rosetta_ref.reduce.passes.malformed import Malformed, is_malformed, shrink_malformed
 from rosetta_ref.reduce.run import Asked, run
-from rosetta_ref.reduce.search import Search
+from rosetta_ref.reduce.search import input as inputs
+from rosetta_ref.reduce.search.candidate import Oracle
+from rosetta_ref.reduce.search.failure import Fingerprint
+from rosetta_ref.reduce.search.search import Search
 from rosetta_ref.reduce.shrink import failure_of, shrink
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import converter

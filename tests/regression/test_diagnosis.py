@@ -12,11 +12,12 @@ from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.convert import convert
 from rosetta_ref.diagnosis import UNKNOWN, Diagnosis, attach, diagnose
 from rosetta_ref.formats import safetensors
-from rosetta_ref.gate import faces, samples
-from rosetta_ref.gate.converter import LETTERS
-from rosetta_ref.gate.judge import META, judge
-from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, Finding, Result
-from rosetta_ref.gate.view import look
+from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Finding, Result
+from rosetta_ref.gate.inputs import default as default_samples
+from rosetta_ref.gate.inputs import write
+from rosetta_ref.gate.judge.tensors import META, judge
+from rosetta_ref.gate.judge.view import look
+from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.inputs import smallest
 from rosetta_ref.zoo.member import is_model, unchecked
@@ -85,12 +86,14 @@ CROSSED = [
 def face(tmp_path_factory: pytest.TempPathFactory):
     """The file or directory of a sample in a format, made once."""
     folder = tmp_path_factory.mktemp("faces")
-    known = {one.name: one for one in (*samples.default(1, whole_models=True), *samples.for_quantisers(1))}
+    known = {
+        one.name: one for one in (*default_samples.default(1, whole_models=True), *default_samples.for_quantisers(1))
+    }
     made: dict[tuple[str, str], Path] = {}
 
     def give(sample: str, kind: str) -> Path:
         if (sample, kind) not in made:
-            made[sample, kind] = faces.write(known[sample], kind, folder / sample / kind)
+            made[sample, kind] = write.write(known[sample], kind, folder / sample / kind)
         return made[sample, kind]
 
     return give

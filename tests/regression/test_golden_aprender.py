@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref.diagnosis import diagnose
-from rosetta_ref.gate.judge import CARD, NAME, Judged, judge
-from rosetta_ref.gate.view import look
-from rosetta_ref.gate.words import Asked, judge_words
+from rosetta_ref.gate.judge.metadata import Asked, judge_words
+from rosetta_ref.gate.judge.tensors import CARD, NAME, Judged, judge
+from rosetta_ref.gate.judge.view import look
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "apr-rosetta"
 FILES = ("llama-f32", "llama-mix", "llama-q4km", "qwen2-f32", "qwen2-q4km")

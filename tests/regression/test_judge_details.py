@@ -11,9 +11,9 @@ import pytest
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import apr, gguf
-from rosetta_ref.gate import rules
-from rosetta_ref.gate.view import look
-from rosetta_ref.gate.words import judge_words
+from rosetta_ref.gate.judge import values
+from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.view import look
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.files import model, model_in
 
@@ -88,4 +88,4 @@ def test_truncated_is_said_of_all_elements_or_not(found: list[float], kind: str)
     """Not of one that was cut among others that were rounded."""
     source = Tensor.of("a", TYPES["F32"], (4,), np.array([1.0009, 1.0008, 6.0e-5, 6.0e-8], np.float32))
     target = Tensor.of("a", TYPES["F16"], (4,), np.array(found, np.float16))
-    assert rules.judge(source, target).kind == kind
+    assert values.judge(source, target).kind == kind

@@ -18,10 +18,11 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.cli import main
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
-from rosetta_ref.gate.record import schema
-from rosetta_ref.gate.score import cases_of, score
+from rosetta_ref.gate.report.files import schema
+from rosetta_ref.gate.report.score import cases_of, score
 from rosetta_ref.inference import NumpyEngine, load
-from rosetta_ref.inference.engine import BadTokenError, EngineFormatError, UnknownEngineError
+from rosetta_ref.inference.engine import BadTokenError, EngineFormatError
+from rosetta_ref.inference.engines import UnknownEngineError
 from rosetta_ref.inference.model import ForeignWeightError, MissingWeightError, WeightShapeError
 from rosetta_ref.inference.parameters import ConflictingParameterError, NoForwardPassError
 from rosetta_ref.verify import VerificationError, verifier, verify

@@ -17,14 +17,15 @@ from rosetta_ref.demo import tiny_model
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.gate.converter import ACCEPTED, LETTERS, PAIRS, REFUSED
+from rosetta_ref.gate.converter.entry import ACCEPTED, REFUSED
+from rosetta_ref.gate.pairs import LETTERS, PAIRS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import control, converter
-from rosetta_ref.zoo.containers import aligned_to_64
 from rosetta_ref.zoo.files import blocks, in_gguf, model, model_in, tensor
 from rosetta_ref.zoo.inputs import blind, smallest
 from rosetta_ref.zoo.member import CLASSES, WaitingError, is_model, replaced, unchecked
+from rosetta_ref.zoo.members.containers import aligned_to_64
 from tests.support import stored
 from tests.support.zoo_answers import ANSWERS, CHECKS
 from tests.support.zoo_answers import REFUSED as RIGHTLY_REFUSED

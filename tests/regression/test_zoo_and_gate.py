@@ -10,25 +10,27 @@ import pytest
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.gate import judge as judging_module
-from rosetta_ref.gate import judgements as judgements_module
-from rosetta_ref.gate.answers import Answers
-from rosetta_ref.gate.cases import TENSORS, plan
-from rosetta_ref.gate.converter import LETTERS, Converter
-from rosetta_ref.gate.judge import judge
-from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, Result
-from rosetta_ref.gate.sample import Sample
-from rosetta_ref.gate.session import Session
-from rosetta_ref.gate.view import UnreadableError, look
-from rosetta_ref.gate.words import judge_words
-from rosetta_ref.gate.workspace import Workspace
+from rosetta_ref.gate.cases import TENSORS
+from rosetta_ref.gate.converter.entry import Converter
+from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Result
+from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge import cache as judgements_module
+from rosetta_ref.gate.judge import tensors as judging_module
+from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.tensors import judge
+from rosetta_ref.gate.judge.view import UnreadableError, look
+from rosetta_ref.gate.pairs import LETTERS
+from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.run.plan import plan
+from rosetta_ref.gate.run.session import Session
+from rosetta_ref.gate.run.workspace import Workspace
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import control, converter
-from rosetta_ref.zoo.canary import CANARY
-from rosetta_ref.zoo.comparators import judging
 from rosetta_ref.zoo.inputs import blind, smallest
 from rosetta_ref.zoo.member import is_model
-from rosetta_ref.zoo.verifiers import VERIFIERS, Verifier
+from rosetta_ref.zoo.trial.canary import CANARY
+from rosetta_ref.zoo.trial.comparators import judging
+from rosetta_ref.zoo.trial.verifiers import VERIFIERS, Verifier
 
 RUNNING = [member for member in MEMBERS.values() if member.waiting_for is None]
 EACH = pytest.mark.parametrize("member", RUNNING, ids=lambda member: member.id)

@@ -10,10 +10,10 @@ from rosetta_ref.archive import Archive
 from rosetta_ref.compare import compare
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.zoo import MEMBERS
-from rosetta_ref.zoo.canary import CANARY
 from rosetta_ref.zoo.inputs import smallest
 from rosetta_ref.zoo.member import is_model
-from rosetta_ref.zoo.verifiers import VERIFIERS, Verifier
+from rosetta_ref.zoo.trial.canary import CANARY
+from rosetta_ref.zoo.trial.verifiers import VERIFIERS, Verifier
 
 LETTING = [verifier for verifier in VERIFIERS.values() if verifier.lets_through is not None]
 SUFFIXES = {"G": ".gguf", "A": ".apr", "S": ".safetensors"}

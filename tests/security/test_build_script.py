@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rosetta_ref.reduce.script import ScriptPathError, build_script
+from rosetta_ref.reduce.folder.script import ScriptPathError, build_script
 
 #: What ends a line, a literal, a comment or a script, or says how the script is encoded.
 ODD = [

@@ -16,7 +16,7 @@ import pytest
 from rosetta_ref.diagnosis import Diagnosis, UndiagnosedError, diagnose, explain
 from rosetta_ref.diagnosis.replay import part_of
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate.view import look
+from rosetta_ref.gate.judge.view import look
 from rosetta_ref.zoo import MEMBERS
 
 SOME = [MEMBERS[name] for name in ("gate-and-up-exchanged", "q5_0-interleaved")]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_ref.gate import bundled, entries
-from rosetta_ref.gate.entries import EntryError, UnknownConverterError, find_entries, resolve
+from rosetta_ref.gate.converter import bundled, named
+from rosetta_ref.gate.converter.named import EntryError, UnknownConverterError, find_entries, resolve
 
 ENTRY = "[converters.{}]\ncommand = 'touch {{dst}} {{src}}'\n"
 
@@ -21,7 +21,7 @@ def written(folder: Path, *names: str, file: str = "rosetta.toml") -> Path:
     return folder / file
 
 
-@pytest.mark.parametrize("file", entries.FILES)
+@pytest.mark.parametrize("file", named.FILES)
 @pytest.mark.parametrize("mark", [".git", ".hg", ".svn"])
 def test_the_search_ends_at_the_root_of_the_repository(file: str, mark: str, tmp_path: Path) -> None:
     written(tmp_path, "planted", file=file)
@@ -70,11 +70,11 @@ def test_what_belongs_to_somebody_else_is_left_aside(
         path.symlink_to(tmp_path / "real.toml")
         path = tmp_path / "real.toml"
     foreign = (path if whose != "folder" else tmp_path / "top").stat().st_ino
-    plain = entries._is_mine
-    monkeypatch.setattr(entries, "_is_mine", lambda about: about.st_ino != foreign and plain(about))
+    plain = named._is_mine
+    monkeypatch.setattr(named, "_is_mine", lambda about: about.st_ino != foreign and plain(about))
     monkeypatch.chdir(inner)
     with pytest.raises(UnknownConverterError):
-        entries.from_arguments(arguments("planted"))
+        named.from_arguments(arguments("planted"))
     if whose != "folder":
         assert "is left aside, since it belongs to somebody else" in capsys.readouterr().err
 
@@ -93,12 +93,12 @@ def test_a_pipe_is_no_file_of_entries(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rosetta.toml")
     assert find_entries(tmp_path) == {}
     with pytest.raises(EntryError, match="no regular file"):
-        entries.read_entries(tmp_path / "rosetta.toml")
+        named.read_entries(tmp_path / "rosetta.toml")
 
 
 def arguments(name: str, **others: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    entries.add_arguments(parser)
+    named.add_arguments(parser)
     parsed = parser.parse_args(["--converter", name])
     for key, value in others.items():
         setattr(parsed, key, value)
@@ -110,10 +110,10 @@ def test_a_bundled_name_means_what_is_bundled(
 ) -> None:
     written(tmp_path, "reference", "mine")
     monkeypatch.chdir(tmp_path)
-    assert entries.from_arguments(arguments("reference")).entry == bundled.entry("reference")
+    assert named.from_arguments(arguments("reference")).entry == bundled.entry("reference")
     assert "that of" in (said := capsys.readouterr().err)
     assert "is entry:reference" in said
-    assert entries.from_arguments(arguments("entry:reference")).entry.command == "touch '{dst}' '{src}'"
+    assert named.from_arguments(arguments("entry:reference")).entry.command == "touch '{dst}' '{src}'"
     assert capsys.readouterr().err == f"entries: {tmp_path / 'rosetta.toml'}\n"
 
 
@@ -123,10 +123,10 @@ def test_the_file_in_use_is_printed(
     folder = tmp_path / "a\n::error::b"
     written(folder, "mine")
     monkeypatch.chdir(folder)
-    entries.from_arguments(arguments("mine"))
+    named.from_arguments(arguments("mine"))
     said = capsys.readouterr().err
     assert said.startswith(f"entries: {tmp_path}/a")
     assert said.count("\n") == 1
-    entries.from_arguments(arguments("mine", quiet=True))
-    entries.from_arguments(arguments("true {src} {dst}"))
+    named.from_arguments(arguments("mine", quiet=True))
+    named.from_arguments(arguments("true {src} {dst}"))
     assert capsys.readouterr().err == ""

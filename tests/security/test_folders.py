@@ -16,10 +16,10 @@ import pytest
 
 from rosetta_ref.cli import main
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.reduce import output
-from rosetta_ref.reduce.folder import place_for
-from rosetta_ref.reduce.given import copied, files
-from rosetta_ref.reduce.record import load
+from rosetta_ref.reduce.folder import output
+from rosetta_ref.reduce.folder.expected import load
+from rosetta_ref.reduce.folder.folder import place_for
+from rosetta_ref.reduce.search.input import copied, files
 from rosetta_ref_pytest import is_ours
 
 
@@ -244,7 +244,7 @@ def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path: Path, monkeyp
     def full(path: Path, words: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rosetta_ref.reduce.folder.write_text", full)
+    monkeypatch.setattr("rosetta_ref.reduce.folder.folder.write_text", full)
     asked = [
         "shrink",
         str(folder / "input.gguf"),

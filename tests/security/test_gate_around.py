@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref.convert import convert as reference
-from rosetta_ref.gate.converter import ACCEPTED, Entry, Run
-from rosetta_ref.gate.models import Spec, build
-from rosetta_ref.gate.process import Disk, run
-from rosetta_ref.gate.result import CORROBORATED
-from rosetta_ref.gate.run import run as gate
-from rosetta_ref.gate.workspace import Flaw, Snapshot, Workspace
+from rosetta_ref.gate.converter.command import Disk, run
+from rosetta_ref.gate.converter.entry import ACCEPTED, Entry, Run
+from rosetta_ref.gate.findings import CORROBORATED
+from rosetta_ref.gate.inputs.models import Spec, build
+from rosetta_ref.gate.run.engine import run as gate
+from rosetta_ref.gate.run.workspace import Flaw, Snapshot, Workspace
 
 
 def sample(name: str = "llama-f32-tied"):  # type: ignore[no-untyped-def]

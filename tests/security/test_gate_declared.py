@@ -17,12 +17,12 @@ import pytest
 from rosetta_ref import foreign
 from rosetta_ref.cli import main
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate import expectations, history, score
-from rosetta_ref.gate.conditions import Condition, ConditionError
-from rosetta_ref.gate.entries import EntryError, entry_of, read_entries
-from rosetta_ref.gate.expectations import ExpectationError
-from rosetta_ref.gate.fields import FIELDS
-from rosetta_ref.gate.verdict import judge
+from rosetta_ref.gate.converter.fields import FIELDS
+from rosetta_ref.gate.converter.named import EntryError, entry_of, read_entries
+from rosetta_ref.gate.report import expectations, history, score
+from rosetta_ref.gate.report.conditions import Condition, ConditionError
+from rosetta_ref.gate.report.expectations import ExpectationError
+from rosetta_ref.gate.report.verdict import judge
 
 #: Values of every type, in TOML.
 TOML = ("5", "-1", "1" + "0" * 400, "1.5", "nan", "inf", '""', '"x"', '"\\u0000"', "true", "[]", "[1]", "[[]]", '["a", 1]', "{}",

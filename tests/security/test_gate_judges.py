@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from rosetta_ref.convert import convert as reference
-from rosetta_ref.gate import judges
-from rosetta_ref.gate.converter import ACCEPTED, Entry, Run
-from rosetta_ref.gate.judging import HarnessError
-from rosetta_ref.gate.models import Spec, build
-from rosetta_ref.gate.result import Result
-from rosetta_ref.gate.run import run as gate
-from rosetta_ref.gate.walk import bytes_behind
+from rosetta_ref.gate.converter.entry import ACCEPTED, Entry, Run
+from rosetta_ref.gate.converter.walk import bytes_behind
+from rosetta_ref.gate.findings import Result
+from rosetta_ref.gate.inputs.models import Spec, build
+from rosetta_ref.gate.judge import processes
+from rosetta_ref.gate.judge.files import HarnessError
+from rosetta_ref.gate.run.engine import run as gate
 
 
 class Right:
@@ -43,15 +43,15 @@ def judged() -> Result:
 def struck(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> list[int]:
     """Send a signal to the processes that are asked, so many times; the numbers of those that were asked."""
     asked: list[int] = []
-    plain = judges.JudgeProcess.ask
+    plain = processes.JudgeProcess.ask
 
-    def ask(self: judges.JudgeProcess, line: bytes, seconds: float) -> bytes:
+    def ask(self: processes.JudgeProcess, line: bytes, seconds: float) -> bytes:
         asked.append(self._process.pid)
         if len(asked) <= times:
             os.kill(self._process.pid, number)
         return plain(self, line, seconds)
 
-    monkeypatch.setattr(judges.JudgeProcess, "ask", ask)
+    monkeypatch.setattr(processes.JudgeProcess, "ask", ask)
     return asked
 
 
@@ -75,16 +75,16 @@ def test_a_reader_that_falls_is_still_a_finding(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_judge_that_stands_still_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert judged().outcome == "Corroborated"  # so that one is there, and quick
-    monkeypatch.setattr(judges, "_PATIENCE", 0.03)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.03)
     asked = struck(monkeypatch, signal.SIGSTOP, 1)
-    plain = judges.JudgeProcess.ask
+    plain = processes.JudgeProcess.ask
 
-    def patient(self: judges.JudgeProcess, line: bytes, seconds: float) -> bytes:
+    def patient(self: processes.JudgeProcess, line: bytes, seconds: float) -> bytes:
         if asked:
-            monkeypatch.setattr(judges, "_PATIENCE", 3)
+            monkeypatch.setattr(processes, "_PATIENCE", 3)
         return plain(self, line, seconds)
 
-    monkeypatch.setattr(judges.JudgeProcess, "ask", patient)
+    monkeypatch.setattr(processes.JudgeProcess, "ask", patient)
     assert (judged().outcome, len(set(asked))) == ("Corroborated", 2)
 
 
@@ -109,7 +109,7 @@ def test_seconds_in_which_the_gate_itself_stood_still_do_not_count(monkeypatch: 
 def test_a_judge_that_the_shell_lets_compute_no_more_is_replaced(
     limited: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judges, "_is_limited", lambda: limited)
+    monkeypatch.setattr(processes, "_is_limited", lambda: limited)
     asked = struck(monkeypatch, signal.SIGXCPU, 1)
     assert (judged().outcome, len(asked)) == (("Corroborated", 2) if limited else ("Falsified", 1))
 
@@ -134,7 +134,7 @@ def test_a_judge_computes_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> No
         return plain(*given, **chosen)
 
     monkeypatch.setattr(subprocess, "Popen", popen)
-    judges.JudgeProcess()._end()
+    processes.JudgeProcess()._end()
     (environment,) = started
     assert {environment.get(f"{name}_NUM_THREADS") for name in ("OPENBLAS", "OMP", "MKL")} == {"1"}
 

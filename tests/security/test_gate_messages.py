@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rosetta_ref.gate import history, record, summary
-from rosetta_ref.gate.converter import Entry
-from rosetta_ref.gate.result import FALSIFIED, Finding, Result
-from rosetta_ref.gate.verdict import Verdict, judge
+from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.findings import FALSIFIED, Finding, Result
+from rosetta_ref.gate.report import files, history, summary
+from rosetta_ref.gate.report.verdict import Verdict, judge
 from tests.support.plugin import PLUGIN
 
 ROOT = Path(__file__).parents[2]
@@ -76,13 +76,13 @@ def test_words_of_many_megabytes_are_cut() -> None:
     result = Result("F-CONV-001/x", "F-CONV-001", FALSIFIED, str(finding), expected=1, compared=1, findings=[finding])
     verdict, entry = judge([result], [], record_date()), Entry("x", command="true {src} {dst}")
     assert len(summary.markdown([result], verdict, entry)) < 20_000
-    text = json.dumps(record.result_json([result], verdict, entry, record.RunInfo()))
+    text = json.dumps(files.result_json([result], verdict, entry, files.RunInfo()))
     assert len(text) < 100_000
 
 
 def test_what_is_written_can_be_read_again(tmp_path: Path) -> None:
     results, verdict, entry = hostile()
-    record.write_result(tmp_path / "result.json", results, verdict, entry, record.RunInfo())
+    files.write_result(tmp_path / "result.json", results, verdict, entry, files.RunInfo())
     found = history.read(tmp_path / "result.json")
     requires_quiet(str(history.Then(found["cases"][0]["case"], "Falsified", None, HOSTILE)))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rosetta_ref.gate import resident, supervise, supervisor
-from rosetta_ref.gate.converter import CRASHED, TIMEOUT
-from rosetta_ref.gate.entries import UnknownConverterError, entry_of, resolve
-from rosetta_ref.gate.process import run
+from rosetta_ref.gate.converter import memory, supervise, supervisor
+from rosetta_ref.gate.converter.command import run
+from rosetta_ref.gate.converter.entry import CRASHED, TIMEOUT
+from rosetta_ref.gate.converter.named import UnknownConverterError, entry_of, resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ os.read(r, 1)
 """
 
 
-@pytest.mark.skipif(not resident.HAS_PROC, reason="only Linux gives orphans to whoever adopts them")
+@pytest.mark.skipif(not memory.HAS_PROC, reason="only Linux gives orphans to whoever adopts them")
 def test_the_memory_of_a_daemon_counts() -> None:
     done = run([sys.executable, "-S", "-c", DAEMON], time_limit=15, memory_limit=100 << 20)
     assert (done.outcome, "past the limit of 100.0 MiB" in done.detail) == (CRASHED, True), done

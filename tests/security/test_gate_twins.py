@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref.gate import malformed
-from rosetta_ref.gate.converter import ACCEPTED, REFUSED, Entry, Run
-from rosetta_ref.gate.models import Spec, build
-from rosetta_ref.gate.run import run as gate
+from rosetta_ref.gate.converter.entry import ACCEPTED, REFUSED, Entry, Run
+from rosetta_ref.gate.inputs.models import Spec, build
+from rosetta_ref.gate.run.engine import run as gate
 
 
 def safetensors(path: Path, count: int) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref.convert import convert as reference
-from rosetta_ref.gate import resident
-from rosetta_ref.gate.converter import ACCEPTED, CRASHED, Entry, Run
-from rosetta_ref.gate.models import Spec, build
-from rosetta_ref.gate.process import CommandLine, Disk, run
-from rosetta_ref.gate.run import run as gate
+from rosetta_ref.gate.converter import memory
+from rosetta_ref.gate.converter.command import CommandLine, Disk, run
+from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, Entry, Run
+from rosetta_ref.gate.inputs.models import Spec, build
+from rosetta_ref.gate.run.engine import run as gate
 
 ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to whoever adopts them")
@@ -124,7 +124,7 @@ def test_who_is_nobodys_child_is_left_alone() -> None:
 def test_a_gate_that_is_killed_leaves_no_converter(tmp_path: Path) -> None:
     script = tmp_path / "stays.py"
     script.write_text(START + "stay()")
-    words = f"from rosetta_ref.gate.process import run; run({[sys.executable, '-S', str(script), str(tmp_path / 'n')]}, time_limit=50)"
+    words = f"from rosetta_ref.gate.converter.command import run; run({[sys.executable, '-S', str(script), str(tmp_path / 'n')]}, time_limit=50)"
     child = subprocess.Popen([sys.executable, "-c", words], env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         end = time.monotonic() + 20
@@ -172,7 +172,7 @@ class Late:
 
 @pytest.mark.parametrize("change", ["truncated", "a pipe", "gone", "written"])
 def test_a_late_write_is_seen(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rosetta_ref.gate.answers import Answers
+    from rosetta_ref.gate.run.checks import Answers
 
     plain = Answers._question
 
@@ -219,7 +219,7 @@ def test_the_disk_that_a_command_uses_is_measured(tmp_path: Path) -> None:
     assert not few.convert(tmp_path / "in", tmp_path / "out" / "model.gguf").accepted
 
 
-@pytest.mark.skipif(not resident.HAS_PROC, reason="seen in /proc")
+@pytest.mark.skipif(not memory.HAS_PROC, reason="seen in /proc")
 def test_nothing_is_inherited(tmp_path: Path) -> None:
     """A command has its three streams, and no descriptor of the gate's."""
     done = run(

@@ -18,12 +18,12 @@ from rosetta_ref import evidence
 from rosetta_ref.cli import main
 from rosetta_ref.cli.terminal import print_json, say
 from rosetta_ref.errors import safe, safe_line
-from rosetta_ref.gate.converter import Run
-from rosetta_ref.gate.result import Finding
-from rosetta_ref.reduce.complaint import complaint, unchanging
+from rosetta_ref.gate.converter.entry import Run
+from rosetta_ref.gate.findings import Finding
 from rosetta_ref.reduce.fields.field import printable, shown
-from rosetta_ref.reduce.fingerprint import subject_of
-from rosetta_ref.reduce.prose import block, code
+from rosetta_ref.reduce.folder.prose import block, code
+from rosetta_ref.reduce.search.complaint import complaint, unchanging
+from rosetta_ref.reduce.search.failure import subject_of
 
 #: What moves a cursor, ends a line, turns a direction, or is a command to a CI service.
 ODD = "a\x1b[2J\x9b31m\u202e\u2066\u2028\u2029\x85\r\n::error file=x::forged\n##[error]forged```\n# heading <img src=x>|\u200f\u061c\ufeff\0"

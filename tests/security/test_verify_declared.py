@@ -15,7 +15,8 @@ import pytest
 
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.inference.engine import EngineFormatError, NumpyEngine, load
+from rosetta_ref.inference.engine import EngineFormatError, NumpyEngine
+from rosetta_ref.inference.engines import load
 from rosetta_ref.inference.huggingface import CodeInModelError, Mlx
 from rosetta_ref.inference.llamacpp import LlamaError
 from rosetta_ref.inference.model import MissingWeightError, WeightShapeError

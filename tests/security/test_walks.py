@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosetta_ref.reduce import envelope
-from rosetta_ref.reduce.annotate import plain
-from rosetta_ref.reduce.annotation import annotate
 from rosetta_ref.reduce.fields import walk
+from rosetta_ref.reduce.folder.annotate import plain
+from rosetta_ref.reduce.folder.annotation import annotate
 from tests.support.nightly import part
 
 #: Bytes of the files here, of a slice and of all: just below 1 MB. Seconds of CPU that a walk over them takes at most.

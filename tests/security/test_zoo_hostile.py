@@ -14,7 +14,7 @@ import pytest
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.cli import main
 from rosetta_ref.quant import TYPES
-from rosetta_ref.zoo.verifiers import VERIFIERS
+from rosetta_ref.zoo.trial.verifiers import VERIFIERS
 
 
 def floats(name: str, *values: float, shape: tuple[int, ...] | None = None) -> Tensor:

@@ -17,12 +17,13 @@ import numpy as np
 from rosetta_ref.archive import Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate import mapping
-from rosetta_ref.gate.converter import LETTERS
+from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.quant import TYPES
-from rosetta_ref.reduce import given as inputs
-from rosetta_ref.reduce.given import Given
-from rosetta_ref.reduce.sizes import Sizes, resize, sizes_of
+from rosetta_ref.reduce.passes.resize import resize
+from rosetta_ref.reduce.search import input as inputs
+from rosetta_ref.reduce.search.input import Given
+from rosetta_ref.reduce.search.sizes import Sizes, sizes_of
 from rosetta_ref.zoo import Member
 from tests.support import smollm
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rosetta_ref.reduce.cut import grid
-from rosetta_ref.reduce.search import Search
-from rosetta_ref.reduce.sizes import sizes_of
-from rosetta_ref.reduce.tensors import focus
+from rosetta_ref.reduce.passes.cut import grid
+from rosetta_ref.reduce.passes.tensors import focus
+from rosetta_ref.reduce.search.search import Search
+from rosetta_ref.reduce.search.sizes import sizes_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rosetta_ref.gate.result import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
+from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
 
 
 def passed(case: str, **more: Any) -> Result:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rosetta_ref.gate.converter import Converter
+from rosetta_ref.gate.converter.entry import Converter
 from tests.support.plugin import PLUGIN
 
 ROOT = Path(__file__).parents[2]

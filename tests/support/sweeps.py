@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import BlockType
-from rosetta_ref.strategies.patterns import block_bytes
 
 #: Elements of the random sweep.
 ELEMENTS = 1 << 22

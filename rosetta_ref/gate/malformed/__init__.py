@@ -13,9 +13,9 @@ from pathlib import Path
 from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
+from rosetta_ref.gate.converter.walk import bytes_behind
 from rosetta_ref.gate.malformed import apr, gguf, safetensors
 from rosetta_ref.gate.malformed.broken import CUT_SOURCE, MAY_ACCEPT, MUST_REFUSE, Edit, Field, Malformed, cuts
-from rosetta_ref.gate.walk import bytes_behind
 
 __all__ = ["MAY_ACCEPT", "MUST_REFUSE", "Malformed", "NoTwinError", "from_file"]
 

@@ -1,0 +1,76 @@
+"""What config.json and APR's metadata say of a GGUF model, each key a claim that can be checked: the other side of `mapping`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rosetta_ref.archive import Kind, Value
+from rosetta_ref.gate.judge.mapping import (
+    FAMILIES,
+    HEAD,
+    SCALING,
+    SPECIAL_IDS,
+    TOKENIZER,
+    architecture_of,
+    number,
+    numbers_of,
+    shortest,
+)
+
+
+def config_of(metadata: Mapping[str, Value], tensors: Collection[str] = ()) -> dict[str, Any]:
+    """config.json of a GGUF model, each key a claim that can be checked.
+
+    What only its tensors say (whether the head is tied, where there are biases) is there when their GGUF names are given.
+    Raises KeyError for an architecture that has no place in `FAMILIES`.
+    """
+    family = FAMILIES[architecture_of(metadata) or ""]
+    config = {"architectures": [family.hugging_face], "model_type": family.model_type, "hidden_act": "silu"}
+    made: dict[str, Any] = config | {row.hugging_face: value for row, value in numbers_of(metadata).items()}
+    made |= {theirs: metadata[ours].plain() for ours, theirs, _ in SPECIAL_IDS if ours in metadata}
+    if scaling := _scaling(metadata):
+        made["rope_scaling"] = scaling
+    if tensors:
+        made["tie_word_embeddings"] = HEAD not in tensors
+        if family.model_type == "llama":  # qwen2 has biases of q, k and v, and no key that says so
+            made["attention_bias"] = any(name.endswith("attn_q.bias") for name in tensors)
+            made["mlp_bias"] = any(name.endswith("ffn_up.bias") for name in tensors)
+    return made
+
+
+def _scaling(metadata: Mapping[str, Value]) -> dict[str, Any]:
+    if number(metadata, "rope.scaling.type") in (None, "none"):
+        return {}
+    values = {theirs: number(metadata, f"rope.scaling.{ours}") for ours, theirs in SCALING}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def apr_metadata_of(metadata: Mapping[str, Value]) -> dict[str, Any]:
+    """APR's own keys of a GGUF model: what aprender computes with, and the tokenizer.
+
+    Raises KeyError for an architecture that has no place in `FAMILIES`.
+    """
+    architecture = architecture_of(metadata) or ""
+    family = FAMILIES[architecture]
+    made: dict[str, Any] = {
+        "model_type": family.model_type,
+        "architecture": architecture,
+        "hf_architecture": family.hugging_face,
+        "rope_type": family.apr_rope_type,
+    }
+    if "general.name" in metadata:
+        made["name"] = metadata["general.name"].plain()
+    made |= {row.apr: value for row, value in numbers_of(metadata).items()}
+    for ours, theirs in TOKENIZER + tuple((ours, theirs) for ours, _, theirs in SPECIAL_IDS):
+        if ours in metadata:
+            made[theirs] = _plain(metadata[ours])
+    if "tokenizer.vocabulary" in made:
+        made["tokenizer.vocab_size"] = len(made["tokenizer.vocabulary"])
+    return made
+
+
+def _plain(value: Value) -> Any:
+    if value.item is Kind.F32:
+        return [float(str(item)) for item in value.data]
+    return shortest(value)

@@ -1,0 +1,258 @@
+"""Whether configuration and tokenizer arrive: F-CONV-META-001, fact by fact, each in the words of the format that it stands in.
+
+A fact is asked for where the target's format has a place for it. More than that is allowed. What describes the encoding (file type,
+alignment) is not compared. Between files of one format every typed key must come back (`compare_keys`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rosetta_ref.archive import Kind, Value
+from rosetta_ref.formats.apr.metadata import spellings
+from rosetta_ref.gate.findings import Finding
+from rosetta_ref.gate.judge import mapping, rope
+from rosetta_ref.gate.judge.mapping import Number
+from rosetta_ref.gate.judge.tensors import META, same
+from rosetta_ref.gate.judge.tokenizer import Facts, facts
+from rosetta_ref.gate.judge.view import UnreadableError, View
+
+#: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
+_OF_THE_FILE = (
+    "general.file_type", "general.quantization_version", "general.alignment", "split.no", "split.count",
+    "split.tensors.count", "rope_type",
+)  # fmt: skip
+#: What llama.cpp insists on.
+_KINDS = {"tokenizer.ggml.token_type": Kind.I32, "tokenizer.ggml.scores": Kind.F32}
+#: general.file_type: the type that most matrices of such a file are of (ggml/docs/gguf.md).
+_FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
+    14: "Q4_K", 15: "Q4_K", 16: "Q5_K", 17: "Q5_K", 18: "Q6_K", 32: "BF16",
+}  # fmt: skip
+
+
+@dataclass
+class Asked:
+    """Facts that there were to compare, and that were; what is wrong with them."""
+
+    expected: int = 0
+    compared: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def wrong(self, kind: str, detail: str) -> None:
+        """Note a finding."""
+        self.findings.append(Finding(kind, META, detail))
+
+
+#: Facts that a Hugging Face directory has no place for.
+NO_PLACE = ("scores", "token types")
+
+
+def judge_words(source: View, target: View) -> Asked:
+    """Numbers, special tokens, vocabulary, merges and chat template of a model."""
+    asked = Asked()
+    if target.format == "apr":
+        _spelled_once(asked, target)
+    if source.architecture is None or mapping.EMBEDDING not in source.tensors:
+        return asked  # tensors that are no model
+    asked.expected += 1
+    asked.compared += 1
+    if target.architecture != source.architecture:
+        asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
+    if target.format == "safetensors" and target.config is None:
+        asked.wrong("config-missing", "there is no config.json")
+    _numbers(asked, source, target)
+    _head(asked, source, target)
+    _rope(asked, source, target)
+    judge_encoding(asked, target)
+    try:
+        theirs = facts(target)
+    except UnreadableError as error:
+        asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
+        theirs = {}
+    no_place = [*NO_PLACE] if target.format == "safetensors" else []
+    if target.format == "safetensors" and "tokens" in theirs and "pre-tokenizer" not in theirs:
+        no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
+    _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
+    return asked
+
+
+def _spelled_once(asked: Asked, target: View) -> None:
+    """A number of an APR file stands under one key. Beside an alias, even a null, the engine realizar drops all metadata."""
+    keys = target.archive.metadata
+    found = [there for row in mapping.NUMBERS if (there := [key for key in spellings(row.apr) if key in keys])]
+    asked.expected += max(len(found), 1)
+    asked.compared += max(len(found), 1)
+    twice = [" and ".join(map(repr, there)) for there in found if len(there) > 1]
+    if twice:
+        asked.wrong("key-twice", f"{len(twice)} numbers stand under more than one key: {', '.join(twice)}")
+
+
+def _numbers(asked: Asked, source: View, target: View) -> None:
+    assumed = _assumed(source)
+    for row, value in (assumed | source.numbers).items():
+        asked.expected += 1
+        here = target.numbers.get(row)
+        name = getattr(row, {"safetensors": "hugging_face"}.get(target.format, target.format))
+        if here is None and row in assumed and _equal(value, assumed[row]):
+            asked.compared += 1  # every loader takes that number where there is none
+        elif here is None and row not in source.numbers:
+            asked.compared += 1
+        elif here is None and row.gguf != "vocab_size":
+            asked.wrong("number-lost", f"{name} is not there; it is {value!r}")
+        elif here is not None:
+            asked.compared += 1
+            padded = row.gguf == "vocab_size" and isinstance(here, int) and isinstance(value, int) and here > value
+            if not _equal(value, here) and not padded:
+                asked.wrong("number-wrong", f"{name} is {here!r}, and was {value!r}")
+        else:
+            asked.compared += 1
+
+
+def _head(asked: Asked, source: View, target: View) -> None:
+    """Loaders take the embedding for the head where they are told to, whatever there is; where nothing is said, they differ.
+
+    A head that is made up is `invented`, and one that APR lost is `lost`.
+    """
+    key = "tied_embeddings" if target.format == "apr" else "tie_word_embeddings"
+    tied = (target.config or {} if target.format == "safetensors" else target.archive.metadata).get(key)
+    if not isinstance(tied, bool) or target.format == "gguf":
+        return
+    asked.expected += 1
+    asked.compared += 1
+    head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
+    own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
+    if tied and own:
+        asked.wrong("head-ignored", f"{key} is true, and the model has a head of its own")
+    elif not tied and mapping.HEAD not in target.tensors and (head is None or target.format == "safetensors"):
+        asked.wrong("head-missing", f"{key} is false, and there is no head")
+
+
+def _rope(asked: Asked, source: View, target: View) -> None:
+    """Scaling, key by key, and the factors that llama3 makes of it; APR has no place for either."""
+    if target.format == "apr":
+        return
+    if source.format != "apr":
+        ours, theirs = rope.scaling_of(source), rope.scaling_of(target)
+        for key in ours | theirs:
+            asked.expected += 1
+            asked.compared += 1
+            if key not in theirs:
+                asked.wrong("scaling-lost", f"{key} of the rope scaling is not there; it is {ours[key]!r}")
+            elif key not in ours or not _equal(ours[key], theirs[key]):
+                asked.wrong("scaling-wrong", f"{key} of the rope scaling is {theirs[key]!r}, and was {ours.get(key)!r}")
+    factors, found = rope.factors_of(source), rope.factors_of(target)
+    if factors is None and found is None:
+        return
+    asked.expected += 1
+    asked.compared += 1
+    if found is None or factors is None:
+        what = "are not there" if found is None else "were made up"
+        asked.wrong("scaling-lost" if found is None else "scaling-wrong", f"the factors of the frequencies {what}")
+    elif factors.shape != found.shape or not np.allclose(factors, found, rtol=1e-6, atol=0):
+        asked.wrong(
+            "scaling-wrong",
+            f"the factors of the frequencies: {_short(factors.tolist())} became {_short(found.tolist())}",
+        )
+
+
+def judge_encoding(asked: Asked, target: View) -> None:
+    """What a GGUF file says of itself: general.file_type is a type of its matrices, arrays are of the kind that they must be."""
+    metadata = target.archive.metadata if target.format == "gguf" else {}
+    for key, kind in _KINDS.items():
+        if key in metadata:
+            asked.expected += 1
+            asked.compared += 1
+            item = metadata[key].item
+            if item is not kind:
+                asked.wrong("kind-wrong", f"{key} is an array of {item and item.name}, and must be one of {kind.name}")
+    stated = metadata.get("general.file_type")
+    number = stated.plain() if stated is not None else None
+    named = _FILE_TYPES.get(number % 1024) if isinstance(number, int) else None
+    matrices = Counter(seen.tensor.type.name for seen in target.tensors.values() if len(seen.tensor.shape) > 1)
+    if named is not None and matrices:
+        asked.expected += 1
+        asked.compared += 1
+        if named not in matrices or (number == 0 and len(matrices) > 1):  # 0 is "all F32", others are "mostly"
+            there = ", ".join(matrices)
+            asked.wrong("file-type-wrong", f"general.file_type is {number}, {named}, and the matrices are {there}")
+
+
+def _assumed(view: View) -> dict[Number, Any]:
+    """What loaders take where a key is absent."""
+    stated = {row.gguf: value for row, value in view.numbers.items()}
+    return mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """As float32, which is what loaders compute with and GGUF stores."""
+    if not all(isinstance(value, (int, float)) for value in (one, other)):
+        return bool(one == other)
+    try:
+        with np.errstate(all="ignore"):
+            return bool(np.float32(one) == np.float32(other))
+    except OverflowError:  # an integer that no float holds
+        return bool(one == other)
+
+
+def _facts(asked: Asked, ours: Facts, theirs: Facts) -> None:
+    for name, value in ours.items():
+        size = len(value) if isinstance(value, (list, dict)) else 1
+        asked.expected += size
+        here = theirs.get(name)
+        if here is None:
+            asked.wrong("tokenizer-lost" if name == "tokens" else "words-lost", f"{name}: it is not there")
+        elif isinstance(value, list) and isinstance(here, list):
+            asked.compared += min(size, len(here))
+            _compare_lists(asked, name, value, here)
+        else:
+            asked.compared += 1
+            if here != value:
+                asked.wrong("words-wrong", f"{name}: {_short(value)} became {_short(here)}")
+
+
+def _compare_lists(asked: Asked, name: str, ours: list[Any], theirs: list[Any]) -> None:
+    wrong = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
+    if wrong:
+        first = wrong[0]
+        detail = f"{name}: {len(wrong)} of {len(ours)} differ, first {first}: {ours[first]!r} became {theirs[first]!r}"
+        asked.wrong("words-wrong", detail)
+    elif len(theirs) < len(ours) or (len(theirs) > len(ours) and name != "tokens"):
+        asked.wrong("words-lost", f"{name}: {len(ours)} became {len(theirs)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# Files of one format
+
+
+def compare_keys(source: View, target: View) -> Asked:
+    """Typed metadata that went to another format and came back; keys may be added, and the file's own are its own."""
+    asked = Asked()
+    theirs = target.archive.metadata
+    for key, value in source.archive.metadata.items():
+        if key in _OF_THE_FILE:
+            continue
+        asked.expected += 1
+        if key not in theirs:
+            asked.wrong("key-lost", f"{key}: it is not there")
+            continue
+        asked.compared += 1
+        if theirs[key] != value:
+            asked.wrong("key-wrong", f"{key}: {_stored(value)} became {_stored(theirs[key])}")
+    return asked
+
+
+def _stored(value: Any) -> str:
+    if isinstance(value, Value):
+        item = f" of {value.item.name}" if value.kind is Kind.ARRAY and value.item is not None else ""
+        return f"{value.kind.name}{item} {_short(value.plain())}"
+    return _short(json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value)

@@ -1,0 +1,123 @@
+"""The words of a model as each format has them: tokens by id, merges, scores, special ids, the chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rosetta_ref.archive import Value
+from rosetta_ref.gate.judge.view import UnreadableError, View, beside, read_json, read_text
+
+Facts = dict[str, Any]
+#: How Qwen 2 splits text, as its tokenizer.json says it.
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def facts(view: View) -> Facts:
+    """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises UnreadableError."""
+    if view.format == "gguf":
+        found = _of_gguf(view.archive.metadata)
+    elif view.format == "apr":
+        found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
+    else:
+        found = _of_directory(view)
+    return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
+
+
+#: The tokenizer of a model that has none, in llama.cpp's words (llama-vocab.cpp): nothing is lost without it.
+_NO_TOKENIZER = ("tokenizer", "no_vocab")
+#: Fact: GGUF's key, APR's.
+_PLACES = {
+    "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
+    "pre-tokenizer": ("tokenizer.ggml.pre", "tokenizer.pre_type"),
+    "tokens": ("tokenizer.ggml.tokens", "tokenizer.vocabulary"),
+    "merges": ("tokenizer.ggml.merges", "tokenizer.merges"),
+    "bos": ("tokenizer.ggml.bos_token_id", "tokenizer.bos_token_id"),
+    "eos": ("tokenizer.ggml.eos_token_id", "tokenizer.eos_token_id"),
+    "padding": ("tokenizer.ggml.padding_token_id", "tokenizer.padding_token_id"),
+    "scores": ("tokenizer.ggml.scores", "tokenizer.scores"),
+    "token types": ("tokenizer.ggml.token_type", "tokenizer.token_type"),
+    "chat template": ("tokenizer.chat_template", "chat_template"),
+}
+
+
+def _of_gguf(metadata: Mapping[str, Value]) -> Facts:
+    return {name: metadata[key].plain() for name, (key, _) in _PLACES.items() if key in metadata}
+
+
+def _of_directory(view: View) -> Facts:
+    tokenizer = read_json(view.path, "tokenizer.json")
+    config = view.config or {}
+    stated = read_json(view.path, "tokenizer_config.json") or {}
+    template = stated.get("chat_template")
+    found: Facts = {
+        "bos": config.get("bos_token_id"),
+        "eos": config.get("eos_token_id"),
+        "padding": config.get("pad_token_id"),
+        "chat template": read_text(view.path, "chat_template.jinja")
+        or (template if isinstance(template, str) else None),
+    }
+    if tokenizer is not None:
+        found |= _of_tokenizer(tokenizer, beside(view.path, "tokenizer.json"))
+        for name in ("bos", "eos"):
+            word = stated.get(f"{name}_token")
+            word = word.get("content") if isinstance(word, dict) else word
+            if found[name] is None and word in found["tokens"]:
+                found[name] = found["tokens"].index(word)
+    return found
+
+
+def _of_tokenizer(tokenizer: Mapping[str, Any], file: Path | None) -> Facts:
+    """The parts of tokenizer.json, each of which may be of any type in a file of a stranger. Raises UnreadableError."""
+    model = _part(tokenizer, "model", dict, file)
+    if model is None or model.get("vocab") is None:
+        raise UnreadableError("it has no model with a vocabulary", file=file)
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, dict):
+        pairs = [(index, token) for token, index in vocabulary.items()]
+    else:
+        rows = _part(model, "vocab", list, file) or []
+        pairs = [(index, row[0] if isinstance(row, list) and row else row) for index, row in enumerate(rows)]
+    for token in _part(tokenizer, "added_tokens", list, file) or []:
+        if not isinstance(token, dict):
+            raise UnreadableError(f"an added token is {token!r:.40}, no object", file=file)
+        pairs.append((token.get("id"), token.get("content")))
+    most = _HOLES * len(pairs) + _FREE
+    for index, token in pairs:
+        if type(index) is not int or not 0 <= index < most:
+            raise UnreadableError(f"the id of {token!r:.40} is {index!r:.40}, of {len(pairs):,} tokens", file=file)
+    by_id = dict(pairs)
+    tokens = [by_id.get(index) for index in range(max(by_id, default=-1) + 1)]
+    # SentencePiece has scores in their place: its merges are made of them, and nobody else has them.
+    merges = None if model.get("byte_fallback") else _part(model, "merges", list, file)
+    spelled = merges and [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in merges]
+    kind = "llama" if model.get("byte_fallback") else "gpt2" if model.get("type") == "BPE" else None
+    return {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
+
+
+#: Ids may have holes between them: so many times the tokens that there are, and so many more.
+_HOLES, _FREE = 16, 1 << 16
+
+
+def _part(whole: Mapping[str, Any], key: str, kind: type, file: Path | None) -> Any:
+    """A part of an object, of that type or null. Raises UnreadableError."""
+    value = whole.get(key)
+    if value is not None and not isinstance(value, kind):
+        raise UnreadableError(f"{key} is {type(value).__name__} {value!r:.40}, not a {kind.__name__}", file=file)
+    return value
+
+
+def _pre_tokenizer(tokenizer: Mapping[str, Any]) -> str | None:
+    """GGUF's name of the steps, for the two that a sample has."""
+    whole = tokenizer.get("pre_tokenizer")
+    steps = whole.get("pretokenizers") if isinstance(whole, dict) else None
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        return None
+    kinds = [step.get("type") for step in steps]
+    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):
+        return "smollm"
+    split = steps[0].get("pattern") if kinds == ["Split", "ByteLevel"] else None
+    return "qwen2" if isinstance(split, dict) and split.get("Regex") == QWEN2_PATTERN else None

@@ -1,0 +1,1 @@
+"""The gate in pytest. `plugin` has the options and hooks, `run` what happens in each process."""

@@ -1,0 +1,151 @@
+"""The conversions of a run, each done once, whoever asks: files, how the converter ended, and what is wrong with its files."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate.converter.entry import ACCEPTED, Converter, Run
+from rosetta_ref.gate.inputs import write
+from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.run.workspace import Flaw, Left, Place, Snapshot, Workspace
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A path that was walked, as far as it went: the input of its last leg, what the converter made of it, and how."""
+
+    source: Path
+    target: Path | None
+    run: Run
+    flaw: Flaw | None = None
+    #: Which leg is meant, from 1; and whether its input was the converter's own output.
+    leg: int = 1
+    #: Where it was written, and what was there when the run had ended.
+    place: Place | None = None
+    left: Left = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is an output to look at."""
+        return self.target is not None
+
+    def changed(self) -> Flaw | None:
+        """What was written after the run had ended, if anything."""
+        return self.place.changed(self.left) if self.place is not None else None
+
+    @property
+    def own(self) -> bool:
+        """Whether the input of the last leg was written by the converter itself."""
+        return self.leg > 1
+
+
+Key = tuple[str, tuple[str, ...], str | None, int]
+
+
+@dataclass
+class Faces:
+    """The files of samples, each written when it is first asked for. Sessions of several converters may share them."""
+
+    samples: Mapping[str, Sample]
+    folder: Path
+    safetensors_as: str = "directory"
+    _written: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, sample: str, kind: str) -> Snapshot:
+        """A sample in a format, as it was before any converter saw it."""
+        with self._lock:
+            key = (sample, kind)
+            if key not in self._written:
+                given = self.samples[sample]
+                # Far from the other faces: some converters look for a tokenizer in the folders around.
+                folder = self.folder / f"{sample}-{kind}" / "given"
+                path = given.path or write.write(given, kind, folder, self.safetensors_as)
+                self._written[key] = Snapshot(path)
+            return self._written[key]
+
+
+@dataclass
+class Session:
+    """One converter and its samples in a workspace. Safe to ask from several threads."""
+
+    converter: Converter
+    samples: Mapping[str, Sample]
+    work: Workspace
+    faces: Faces | None = None
+    calls: int = 0
+    _done: dict[Key, Future[Conversion]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        if self.faces is None:
+            self.faces = Faces(self.samples, self.work.path / "faces", self.converter.entry.safetensors_as)
+
+    def face(self, sample: str, kind: str) -> Path:
+        """The file or directory of a sample in a format."""
+        return self._snapshot(sample, kind).path
+
+    def _snapshot(self, sample: str, kind: str) -> Snapshot:
+        assert self.faces is not None
+        return self.faces.of(sample, kind)
+
+    def conversion(
+        self, sample: str, steps: Sequence[str], *, type: str | None = None, turn: int = 0  # noqa: A002
+    ) -> Conversion:  # fmt: skip
+        """What came of a path; `turn` 1 is the same once more."""
+        key = (sample, tuple(steps), type, turn)
+        with self._lock:
+            waiting = self._done.get(key)
+            if waiting is None:
+                mine: Future[Conversion] = Future()
+                self._done[key] = mine
+        if waiting is not None:
+            return waiting.result()
+        try:
+            mine.set_result(self._walk(sample, tuple(steps), type, turn))
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        return mine.result()
+
+    def legs(self, sample: str, steps: Sequence[str]) -> list[Conversion]:
+        """The conversions of a path one by one, as far as it went."""
+        walked = (self.conversion(sample, steps[:end]) for end in range(2, len(steps) + 1))
+        return [done for number, done in enumerate(walked, start=1) if done.leg == number]
+
+    def convert_file(self, source: Path, target: str) -> Conversion:
+        """What comes of any file; it is converted anew each time."""
+        return self._convert(Snapshot(source), target, None, 1)
+
+    def _walk(self, sample: str, steps: tuple[str, ...], kind: str | None, turn: int) -> Conversion:
+        if len(steps) == 2:
+            return self._convert(self._snapshot(sample, steps[0]), steps[1], kind, 1)
+        before = self.conversion(sample, steps[:-1], type=kind, turn=turn)
+        if before.target is None:
+            return before
+        try:
+            source = Snapshot(before.target)
+        except (OSError, RosettaError) as error:  # somebody wrote to it meanwhile
+            return replace(before, target=None, flaw=Flaw("changed-after-exit", f"it can be read no more: {error}"))
+        if before.place is not None:
+            before.place.read_on.set()
+        return self._convert(source, steps[-1], kind, len(steps) - 1)
+
+    def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int) -> Conversion:
+        with self._lock:
+            self.calls += 1
+            place = self.work.place(target, safetensors_as=self.converter.entry.safetensors_as)
+        run = self.converter.convert(source.path, place.dst, type=kind)
+        written = place.left()
+        if run.outcome != ACCEPTED:
+            left = place.dst if os.path.lexists(place.dst) else None
+            flaw = Flaw("left-behind", f"{left.name} is left, and the run {run.outcome}") if left else source.flaw()
+            return Conversion(source.path, None, run, flaw, leg)
+        flaw = place.flaw(source, may_be_equal=kind is not None) or source.flaw() or place.changed(written)
+        return Conversion(source.path, None if flaw is not None else place.dst, run, flaw, leg, place, written)

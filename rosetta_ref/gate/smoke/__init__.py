@@ -1,0 +1,1 @@
+"""A first talk with a converter: what it takes. `attempt` is one conversion, `smoke` all of them."""

@@ -1,0 +1,54 @@
+"""A model in smaller sizes: tensors cut to their leading rows and columns, and the numbers that state a size say the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rosetta_ref.archive import Tensor, Value
+from rosetta_ref.gate.judge import mapping
+from rosetta_ref.reduce.passes.cut import resized
+from rosetta_ref.reduce.passes.vocabulary import with_vocabulary
+from rosetta_ref.reduce.search.input import Given
+from rosetta_ref.reduce.search.sizes import KEYS, Sizes, config_of, role_of
+
+
+def resize(given: Given, old: Sizes, new: Sizes) -> Given:
+    """The model in smaller sizes. Raises ValueError where one of its tensors cannot be cut so."""
+    kept = [name for name, tensor in given.tensors.items() if _stays(tensor, new.layers)]
+
+    def cut(tensor: Tensor) -> Tensor:
+        found = role_of(tensor)
+        if found is None:
+            return tensor
+        shape = new.shape(*found[:2])
+        return tensor if shape == tensor.shape else resized(tensor, shape)
+
+    made = given.only(kept).with_tensors(cut)
+    if new.tokens < old.tokens:
+        made = with_vocabulary(made, new.tokens)
+    changed = {name: getattr(new, name) for name in KEYS if getattr(new, name) != getattr(old, name)}
+    return _stated(made, changed)
+
+
+def _stays(tensor: Tensor, layers: int) -> bool:
+    found = role_of(tensor)
+    return found is None or found[2] is None or found[2] < layers
+
+
+def _stated(given: Given, changed: Mapping[str, int]) -> Given:
+    """With the numbers that are stated already, changed."""
+    keys = {key: value for name, value in changed.items() for key in KEYS[name]}
+    if given.format == "gguf":
+        architecture = mapping.architecture_of(given.metadata)
+        metadata = dict(given.metadata)
+        for key, value in keys.items():
+            if (name := f"{architecture}.{key}") in metadata:
+                metadata[name] = Value.scalar(metadata[name].kind, value)
+        return given.with_metadata(metadata)
+    rows = {row.gguf: row for row in mapping.NUMBERS}
+    if given.format == "apr":
+        words = {rows[key].apr: value for key, value in keys.items() if key in rows}
+        return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
+    words = {rows[key].hugging_face: value for key, value in keys.items() if key in rows}
+    config = {key: words.get(key, value) for key, value in config_of(given).items()}
+    return given.with_json("config.json", config) if config else given
