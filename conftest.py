@@ -8,6 +8,11 @@ import shutil
 import sys
 from collections.abc import Generator, Iterator
 
+# Programs that tests start are those of this environment, also where it is not activated: `ENV/bin/python -m pytest`.
+_PROGRAMS = os.path.dirname(sys.executable)
+if _PROGRAMS not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join(filter(None, (_PROGRAMS, os.environ.get("PATH"))))
+
 # Test processes share the cores: products of small matrices in threads would mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
