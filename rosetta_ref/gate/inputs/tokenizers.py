@@ -31,6 +31,11 @@ _SPM_SPECIAL = ("<unk>", "<s>", "</s>")
 _GENERATION: tuple[str, ...] = ("bos_token_id", "eos_token_id")
 
 
+def vocabulary(name: str) -> dict[str, Value]:
+    """GGUF's keys of a vocabulary by its name: "spm", or a pre-tokenizer's."""
+    return sentencepiece() if name == "spm" else byte_level(name)
+
+
 def byte_level(pre: str) -> dict[str, Value]:
     """GGUF's keys of the byte-level vocabulary: special tokens first for "smollm", last for "qwen2", as in the real ones."""
     letters = sorted(_letters())

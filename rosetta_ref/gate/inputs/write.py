@@ -74,7 +74,7 @@ def hugging_face_face(sample: Sample) -> Archive:
     base = model.tensors[mapping.EMBEDDING].type
     turned = {name: _in_halves(tensor, mapping.row_heads(name, model.metadata)) for name, tensor in kept.items()}
     narrow = {name: _narrowed(tensor, base) for name, tensor in turned.items()}
-    names = {name: mapping.hugging_face_name(name) or name for name in kept}
+    names = {name: mapping.hugging_face_name(name, sample.architecture) or name for name in kept}
     return Archive("safetensors", {"format": "pt"}, _renamed(replace(model, tensors=narrow), names))
 
 

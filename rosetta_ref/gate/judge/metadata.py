@@ -85,7 +85,11 @@ def judge_words(source: View, target: View) -> Asked:
 def _spelled_once(asked: Asked, target: View) -> None:
     """A number of an APR file stands under one key. Beside an alias, even a null, the engine realizar drops all metadata."""
     keys = target.archive.metadata
-    found = [there for row in mapping.NUMBERS if (there := [key for key in spellings(row.apr) if key in keys])]
+    found = [
+        there
+        for row in mapping.number_rows(target.reading)
+        if (there := [key for key in spellings(row.apr) if key in keys])
+    ]
     asked.expected += max(len(found), 1)
     asked.compared += max(len(found), 1)
     twice = [" and ".join(map(repr, there)) for there in found if len(there) > 1]

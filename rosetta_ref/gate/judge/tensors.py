@@ -181,10 +181,10 @@ def orders(heads: int, source: View, turn: tuple[int, bool] | None) -> list[tupl
 
 def _check_name(judged: Judged, source: View, target: View, name: str) -> None:
     stored = target.tensors[name].tensor.name
-    expected = mapping.hugging_face_name(name) if target.format == "safetensors" else name
-    if stored == source.tensors[name].tensor.name and source.architecture not in mapping.FAMILIES:
+    expected = mapping.hugging_face_name(name, source.reading) if target.format == "safetensors" else name
+    if stored == source.tensors[name].tensor.name and source.architecture not in mapping.MODELS:
         return  # of tensors that are no model any name is right that stays
-    right = {name, mapping.hugging_face_name(name)} if target.format == "apr" else {expected or name}
+    right = {name, mapping.hugging_face_name(name, source.reading)} if target.format == "apr" else {expected or name}
     if stored not in right:
         judged.renamed.add(stored)
         detail = f"it is called {stored!r}, and {expected!r} in every {target.format} file of that kind"
@@ -259,7 +259,9 @@ def _surplus(judged: Judged, source: View, target: View) -> None:
         judged.findings.append(Finding("twice", CARD, "its canonical name stands twice", name))
     for broken in (each for each in target.broken if each not in source.broken):
         judged.findings.append(
-            Finding(broken.kind, CARD, broken.detail, mapping.canonical_name(broken.name) or broken.name)
+            Finding(
+                broken.kind, CARD, broken.detail, mapping.canonical_name(broken.name, target.reading) or broken.name
+            )
         )
     for name, seen in target.tensors.items():
         if name in source.tensors or seen.tensor.name in judged.renamed or mapping.is_buffer(seen.tensor.name):

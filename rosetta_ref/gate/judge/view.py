@@ -20,13 +20,17 @@ from rosetta_ref.formats.apr.tables import TYPES_BY_CODE
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.formats.errors import DuplicateNameError
 from rosetta_ref.formats.gguf.errors import TensorOverlapError
-from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
-from rosetta_ref.gate.judge.mapping import NUMBERS, Number
+from rosetta_ref.gate.judge.mapping import MODELS, Number
 
 #: Names of an architecture in APR's metadata and in config.json.
-_ARCHITECTURES = {family.hugging_face.lower(): name for name, family in mapping.FAMILIES.items()}
-_ARCHITECTURES |= {family.model_type: name for name, family in mapping.FAMILIES.items()}
+_ARCHITECTURES = {
+    word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
+}
+_ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
+#: The keys of APR's metadata that may name it.
+APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
 
 class UnreadableError(RosettaError):
@@ -52,12 +56,17 @@ class IllFitting:
 
 @dataclass
 class View:
-    """One file. `tensors` goes by canonical name, `ill_fitting` by stored name; `twice` are names that stand there once more."""
+    """One file. `tensors` goes by canonical name, `ill_fitting` by stored name; `twice` are names that stand there once more.
+
+    `architecture` is what the file says, `reading` the record that its names and numbers were read by: that one, or where nobody
+    knows it the plainest that has most of the names.
+    """
 
     path: Path
     format: str
     archive: Archive
     architecture: str | None = None
+    reading: str | None = None
     tensors: dict[str, Seen] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
     ill_fitting: dict[str, IllFitting] = field(default_factory=dict)
@@ -67,13 +76,12 @@ class View:
 
     def heads(self, name: str) -> int | None:
         """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
-        family = mapping.FAMILIES.get(self.architecture or "")
-        part = name.split(".")[2] if name.startswith("blk.") and name.count(".") > 2 else ""
-        if family is None or not family.pairs or part not in ("attn_q", "attn_k"):
+        model = MODELS.get(self.architecture or "")
+        role = model.role(name) if model is not None else None
+        if role is None or not role.turned:
             return None
         heads = self._whole("attention.head_count")
-        groups = self._whole("attention.head_count_kv")
-        return heads if part == "attn_q" else groups or heads
+        return heads if role.shape[0] == "Q" else self._whole("attention.head_count_kv") or heads
 
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
@@ -120,13 +128,19 @@ def _complete(view: View) -> None:
     kind, archive = view.format, view.archive
     if kind == "gguf":
         view.architecture = mapping.architecture_of(archive.metadata)
-        view.numbers = mapping.numbers_of(archive.metadata)
     elif kind == "apr":
         _of_apr(view)
     else:
         _of_config(view)
-    for name, tensor in archive.tensors.items():
-        canonical = mapping.canonical_name(name) or name
+    _read_as(view, models.reading(view.architecture, archive.tensors).name)
+
+
+def _read_as(view: View, architecture: str) -> None:
+    """Fill in numbers and tensors, with the names of that architecture."""
+    view.reading = architecture
+    view.numbers = _numbers(view)
+    for name, tensor in view.archive.tensors.items():
+        canonical = mapping.canonical_name(name, architecture) or name
         if canonical in view.tensors:
             view.twice.append(name)
         else:
@@ -147,14 +161,28 @@ def _opened(path: Path, broken: list[Broken]) -> Archive:
         return archive
 
 
+def _numbers(view: View) -> dict[Number, Any]:
+    """The numbers that the file states, by the rows of the record that it is read by."""
+    if view.format == "gguf":
+        return mapping.numbers_of(view.archive.metadata)
+    rows = mapping.number_rows(view.reading)
+    if view.format == "apr":
+        found = {row: lookup(view.archive.metadata, row.apr) for row in rows}
+    else:
+        config = view.config or {}
+        stated = {**config, **(config.get("rope_parameters") or {})}
+        found = {row: stated.get(row.hugging_face) for row in rows}
+    return {row: value for row, value in found.items() if value is not None}
+
+
 def _order(view: View, name: str) -> int:
     """GGUF's names go with GGUF's rows, Hugging Face's with halves; in APR rope_type says it, whatever the names."""
     if view.format == "apr" and view.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
         return int(view.archive.metadata["rope_type"])
-    return mapping.HALVES if mapping.gguf_name(name) is not None else mapping.PAIRS
+    return mapping.HALVES if mapping.gguf_name(name, view.reading) is not None else mapping.PAIRS
 
 
-def _architecture(named: Iterable[Any]) -> str | None:
+def named_architecture(named: Iterable[Any]) -> str | None:
     """By the first name that is known; one that nobody here knows is the first that is there, as GGUF would have it."""
     words = [word for word in named if isinstance(word, str)]
     known = (_ARCHITECTURES[word.lower()] for word in words if word.lower() in _ARCHITECTURES)
@@ -163,8 +191,7 @@ def _architecture(named: Iterable[Any]) -> str | None:
 
 def _of_apr(view: View) -> None:
     metadata = view.archive.metadata
-    view.architecture = _architecture(metadata.get(key) for key in ("architecture", "hf_architecture", "model_type"))
-    view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
+    view.architecture = named_architecture(metadata.get(key) for key in APR_ARCHITECTURE)
     assert isinstance(view.archive, apr.reader.AprArchive)
     for name, error in view.archive.ill_fitting.items():
         entry = view.archive.stated[name]
@@ -184,9 +211,7 @@ def _of_config(view: View) -> None:
         if not isinstance(value, kind):
             words = f"{key} is {type(value).__name__} {value!r:.40}, not a {kind.__name__}"
             raise UnreadableError(words, file=beside(view.path, "config.json"))
-    view.architecture = _architecture([*named, config.get("model_type")])
-    everywhere = {**config, **rope}
-    view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
+    view.architecture = named_architecture([*named, config.get("model_type")])
 
 
 def read_json(path: Path, name: str) -> dict[str, Any] | None:
