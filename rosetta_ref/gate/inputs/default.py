@@ -70,6 +70,7 @@ _BLOCKS = {
     "llama": Spec("llama", 8, 2, 32, 512, tied=True),
     "qwen2": Spec("qwen2", 8, 1, 32, 512, tied=True),
 }
+_PUBLISHED = ("BF16", "F16", "F32")
 _F32: list[Case] = [("F32", "index-coded")]
 #: llama.cpp loads no model that is aligned to less than 32.
 _ALIGNMENTS, _MODEL_ALIGNMENTS = (8, 16, 32, 64), (32, 64, 128)
@@ -99,6 +100,7 @@ def default(
         for name, (spec, kind) in _MODELS.items()
         if kind in known and spec.architecture in families
     ]
+    made += [sample for family in families for sample in _plain_model(family, known, seed)]
     for family in [name for name in families if name in _BLOCKS] or families[:1]:
         made += _block_models(family, known, seed)
     for family in families[:1]:
@@ -120,6 +122,17 @@ def for_quantisers(seed: int) -> list[Sample]:
     """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong."""
     spec = replace(_BLOCKS["llama"], inner=256, layers=1, keys={"general.file_type": Value.scalar(Kind.U32, 0)})
     return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
+
+
+def _plain_model(family: str, known: Collection[str], seed: int) -> Iterator[Sample]:
+    """The model of an architecture that has none above: everything of its own, in the type that such models are published in."""
+    kind = next((name for name in _PUBLISHED if name in known), None)
+    if kind is None or any(spec.architecture == family for spec, _ in _MODELS.values()):
+        return
+    model = MODELS[family]
+    layers, stream = max(model.pattern, 2), 96 if model.head_keys else 0
+    spec = Spec(family, 8, 2, 16, 160, layers=layers, stream=stream, tied=model.tied, base=kind, modern=True)
+    yield build(f"{family}-{kind.lower()}", spec, [(kind, "index-coded")], seed)
 
 
 def _small_models(tiny: Spec, known: Collection[str], seed: int) -> Iterator[Sample]:

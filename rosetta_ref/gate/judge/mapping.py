@@ -14,14 +14,14 @@ record, a name means what the plainest record that has it says.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Kind, Value
-from rosetta_ref.gate.judge.model import FACTORS_ROLE, HALVES, NUMBERS, PAIRS, Model, Number, Role
+from rosetta_ref.gate.judge.model import ASSUMED, FACTORS_ROLE, HALVES, NUMBERS, PAIRS, Model, Number, Role
 from rosetta_ref.gate.judge.models import MODELS, PLAINEST
 
 __all__ = ["HALVES", "MODELS", "NUMBERS", "PAIRS", "Number"]
@@ -101,7 +101,7 @@ def role_of(name: str, architecture: str | None = None) -> Role | None:
 def apr_name(name: str, architecture: str | None) -> str:
     """The name that aprender's own importers give a GGUF tensor: Hugging Face's in qwen2 files, GGUF's in others."""
     model = MODELS.get(architecture or "")
-    theirs = model.to_hugging_face(name) if model is not None and model.apr_rope_type == HALVES else None
+    theirs = model.to_hugging_face(name) if model is not None and model.apr_theirs else None
     return theirs or name
 
 
@@ -170,8 +170,12 @@ def shortest(value: Value) -> Any:
 
 def numbers_of(metadata: Mapping[str, Value]) -> dict[Number, Any]:
     """The numbers of a model: those that are stated, those that are assumed, and the vocabulary, counted."""
-    rows = number_rows(architecture_of(metadata))
-    found = assumed_numbers(metadata)
+    return numbers_by(number_rows(architecture_of(metadata)), metadata)
+
+
+def numbers_by(rows: Collection[Number], metadata: Mapping[str, Value]) -> dict[Number, Any]:
+    """The same of those rows, whatever architecture the metadata names."""
+    found = assumed_of(number(metadata, "attention.head_count"), number(metadata, "embedding_length"), rows)
     tokens = metadata.get("tokenizer.ggml.tokens")
     if tokens is not None and tokens.kind is Kind.ARRAY:
         found[_NUMBER["vocab_size"]] = len(tokens.data)
@@ -184,20 +188,23 @@ def number_rows(architecture: str | None) -> tuple[Number, ...]:
     return MODELS[architecture].numbers if architecture in MODELS else NUMBERS
 
 
-def assumed_numbers(metadata: Mapping[str, Value]) -> dict[Number, Any]:
-    """What loaders of every format take where a key is absent: a converter may leave out a number that is this one."""
-    return assumed_of(number(metadata, "attention.head_count"), number(metadata, "embedding_length"))
+def assumed_of(heads: Any, width: Any, rows: Collection[Number] = NUMBERS) -> dict[Number, Any]:
+    """What llama.cpp takes where one of these numbers is absent: of some, a converter may leave out one that is this.
 
-
-def assumed_of(heads: Any, width: Any) -> dict[Number, Any]:
-    """The same from the numbers that it hangs on; None for one that is not stated.
+    Made of the numbers that it hangs on; None for one that is not stated.
 
     >>> [(row.gguf, value) for row, value in assumed_of(8, 256).items()]
     [('rope.freq_base', 10000.0), ('attention.head_count_kv', 8), ('attention.key_length', 32)]
     """
-    found: dict[Number, Any] = {_NUMBER["rope.freq_base"]: 10000.0}
+    found: dict[str, Any] = {"rope.freq_base": 10000.0, "rope.freq_base_swa": 10000.0}
     if heads:
-        found[_NUMBER["attention.head_count_kv"]] = heads
+        found["attention.head_count_kv"] = heads
     if type(heads) is int and type(width) is int and heads > 0:  # a file may say anything, a list for one
-        found[_NUMBER["attention.key_length"]] = width // heads
-    return found
+        found |= dict.fromkeys(("attention.key_length", "attention.value_length"), width // heads)
+    by_key = {row.gguf: row for row in rows}
+    return {by_key[key]: value for key, value in found.items() if key in by_key}
+
+
+def assumed_alike(architecture: str | None) -> frozenset[str]:
+    """Those of these numbers, by GGUF's key, that transformers takes as well where config.json says nothing."""
+    return MODELS[architecture].assumed if architecture in MODELS else ASSUMED

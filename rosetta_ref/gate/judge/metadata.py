@@ -66,6 +66,7 @@ def judge_words(source: View, target: View) -> Asked:
         asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
     if target.format == "safetensors" and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
+    target = target.read_as(source)
     _numbers(asked, source, target)
     _head(asked, source, target)
     _rope(asked, source, target)
@@ -85,11 +86,8 @@ def judge_words(source: View, target: View) -> Asked:
 def _spelled_once(asked: Asked, target: View) -> None:
     """A number of an APR file stands under one key. Beside an alias, even a null, the engine realizar drops all metadata."""
     keys = target.archive.metadata
-    found = [
-        there
-        for row in mapping.number_rows(target.reading)
-        if (there := [key for key in spellings(row.apr) if key in keys])
-    ]
+    named = dict.fromkeys(row.apr for row in mapping.number_rows(target.reading) if row.apr)
+    found = [there for name in named if (there := [key for key in spellings(name) if key in keys])]
     asked.expected += max(len(found), 1)
     asked.compared += max(len(found), 1)
     twice = [" and ".join(map(repr, there)) for there in found if len(there) > 1]
@@ -98,11 +96,13 @@ def _spelled_once(asked: Asked, target: View) -> None:
 
 
 def _numbers(asked: Asked, source: View, target: View) -> None:
-    assumed = _assumed(source)
-    for row, value in (assumed | source.numbers).items():
+    assumed = _assumed(source, target.format)
+    for row, value in (_assumed(source, source.format) | source.numbers).items():
+        name = getattr(row, {"safetensors": "hugging_face"}.get(target.format, target.format))
+        if not name:
+            continue  # the format has no place for it
         asked.expected += 1
         here = target.numbers.get(row)
-        name = getattr(row, {"safetensors": "hugging_face"}.get(target.format, target.format))
         if here is None and row in assumed and _equal(value, assumed[row]):
             asked.compared += 1  # every loader takes that number where there is none
         elif here is None and row not in source.numbers:
@@ -187,10 +187,13 @@ def judge_encoding(asked: Asked, target: View) -> None:
             asked.wrong("file-type-wrong", f"general.file_type is {number}, {named}, and the matrices are {there}")
 
 
-def _assumed(view: View) -> dict[Number, Any]:
-    """What loaders take where a key is absent."""
+def _assumed(view: View, kind: str) -> dict[Number, Any]:
+    """What loaders of a format take where a key of that model is absent; those of config.json have defaults of their own."""
     stated = {row.gguf: value for row, value in view.numbers.items()}
-    return mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"))
+    rows = mapping.number_rows(view.reading)
+    found = mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"), rows)
+    same = mapping.assumed_alike(view.reading)
+    return {row: value for row, value in found.items() if kind != "safetensors" or row.gguf in same}
 
 
 def _equal(one: Any, other: Any) -> bool:

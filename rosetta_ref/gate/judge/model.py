@@ -68,6 +68,8 @@ NUMBERS = (
 )
 #: The factors of llama3's scaling: a tensor in GGUF, of any architecture, and parameters in config.json.
 FACTORS_ROLE = Role("rope_freqs", "", "R")
+#: What llama.cpp takes where nothing is said: no scaling of 10000, a head of k and v for each of q, the width over the heads.
+ASSUMED = frozenset({"rope.freq_base", "attention.head_count_kv", "attention.key_length"})
 _LAYER = re.compile(r"(?:blk|model\.layers)\.(0|[1-9]\d*)(\..+)")
 
 
@@ -84,11 +86,18 @@ class Model:
     layer: tuple[Role, ...]
     #: The vocabulary of its samples (`inputs.tokenizers`): what models of this architecture have.
     tokenizer: str
-    #: What APR files are written with; both are right. With halves they have Hugging Face's names.
+    #: What APR files are written with: the order of rows, and whether they have Hugging Face's names. Either is right.
     apr_rope_type: int
+    apr_theirs: bool
     numbers: tuple[Number, ...] = NUMBERS
-    #: GGUF's keys that state the size of a head.
+    #: GGUF's keys that state the size of a head; without them it is the width over the heads.
     head_keys: tuple[str, ...] = ()
+    #: What transformers takes, as llama.cpp does, where config.json says nothing of it: GGUF's keys.
+    assumed: frozenset[str] = ASSUMED
+    #: Of so many layers the last one looks at everything, the others at a window; 0 where all do the same.
+    pattern: int = 0
+    #: Whether the head is the embedding in every model.
+    tied: bool = False
     #: What config.json says of every such model, and the keys that say whether a role has biases.
     config: Mapping[str, Any] = field(default_factory=lambda: {"hidden_act": "silu"})
     bias_keys: Mapping[str, str] = field(default_factory=dict)

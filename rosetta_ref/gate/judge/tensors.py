@@ -62,6 +62,7 @@ def judge(
     """Every tensor of the target against the source's. `asked` is the type that a quantiser was asked for."""
     judged = Judged()
     gate = gate or gate_of(source.format, target.format)
+    target = target.read_as(source)
     for name, seen in source.tensors.items():
         tensor = seen.tensor
         if mapping.is_buffer(tensor.name):

@@ -92,6 +92,17 @@ class View:
         found = next((value for row, value in self.numbers.items() if row.gguf == key), None)
         return found if type(found) is int and found > 0 else None
 
+    def read_as(self, other: View) -> View:
+        """The same file, its names and numbers read as those of the other's architecture, whatever it says that it is.
+
+        That it says something else is a finding of its own; read by another record, every tensor would be one more.
+        """
+        if self.reading == other.reading or other.architecture not in MODELS:
+            return self
+        made = replace(self, tensors={}, twice=[], numbers={})
+        _read_as(made, other.architecture)
+        return made
+
     def close(self) -> None:
         """Give up the file."""
         self.archive.close()
@@ -164,10 +175,10 @@ def _opened(path: Path, broken: list[Broken]) -> Archive:
 def _numbers(view: View) -> dict[Number, Any]:
     """The numbers that the file states, by the rows of the record that it is read by."""
     if view.format == "gguf":
-        return mapping.numbers_of(view.archive.metadata)
+        return mapping.numbers_by(mapping.number_rows(view.reading), view.archive.metadata)
     rows = mapping.number_rows(view.reading)
     if view.format == "apr":
-        found = {row: lookup(view.archive.metadata, row.apr) for row in rows}
+        found = {row: lookup(view.archive.metadata, row.apr) for row in rows if row.apr}
     else:
         config = view.config or {}
         stated = {**config, **(config.get("rope_parameters") or {})}

@@ -31,6 +31,7 @@ MODEL = Model(
     ),
     tokenizer="smollm",
     apr_rope_type=PAIRS,
+    apr_theirs=False,
     head_keys=("attention.key_length", "attention.value_length", "rope.dimension_count"),
     bias_keys={"attention_bias": "attn_q", "mlp_bias": "ffn_up"},
 )

@@ -30,4 +30,5 @@ MODEL = Model(
     ),
     tokenizer="qwen2",
     apr_rope_type=HALVES,
+    apr_theirs=True,
 )
