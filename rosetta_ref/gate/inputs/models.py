@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats.apr.tables import CODES
@@ -20,6 +21,7 @@ from rosetta_ref.formats.safetensors import DTYPES
 from rosetta_ref.gate.inputs import tokenizers
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.claims import config_of
+from rosetta_ref.gate.judge.config import modern
 from rosetta_ref.gate.judge.mapping import EMBEDDING, FACTORS, HEAD
 from rosetta_ref.gate.judge.model import ALWAYS, Role
 from rosetta_ref.gate.judge.models import MODELS, of
@@ -86,13 +88,12 @@ def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
     for tensor, role, shape in _slots(spec, len(tokens["tokenizer.ggml.tokens"].data)):
         own = seed_of(seed, name, tensor)
         if len(shape) == 1:
-            make = payloads.near_one if role.endswith("norm") else payloads.small
-            values = make(TYPES[spec.base], shape[0], own)
+            values = _vector(role, TYPES[spec.base], shape[0], own)
             tensors[tensor], case = Tensor.of(tensor, TYPES["F32"], shape, values), ("F32", "index-coded")
         else:
             case = next(turn)
             tensors[tensor] = tensor_of(tensor, TYPES[case[0]], shape, case[1], own)
-        part = f"{role}-bias" if tensor.endswith(".bias") else role
+        part = f"{role.gguf}-bias" if tensor.endswith(".bias") else role.gguf
         labels[tensor] = f"{case[0].lower()}/{stem}-{part}/{case[1]}"
     if spec.llama3:
         tensors[FACTORS] = Tensor.of(
@@ -115,21 +116,31 @@ def _config(model: Archive, spec: Spec) -> bytes:
     if dtype:
         config["dtype" if spec.modern else "torch_dtype"] = dtype
     if spec.modern:
-        scaling = config.pop("rope_scaling", {"rope_type": "default"})
-        config["rope_parameters"] = {"rope_theta": config.pop("rope_theta"), **scaling}
+        config = modern(config)
     return (json.dumps(config, indent=2) + "\n").encode()
 
 
-def _slots(spec: Spec, tokens: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def _vector(role: Role, base: BlockType, count: int, seed: int) -> NDArray[np.float32]:
+    """Weights of a norm, or a bias: all different, and exact in that type as Hugging Face has them."""
+    if role.is_matrix:
+        return payloads.small(base, count, seed)
+    values = payloads.near_one(base, count, seed)
+    if not role.plus:
+        return values
+    signs = np.where(np.arange(count) % 2, np.float32(-1 / 16), np.float32(1 / 16))
+    return values * signs + np.float32(role.plus)  # of more bits than a narrow type has
+
+
+def _slots(spec: Spec, tokens: int) -> Iterator[tuple[str, Role, tuple[int, ...]]]:
     """Name, role and shape of every tensor, in an order of llama.cpp's converter."""
     sizes = {
         "V": tokens, "E": spec.width, "F": spec.inner, "Q": spec.heads * spec.head, "K": spec.kv_heads * spec.head,
         "D": spec.head,
     }  # fmt: skip
 
-    def slot(stem: str, role: Role, part: str = "weight") -> tuple[str, str, tuple[int, ...]]:
+    def slot(stem: str, role: Role, part: str = "weight") -> tuple[str, Role, tuple[int, ...]]:
         letters = role.shape if part == "weight" else role.shape[:1]
-        return f"{stem}{role.gguf}.{part}", role.gguf, tuple(sizes[letter] for letter in letters)
+        return f"{stem}{role.gguf}.{part}", role, tuple(sizes[letter] for letter in letters)
 
     model = of(spec.architecture)
     ends = [slot("", role) for role in model.whole]
@@ -154,10 +165,17 @@ def _keys(name: str, spec: Spec, tokens: Mapping[str, Value]) -> dict[str, Value
         **{key: Value.scalar(Kind.STRING, text) for key, text in texts.items()},
         **{f"{spec.architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in numbers.items()},
         f"{spec.architecture}.attention.layer_norm_rms_epsilon": Value.scalar(Kind.F32, np.float32(1e-5)),
+        **_examples(spec.architecture),
         f"{spec.architecture}.rope.freq_base": Value.scalar(Kind.F32, np.float32(_THETA)),
         **spec.keys,
         **tokens,
     }  # fmt: skip
+
+
+def _examples(architecture: str) -> dict[str, Value]:
+    model = of(architecture)
+    kinds = {row.gguf: row.kind for row in model.numbers}
+    return {f"{architecture}.{key}": Value.scalar(kinds[key], value) for key, value in model.example.items()}
 
 
 def tensor_of(name: str, kind: BlockType, shape: tuple[int, ...], payload: str, seed: int) -> Tensor:

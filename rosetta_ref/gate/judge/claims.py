@@ -27,7 +27,9 @@ def config_of(metadata: Mapping[str, Value], tensors: Collection[str] = ()) -> d
     """
     model = of(architecture_of(metadata) or "")
     config = {"architectures": [model.hugging_face], "model_type": model.model_type, **model.config}
-    made: dict[str, Any] = config | {row.hugging_face: value for row, value in numbers_of(metadata).items()}
+    numbers = numbers_of(metadata)
+    made: dict[str, Any] = config | {row.hugging_face: value for row, value in numbers.items()}
+    made |= model.implied({row.gguf: value for row, value in numbers.items()})
     made |= {theirs: metadata[ours].plain() for ours, theirs, _ in SPECIAL_IDS if ours in metadata}
     if scaling := _scaling(metadata):
         made["rope_scaling"] = scaling
@@ -60,7 +62,7 @@ def apr_metadata_of(metadata: Mapping[str, Value]) -> dict[str, Any]:
     }
     if "general.name" in metadata:
         made["name"] = metadata["general.name"].plain()
-    made |= {row.apr: value for row, value in numbers_of(metadata).items()}
+    made |= {row.apr: value for row, value in numbers_of(metadata).items() if row.apr}
     for ours, theirs in TOKENIZER + tuple((ours, theirs) for ours, _, theirs in SPECIAL_IDS):
         if ours in metadata:
             made[theirs] = _plain(metadata[ours])

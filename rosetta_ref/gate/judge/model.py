@@ -7,7 +7,7 @@ their keys. Whoever needs to know an architecture (`mapping`, `claims`, the samp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -98,6 +98,10 @@ class Model:
     pattern: int = 0
     #: Whether the head is the embedding in every model.
     tied: bool = False
+    #: Further numbers that its samples state, by GGUF's key; all of them are rows of `numbers`.
+    example: Mapping[str, float] = field(default_factory=dict)
+    #: What config.json has to say besides, of a model with those numbers (by GGUF's key): what llama.cpp has no key for.
+    implied: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda numbers: {}
     #: What config.json says of every such model, and the keys that say whether a role has biases.
     config: Mapping[str, Any] = field(default_factory=lambda: {"hidden_act": "silu"})
     bias_keys: Mapping[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from itertools import accumulate, islice
 from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, pairs, values
+from rosetta_ref.gate.judge.shift import shifted, told
 from rosetta_ref.gate.judge.values import Verdict
 from rosetta_ref.gate.judge.view import IllFitting, Seen, View
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
@@ -109,7 +110,10 @@ def _of_one_shape(source: View, target: View, name: str, asked: bool) -> list[Ve
     if heads and (not before.tensor.shape or before.tensor.shape[0] % (2 * heads)):
         heads = None  # a chain's own file may state any number
     turn = (heads, after.order == mapping.HALVES) if heads and before.order != after.order else None
-    verdict = values.judge(before.tensor, after.tensor, turn=turn, asked=asked)
+    plus = source.plus(name, target)
+    verdict = values.judge(shifted(before.tensor, plus), after.tensor, turn=turn, asked=asked)
+    if plus:
+        return [told(before.tensor, after.tensor, plus, verdict)]
     if not verdict.right and verdict.kind != "lossy-unasked" and heads:
         return _permuted(before, after, heads, source, turn) or [verdict]
     return [verdict]

@@ -22,6 +22,7 @@ from rosetta_ref.formats.errors import DuplicateNameError
 from rosetta_ref.formats.gguf.errors import TensorOverlapError
 from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
+from rosetta_ref.gate.judge.config import in_one_spelling
 from rosetta_ref.gate.judge.mapping import MODELS, Number
 
 #: Names of an architecture in APR's metadata and in config.json.
@@ -43,6 +44,8 @@ class Seen:
 
     tensor: Tensor
     order: int
+    #: Whether it stands under Hugging Face's name: then it has Hugging Face's numbers, where GGUF's are others.
+    theirs: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,14 @@ class View:
             return None
         heads = self._whole("attention.head_count")
         return heads if role.shape[0] == "Q" else self._whole("attention.head_count_kv") or heads
+
+    def plus(self, name: str, other: View) -> int:
+        """What has to be added to a tensor of this file on the way to the other one; 0 where numbers stay as they are."""
+        here, there = self.tensors[name], other.tensors.get(name)
+        role = mapping.role_of(name, self.architecture) if self.architecture in MODELS else None
+        if role is None or there is None or here.theirs == there.theirs:
+            return 0
+        return role.plus if here.theirs else -role.plus
 
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
@@ -155,7 +166,9 @@ def _read_as(view: View, architecture: str) -> None:
         if canonical in view.tensors:
             view.twice.append(name)
         else:
-            view.tensors[canonical] = Seen(tensor, _order(view, name))
+            view.tensors[canonical] = Seen(
+                tensor, _order(view, name), mapping.gguf_name(name, architecture) is not None
+            )
 
 
 def _opened(path: Path, broken: list[Broken]) -> Archive:
@@ -180,8 +193,7 @@ def _numbers(view: View) -> dict[Number, Any]:
     if view.format == "apr":
         found = {row: lookup(view.archive.metadata, row.apr) for row in rows if row.apr}
     else:
-        config = view.config or {}
-        stated = {**config, **(config.get("rope_parameters") or {})}
+        stated = in_one_spelling(view.config or {})
         found = {row: stated.get(row.hugging_face) for row in rows}
     return {row: value for row, value in found.items() if value is not None}
 
