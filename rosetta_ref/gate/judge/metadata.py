@@ -19,7 +19,7 @@ from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.tensors import META, same
-from rosetta_ref.gate.judge.tokenizer import Facts, facts
+from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, facts
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
@@ -68,6 +68,7 @@ def judge_words(source: View, target: View) -> Asked:
         asked.wrong("config-missing", "there is no config.json")
     target = target.read_as(source)
     _numbers(asked, source, target)
+    _implied(asked, source, target)
     _head(asked, source, target)
     _rope(asked, source, target)
     judge_encoding(asked, target)
@@ -76,7 +77,7 @@ def judge_words(source: View, target: View) -> Asked:
     except UnreadableError as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = [*NO_PLACE] if target.format == "safetensors" else []
+    no_place = [*NO_PLACE] if target.format == "safetensors" else [PREFIX] if target.format == "apr" else []
     if target.format == "safetensors" and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
@@ -116,6 +117,24 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
                 asked.wrong("number-wrong", f"{name} is {here!r}, and was {value!r}")
         else:
             asked.compared += 1
+
+
+def _implied(asked: Asked, source: View, target: View) -> None:
+    """What config.json has to say of a model because llama.cpp computes with it, though GGUF has no key for it."""
+    model = mapping.MODELS.get(source.architecture or "")
+    if model is None or target.config is None or source.format == "safetensors":
+        return
+    try:
+        implied = model.implied({row.gguf: value for row, value in source.numbers.items()})
+    except (KeyError, TypeError, ZeroDivisionError):  # a chain's own file may state anything, or nothing
+        return
+    for key, value in implied.items():
+        asked.expected += 1
+        asked.compared += 1
+        here = target.config.get(key)
+        taken = model.silent.get(key, value) if here is None else here
+        if taken != value:
+            asked.wrong("number-wrong", f"{key} is {here!r}, and has to be {value!r}")
 
 
 def _head(asked: Asked, source: View, target: View) -> None:

@@ -102,6 +102,8 @@ class Model:
     example: Mapping[str, float] = field(default_factory=dict)
     #: What config.json has to say besides, of a model with those numbers (by GGUF's key): what llama.cpp has no key for.
     implied: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda numbers: {}
+    #: What transformers takes of these, where that is something else, when config.json says nothing.
+    silent: Mapping[str, Any] = field(default_factory=dict)
     #: What config.json says of every such model, and the keys that say whether a role has biases.
     config: Mapping[str, Any] = field(default_factory=lambda: {"hidden_act": "silu"})
     bias_keys: Mapping[str, str] = field(default_factory=dict)

@@ -72,4 +72,5 @@ MODEL = Model(
     },
     example={"attention.sliding_window": 8, "rope.freq_base_swa": 10000.0},
     implied=_implied,
+    silent={"query_pre_attn_scalar": 256},
 )  # fmt: skip
