@@ -140,7 +140,7 @@ def _small_models(tiny: Spec, known: Collection[str], seed: int) -> Iterator[Sam
     if own:  # the quantised types that only APR has
         yield replace(build("apr-types", tiny, own, seed), formats=("apr",))
     if "F32" in known:
-        if MODELS[tiny.architecture].has_pairs:  # in APR such rows stand in either order, and rope_type says in which
+        if MODELS[tiny.architecture].pairs:  # in APR such rows stand in either order, and rope_type says in which
             yield replace(build("apr-halves", tiny, _F32, seed), formats=("apr",), halves_in_apr=True)
         yield from _sharded(replace(tiny, layers=2), seed)
         yield from (_metadata(tiny, seed, finite=finite) for finite in (True, False))

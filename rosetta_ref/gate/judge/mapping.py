@@ -117,7 +117,7 @@ def row_heads(name: str, metadata: Mapping[str, Value]) -> int | None:
     """
     model = MODELS.get(architecture_of(metadata) or "")
     role = model.role(name) if model is not None else None
-    if role is None or not role.turned:
+    if model is None or role is None or not (model.pairs and role.rotated):
         return None
     heads: int | None = number(metadata, "attention.head_count")
     return heads if role.shape[0] == "Q" else number(metadata, "attention.head_count_kv") or heads

@@ -31,8 +31,8 @@ class Role:
     gguf: str
     hugging_face: str
     shape: str
-    #: Whether Hugging Face has the rows of each head in halves where GGUF has them in pairs.
-    turned: bool = False
+    #: Whether rope turns its rows against each other, so that their order within a head is one of two.
+    rotated: bool = False
     biased: str = ""
     #: What the numbers in GGUF have more than those in Hugging Face: float32(w) + 1, stored in F32.
     plus: int = 0
@@ -90,6 +90,8 @@ class Model:
     apr_rope_type: int
     apr_theirs: bool
     numbers: tuple[Number, ...] = NUMBERS
+    #: Whether GGUF has such rows in pairs, where Hugging Face has them in halves.
+    pairs: bool = False
     #: GGUF's keys that state the size of a head; without them it is the width over the heads.
     head_keys: tuple[str, ...] = ()
     #: What transformers takes, as llama.cpp does, where config.json says nothing of it: GGUF's keys.
@@ -107,11 +109,6 @@ class Model:
     #: What config.json says of every such model, and the keys that say whether a role has biases.
     config: Mapping[str, Any] = field(default_factory=lambda: {"hidden_act": "silu"})
     bias_keys: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def has_pairs(self) -> bool:
-        """Whether GGUF files have rows in pairs that stand in halves in Hugging Face."""
-        return any(role.turned for role in self.layer)
 
     def role(self, name: str) -> Role | None:
         """The role of a tensor by its GGUF name; None for one that the architecture does not have.

@@ -106,10 +106,11 @@ def judge_pair(source: View, target: View, name: str, *, asked: bool = False) ->
 
 def _of_one_shape(source: View, target: View, name: str, asked: bool) -> list[Verdict]:
     before, after = source.tensors[name], target.tensors[name]
-    heads = source.heads(name)
+    heads = source.rotated_heads(name)
     if heads and (not before.tensor.shape or before.tensor.shape[0] % (2 * heads)):
         heads = None  # a chain's own file may state any number
-    turn = (heads, after.order == mapping.HALVES) if heads and before.order != after.order else None
+    differ = source.heads(name) is not None and before.order != after.order
+    turn = (heads, after.order == mapping.HALVES) if heads and differ else None
     plus = source.plus(name, target)
     verdict = values.judge(shifted(before.tensor, plus), after.tensor, turn=turn, asked=asked)
     if plus:

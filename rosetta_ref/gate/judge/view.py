@@ -80,8 +80,13 @@ class View:
     def heads(self, name: str) -> int | None:
         """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
         model = MODELS.get(self.architecture or "")
+        return self.rotated_heads(name) if model is not None and model.pairs else None
+
+    def rotated_heads(self, name: str) -> int | None:
+        """The heads of a tensor whose rows rope turns against each other, whether formats differ in their order or not."""
+        model = MODELS.get(self.architecture or "")
         role = model.role(name) if model is not None else None
-        if role is None or not role.turned:
+        if role is None or not role.rotated:
             return None
         heads = self._whole("attention.head_count")
         return heads if role.shape[0] == "Q" else self._whole("attention.head_count_kv") or heads

@@ -20,8 +20,8 @@ MODEL = Model(
     ),
     layer=(
         Role("attn_norm", "input_layernorm", "E"),
-        Role("attn_q", "self_attn.q_proj", "QE", turned=True, biased=SOMETIMES),
-        Role("attn_k", "self_attn.k_proj", "KE", turned=True, biased=SOMETIMES),
+        Role("attn_q", "self_attn.q_proj", "QE", rotated=True, biased=SOMETIMES),
+        Role("attn_k", "self_attn.k_proj", "KE", rotated=True, biased=SOMETIMES),
         Role("attn_v", "self_attn.v_proj", "KE", biased=SOMETIMES),
         Role("attn_output", "self_attn.o_proj", "EQ", biased=SOMETIMES),
         Role("ffn_norm", "post_attention_layernorm", "E"),
@@ -30,6 +30,7 @@ MODEL = Model(
         Role("ffn_down", "mlp.down_proj", "EF"),
     ),
     tokenizer="smollm",
+    pairs=True,
     apr_rope_type=PAIRS,
     apr_theirs=False,
     head_keys=("attention.key_length", "attention.value_length", "rope.dimension_count"),

@@ -19,8 +19,8 @@ MODEL = Model(
     ),
     layer=(
         Role("attn_norm", "input_layernorm", "E"),
-        Role("attn_q", "self_attn.q_proj", "QE", biased=ALWAYS),
-        Role("attn_k", "self_attn.k_proj", "KE", biased=ALWAYS),
+        Role("attn_q", "self_attn.q_proj", "QE", rotated=True, biased=ALWAYS),
+        Role("attn_k", "self_attn.k_proj", "KE", rotated=True, biased=ALWAYS),
         Role("attn_v", "self_attn.v_proj", "KE", biased=ALWAYS),
         Role("attn_output", "self_attn.o_proj", "EQ"),
         Role("ffn_norm", "post_attention_layernorm", "E"),

@@ -20,9 +20,9 @@ MODEL = Model(
     ),
     layer=(
         Role("attn_norm", "input_layernorm", "E"),
-        Role("attn_q", "self_attn.q_proj", "QE"),
+        Role("attn_q", "self_attn.q_proj", "QE", rotated=True),
         Role("attn_q_norm", "self_attn.q_norm", "D"),
-        Role("attn_k", "self_attn.k_proj", "KE"),
+        Role("attn_k", "self_attn.k_proj", "KE", rotated=True),
         Role("attn_k_norm", "self_attn.k_norm", "D"),
         Role("attn_v", "self_attn.v_proj", "KE"),
         Role("attn_output", "self_attn.o_proj", "EQ"),
