@@ -151,6 +151,14 @@ def test_a_claim_that_is_not_kept_is_noted(glue: Path) -> None:
     assert [line.partition(":")[0] for line in seen.contradictions()] == ["G-S", "qwen2", "Q4_K (G-A)", "whole_models is false, but it seems to be true"]  # fmt: skip
 
 
+def test_an_architecture_that_nobody_knows_is_said_so(glue: Path) -> None:
+    seen = found(glue, "only_f32", pairs=("G-A",), types=("F32",), whole_models=True, architectures=("phi9", "llama"))
+    assert working(seen.architectures) == ["llama"]
+    assert seen.contradictions() == [
+        "phi9: claimed, but the gate has no model of it; it has llama, qwen2, gemma3, qwen3"
+    ]
+
+
 def test_files_are_tried_where_directories_are_refused(glue: Path) -> None:
     seen = found(glue, "only_files", pairs=("G-S", "S-G"), types=("F32",))
     assert working(seen.pairs) == ["G-S", "S-G"]

@@ -82,6 +82,11 @@ class Findings:
         found |= {f"to {name}": each for name, each in self.quantises.items()}
         said = [f"{', '.join(names)}: claimed, but {reason}" for names, reason in failures(found)]
         said += [
+            f"{name}: claimed, but the gate has no model of it; it has {', '.join(families())}"
+            for name in entry.architectures or ()
+            if name not in families()
+        ]
+        said += [
             f"{pair}: {each.output}, of {each.tensors} tensors" for pair, each in self.pairs.items() if each.miscounts
         ]
         if entry.whole_models is False and self.whole_models:  # who takes more than is claimed contradicts nothing
