@@ -101,6 +101,7 @@ def test_the_playbooks_own_files() -> None:
         ("G1-LOAD-001", FALSIFIED, (), {"G1"}),
         ("F-CONV-BE-001", FALSIFIED, (), {"G2"}),
         ("F-CONV-BE-001", FALSIFIED, ("load",), {"G1", "G2"}),
+        ("F-CONV-BE-001", FALSIFIED, ("answers-load",), {"G1", "G2"}),
         ("G2-BASIC", TIMEOUT, (), {"G2"}),
         ("F-PERF-G12", FALSIFIED, (), set()),
         ("F-EDGE-1", CRASHED, (), {"G3"}),

@@ -191,7 +191,7 @@ CASES: dict[str, tuple[str, Callable[[Rng], Made]]] = {
     "payload": ("nan-payload", payload),
     "truncated": ("truncated", narrowed(cut, gaussian)),
     "flushed": ("flushed", narrowed(lambda values: flushed(half(values), values))),
-    "both": ("truncated and flushed", narrowed(lambda values: flushed(cut(values), values))),
+    "both": ("truncated-and-flushed", narrowed(lambda values: flushed(cut(values), values))),
     "beyond the range": ("out-of-range", narrowed(half, large)),
     "wrong blocks": ("values", worse("Q4_0", "Q4_0", 1.5)),
     "encoded anew": ("lossy-unasked", worse("F32", "Q8_0", 1.0)),

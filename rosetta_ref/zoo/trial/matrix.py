@@ -17,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 
 from rosetta_ref.gate import cases as asked
+from rosetta_ref.gate import kinds
 from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter import bundled, named
 from rosetta_ref.gate.converter.entry import Converter
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
+from rosetta_ref.gate.kinds import About
 from rosetta_ref.gate.run.engine import Engine, run, samples_for
 from rosetta_ref.gate.run.session import Faces
 from rosetta_ref.gate.run.workspace import Workspace
@@ -28,7 +30,7 @@ from rosetta_ref.zoo.adapter import control, converter
 from rosetta_ref.zoo.member import Member
 
 #: Findings that are about a run, not about what it wrote.
-NOT_OF_AN_OUTPUT = frozenset({"refused", "left-behind", "missing", "empty", "not-verified"})
+NOT_OF_AN_OUTPUT = kinds.named(About.RUN)
 #: Members that no input can tell from the reference, by id, with the reason.
 EQUIVALENT: dict[str, str] = {}
 #: What needs further conversions than the one it is about.
