@@ -121,6 +121,8 @@ def test_a_quarter_of_garbage_is_still_an_answer() -> None:
     assert made.gateways["G4"] == "F-G4-001 (1)"
     nonsense = [Case("F-CONV-BE-001", FALSIFIED, frozenset({"flat"}))]
     assert score(nonsense).gateways["G4"] == "F-CONV-BE-001 (1)"
+    assert score([Case("F-CONV-BE-001", FALSIFIED, frozenset({"answers-flat"}))]).gateways["G4"] == "F-CONV-BE-001 (1)"
+    assert score([Case("F-CONV-001", FALSIFIED, frozenset({"nan"}))]).gateways["G4"] is None
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ _VALID = "this input is valid, the reference converts it"
 
 def _rows(about: About, *rows: tuple[Severity, str, str, str] | tuple[Severity, str, str, str, str]) -> Iterable[Kind]:
     excusable = about not in (About.FILE, About.RUN, About.GATE)
-    return (Kind(name, about, severity, *texts, excusable=excusable) for severity, name, *texts in rows)
+    for severity, name, says, means, *right in rows:
+        yield Kind(name, about, severity, says, means, "".join(right), excusable)
 
 
 _ALL = (
@@ -93,7 +94,7 @@ _ALL = (
          "answers with it."),
         (_PRECISION, "error-too-large", "the encoding loses more than it has to", "The model is worse than the same type from the "
          "reference's quantiser."),
-        (_PRECISION, "truncated", "floats are truncated instead of rounded", "Weights are up to a unit in the last place too small."),
+        (_PRECISION, "truncated", "floats are truncated instead of rounded", "Weights are up to one step too small."),
         (_PRECISION, "flushed", "subnormal floats become zero", "The smallest weights are gone."),
         (_PRECISION, "truncated-and-flushed", "floats are truncated, and subnormal ones become zero", "Weights are too small, and "
          "the smallest are gone."),
@@ -105,7 +106,8 @@ _ALL = (
         About.LAYOUT,
         (_DAMAGE, "rows-permuted", "rows of q or k stand in the wrong order", "The model loads, and attends to the wrong places.",
          "in GGUF files of llama the rows of a head of q and k stand in pairs (x0 y0 x1 y1 ...), in Hugging Face's in halves "
-         "(x0 x1 ... y0 y1 ...): each head is turned by itself, q by n_head heads and k by n_kv; other architectures are not turned"),
+         "(x0 x1 ... y0 y1 ...): each head is turned by itself, q by n_head heads and k by n_kv; other architectures are "
+         "not turned"),
         (_DAMAGE, "shape-not-reversed", "the shape is not reversed between GGUF and row-major", "Rows and columns are exchanged "
          "for whoever loads it.", "GGUF's ne is the row-major shape the other way round, and no byte moves"),
         (_DAMAGE, "transposed", "the data was transposed", "The matrix multiplies from the wrong side.",
@@ -127,7 +129,7 @@ _ALL = (
     *_rows(
         About.NAMES,
         (_NAMES, "foreign-name", "a tensor has a name that no loader looks for", "The numbers are there, and loaders miss them."),
-        (_NAMES, "fused", "q, k and v stand in one tensor", "The numbers are there, and loaders of this architecture look for three."),
+        (_NAMES, "fused", "q, k and v stand in one tensor", "The numbers are there, and loaders look for three tensors."),
     ),
     *_rows(
         About.METADATA,
@@ -136,8 +138,8 @@ _ALL = (
         (_DAMAGE, "scaling-wrong", "the rope scaling is wrong", "Long texts are read at the wrong positions."),
         (_DAMAGE, "scaling-lost", "the rope scaling is lost", "Long texts are read at the wrong positions."),
         (_DAMAGE, "head-ignored", "the model's own head is said to be its embedding", "Loaders take the embedding for the head."),
-        (_DAMAGE, "words-wrong", "a part of the tokenizer is wrong", "Texts become other tokens than those the model was trained on."),
-        (_NO_OUTPUT, "architecture", "the architecture is lost or another one", "Loaders refuse the model, or take it for another."),
+        (_DAMAGE, "words-wrong", "a part of the tokenizer is wrong", "Texts become tokens that the model was not trained on."),
+        (_NO_OUTPUT, "architecture", "the architecture is lost or another one", "Loaders refuse it, or take it for another model."),
         (_NO_OUTPUT, "config-missing", "there is no config.json", "Nothing loads the directory as a model."),
         (_NO_OUTPUT, "head-missing", "the model is said to have a head, and has none", "Loaders refuse, or make one up at random."),
         (_NO_OUTPUT, "kind-wrong", "an array is of a kind that loaders refuse", "llama.cpp refuses the file."),
@@ -180,8 +182,8 @@ _ALL = (
          "an output is a file of its own"),
         (_NO_OUTPUT, "irregular", "the output is no regular file", "A reader may wait for ever, or read something else."),
         (_NO_OUTPUT, "too-large", "the output is larger than its input can become", "It fills the disk of whoever keeps it."),
-        (_NO_OUTPUT, "changed-after-exit", "the output is written to after the run has ended", "Who reads it at once reads a part."),
-        (_PRECISION, "not-encoded", "no tensor has the type that was asked for", "The file is larger than wanted, or of other types."),
+        (_NO_OUTPUT, "changed-after-exit", "the output is written to after the run has ended", "Who reads it at once has a part."),
+        (_PRECISION, "not-encoded", "no tensor has the type that was asked for", "The file is not what was asked for."),
         (_PRECISION, "not-deterministic", "the same conversion gives other bytes", "Digests of two runs cannot be compared."),
     ),
     *_rows(
@@ -195,7 +197,8 @@ _ALL = (
         About.RUN,
         (_CRASH, "crashed", "it crashes", "There is no output, and no message that helps.",
          "this input is valid, and the reference converts it; what cannot be converted is refused with a message"),
-        (_CRASH, "timeout", "it does not end", "There is no output in time.", "this input is valid, and the reference converts it at once"),
+        (_CRASH, "timeout", "it does not end", "There is no output in time.",
+         "this input is valid, and the reference converts it at once"),
         (_NO_OUTPUT, "missing", "there is no output", "The converter says that all is well, and no file is there.",
          "a run that says that all is well leaves the file that it was asked for"),
         (_NO_OUTPUT, "empty", "the output is empty", "The converter says that all is well, and no weights are there.",
@@ -240,8 +243,10 @@ def named(*about: About) -> frozenset[str]:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """What somebody may have meant who wrote a word that is unknown."""
-    close = difflib.get_close_matches(word[:_LONGEST], list(known), 1)
-    return f"Did you mean {close[0]!r}?" if close else "They are listed in docs/kinds.md."
+    word, listed = word[:_LONGEST].lower(), list(known)
+    parts = [each for each in listed if len(word) > 2 and word in each.lower()]
+    close = difflib.get_close_matches(word, listed, 1) or parts
+    return f"Did you mean {close[0]!r}?" if close else "Kinds and gates are listed in docs/kinds.md."
 
 
 def shown(word: str) -> str:

@@ -123,7 +123,7 @@ def parse(text: str, *, drafting: bool = False) -> list[Expectation]:
         return []
     if not isinstance(items, list):
         raise ExpectationError("not a list of entries")
-    version = _version(items)
+    version = _version_of(items)
     made = [
         _entry(item, f"entry {index}", version, drafting=drafting)
         for index, item in enumerate(items, 1)
@@ -142,8 +142,13 @@ def _says_names(item: Any) -> bool:
     return isinstance(item, dict) and list(item) == ["names"]
 
 
-def _version(items: list[Any]) -> int:
-    """The version of the names that a file uses."""
+def version_of(text: str) -> int:
+    """The version of the names that a file says it uses. Raises as `parse`."""
+    items = foreign.yaml_of(text)
+    return _version_of(items if isinstance(items, list) else [])
+
+
+def _version_of(items: list[Any]) -> int:
     if not items or not _says_names(items[0]):
         return 1
     version = items[0]["names"]

@@ -19,8 +19,8 @@ from typing import Any
 
 from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Result
 from rosetta_ref.gate import names as renamed
+from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Result
 from rosetta_ref.gate.kinds import ANSWERS
 from rosetta_ref.gate.pairs import PAIRS
 
@@ -74,7 +74,7 @@ class Case:
         return self.outcome in (FALSIFIED, TIMEOUT, CRASHED)
 
     def says(self, failures: frozenset[str]) -> bool:
-        """Whether it has one of these failures of `verify`, by either spelling. A tensor may be `nan`, too: that is another thing."""
+        """Whether `verify` has said so of its model, by either spelling. A tensor may be `nan`, too: that is another thing."""
         if not _ENGINES.fullmatch(self.gate):
             return False
         return any(kind.removeprefix(ANSWERS) in failures for kind in self.kinds)
