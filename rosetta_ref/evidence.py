@@ -164,7 +164,7 @@ def write_text(path: Path, text: str) -> None:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}-", suffix=".partial", dir=path.parent)
         os.close(descriptor)
         made = Path(name)
-        made.write_bytes(text.encode())
+        made.write_text(text, encoding="utf-8", newline="")
         made.chmod(0o666 & ~_umask())
         made.replace(path)
     except BaseException as error:

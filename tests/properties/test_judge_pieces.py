@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.judge import mapping, pairs
 from rosetta_ref.gate.judge import values as right_values
-from rosetta_ref.gate.judge.tensors import same
+from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.values import Verdict
 from rosetta_ref.quant import TYPES
 

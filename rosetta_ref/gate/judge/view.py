@@ -75,6 +75,16 @@ class View:
         groups = self._whole("attention.head_count_kv")
         return heads if part == "attn_q" else groups or heads
 
+    @property
+    def rows(self) -> int:
+        """How rows of q and k stand in such a file, whatever a tensor is called: mapping.PAIRS or mapping.HALVES."""
+        if self.format != "apr":
+            return mapping.PAIRS if self.format == "gguf" else mapping.HALVES
+        if self.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
+            return int(self.archive.metadata["rope_type"])
+        theirs = any(mapping.gguf_name(name) is not None for name in self.archive.tensors)
+        return mapping.HALVES if theirs else mapping.PAIRS
+
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
         ill = self.ill_fitting.get(tensor.name)
