@@ -1,8 +1,8 @@
-"""Does the gate see the bugs that really happened, and how soon? `python benchmarks/zoo.py [--every-gate] [--document]`.
+"""Does the gate see the bugs that really happened, and how soon? `python benchmarks/zoo.py [--every-gate] [--document] [--kinds]`.
 
 The kill matrix as Markdown, with the time and the conversions up to the first kill, medians of the seeds; the inputs are made once
 for each seed, and not counted. `--every-gate` adds the gates that see a member when none stops at the first kill, on seed 0;
-`--document` prints docs/zoo.md instead.
+`--document` prints docs/zoo.md instead, `--kinds` docs/kinds.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from statistics import median
 
 from rosetta_ref.zoo import MEMBERS
+from rosetta_ref.zoo.trial import kinds_document
 from rosetta_ref.zoo.trial.document import document
 from rosetta_ref.zoo.trial.tally import KILLED, SURVIVED, WAITING, Tally, tally
 
@@ -24,11 +25,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="seeds at once")
     parser.add_argument("--every-gate", action="store_true")
     parser.add_argument("--document", action="store_true")
+    parser.add_argument("--kinds", action="store_true")
     options = parser.parse_args()
     members, began = list(MEMBERS.values()), time.perf_counter()
-    every = tally(members, [0], every_gate=True) if options.every_gate or options.document else None
-    if options.document:
-        print(_page(every), end="")
+    asked = options.every_gate or options.document or options.kinds
+    every = tally(members, [0], every_gate=True) if asked else None
+    if options.document or options.kinds:
+        print(_page(every) if options.document else _kinds(every), end="")
         return every.exit_code
     made = tally(members, range(options.seeds), jobs=options.jobs)
     _print(made, every, time.perf_counter() - began)
@@ -37,6 +40,10 @@ def main() -> int:
 
 def _page(every: Tally) -> str:
     return document({one.member.id: (one.firsts[0].case, list(one.gates)) for one in every.standings if one.firsts})
+
+
+def _kinds(every: Tally) -> str:
+    return kinds_document.document(kinds_document.shown_by(trial for one in every.standings for trial in one.trials))
 
 
 def _print(made: Tally, every: Tally | None, seconds: float) -> None:

@@ -243,10 +243,10 @@ def named(*about: About) -> frozenset[str]:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """What somebody may have meant who wrote a word that is unknown."""
-    word, listed = word[:_LONGEST].lower(), list(known)
-    parts = [each for each in listed if len(word) > 2 and word in each.lower()]
-    close = difflib.get_close_matches(word, listed, 1) or parts
-    return f"Did you mean {close[0]!r}?" if close else "Kinds and gates are listed in docs/kinds.md."
+    word, listed = word[:_LONGEST].lower(), {each.lower(): each for each in known}
+    close = difflib.get_close_matches(word, listed, 1)
+    close += [each for each in listed if len(word) > 2 and word in each]
+    return f"Did you mean {listed[close[0]]!r}?" if close else "Kinds and gates are listed in docs/kinds.md."
 
 
 def shown(word: str) -> str:

@@ -51,11 +51,13 @@ class Kill:
 
 @dataclass
 class Trial:
-    """A member on one seed. `kills` has the first of each gate that was asked until the run ended."""
+    """A member on one seed. `kills` has the first of each gate that was asked until the run ended, `kinds` all that they found."""
 
     member: str
     seed: int
     kills: list[Kill] = field(default_factory=list)
+    #: By kind of finding, the first case that showed it, of those that were asked.
+    kinds: dict[str, str] = field(default_factory=dict)
     cases: int = 0
     conversions: int = 0
     seconds: float = 0.0
@@ -95,6 +97,8 @@ class Arena:
                 found = assertion(result)
                 if found is None or not self._control_is_right(member, one.by_id[result.case]):
                     continue
+                for finding in result.findings:
+                    trial.kinds.setdefault(finding.kind, result.case)
                 killed.add(result.gate)
                 seconds = time.perf_counter() - began
                 kill = Kill(result.gate, result.case, found.kind, str(found), one.conversions, seconds)
