@@ -97,7 +97,11 @@ def _changes(text: str, item: Any, said: int) -> Iterator[_Change]:
             if (new := rename(node.value)) != node.value:
                 start, stop = node.start_mark.index, node.end_mark.index
                 old = text[start:stop]
-                yield _Change(start, stop, json.dumps(new) if old[:1] in "'\"" else old.replace(node.value, new))
+                yield _Change(
+                    start,
+                    stop,
+                    json.dumps(new, ensure_ascii=False) if old[:1] in "'\"" else old.replace(node.value, new),
+                )
 
 
 def _stated(text: str, said: int) -> str:
