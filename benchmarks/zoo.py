@@ -2,7 +2,7 @@
 
 The kill matrix as Markdown, with the time and the conversions up to the first kill, medians of the seeds; the inputs are made once
 for each seed, and not counted. `--every-gate` adds the gates that see a member when none stops at the first kill, on seed 0;
-`--document` prints docs/zoo.md instead, `--kinds` docs/kinds.md.
+`--document` prints docs/zoo.md instead, `--kinds` docs/kinds.md from what docs/zoo.md says.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 from statistics import median
 
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.trial import kinds_document
-from rosetta_ref.zoo.trial.document import document
+from rosetta_ref.zoo.trial.document import document, kills_of
 from rosetta_ref.zoo.trial.tally import KILLED, SURVIVED, WAITING, Tally, tally
+
+PAGE = Path(__file__).parents[1] / "docs" / "zoo.md"
 
 
 def main() -> int:
@@ -28,10 +31,13 @@ def main() -> int:
     parser.add_argument("--kinds", action="store_true")
     options = parser.parse_args()
     members, began = list(MEMBERS.values()), time.perf_counter()
-    asked = options.every_gate or options.document or options.kinds
-    every = tally(members, [0], every_gate=True) if asked else None
-    if options.document or options.kinds:
-        print(_page(every) if options.document else _kinds(every), end="")
+    if options.kinds:
+        kills = kills_of(PAGE.read_text("utf-8"))
+        print(kinds_document.document(kinds_document.shown_by(kinds_document.trials(kills))), end="")
+        return 0
+    every = tally(members, [0], every_gate=True) if options.every_gate or options.document else None
+    if options.document:
+        print(_page(every), end="")
         return every.exit_code
     made = tally(members, range(options.seeds), jobs=options.jobs)
     _print(made, every, time.perf_counter() - began)
@@ -40,10 +46,6 @@ def main() -> int:
 
 def _page(every: Tally) -> str:
     return document({one.member.id: (one.firsts[0].case, list(one.gates)) for one in every.standings if one.firsts})
-
-
-def _kinds(every: Tally) -> str:
-    return kinds_document.document(kinds_document.shown_by(trial for one in every.standings for trial in one.trials))
 
 
 def _print(made: Tally, every: Tally | None, seconds: float) -> None:

@@ -27,7 +27,7 @@ from rosetta_ref.zoo.member import replacing
 from rosetta_ref.zoo.trial import kinds_document
 from rosetta_ref.zoo.trial import tally as tally_module
 from rosetta_ref.zoo.trial.canary import CANARY
-from rosetta_ref.zoo.trial.document import document
+from rosetta_ref.zoo.trial.document import document, kills_of
 from rosetta_ref.zoo.trial.matrix import EQUIVALENT, Arena, Kill, Trial, assertion, in_order
 from rosetta_ref.zoo.trial.tally import KILLED, Standing, Tally, tally
 
@@ -41,10 +41,7 @@ SHOWN = {
 }
 PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text("utf-8")
 #: By member: the case that kills it first, and the gates that see it.
-NAMED = {
-    found[1]: (found[2], [f"F-CONV-{gate}" for gate in found[3].split(", ")])
-    for found in re.finditer(r"^\| `(.+?)`<br>.* \| `(F-CONV-.+?)`<br>(.+?) \|$", PAGE, re.MULTILINE)
-}
+NAMED = kills_of(PAGE)
 RUNNING = [member for member in MEMBERS.values() if member.waiting_for is None and member.id not in EQUIVALENT]
 SEEDS = range(10)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,10 +78,13 @@ class Arena:
         self._faces: dict[bool, Faces] = {}
         self._controls: dict[str, _Run] = {}
 
-    def trial(self, member: Member, *, every_gate: bool = False, only: Iterable[str] | None = None) -> Trial:
+    def trial(
+        self, member: Member, *, every_gate: bool = False, only: Iterable[str] | None = None,
+        gates: Collection[str] | None = None,
+    ) -> Trial:  # fmt: skip
         """Run a member until a gate kills it, or until each gate has killed it or has no case left.
 
-        `only` are the ids of the cases that are run; all where there is none.
+        `only` are the ids of the cases that are run, and `gates` those whose cases are; all where there is none.
         """
         trial, under_test = Trial(member.id, self.seed), converter(member)
         self._inputs(under_test)  # whoever comes first makes them, on nobody's time
@@ -91,6 +94,7 @@ class Arena:
             killed: set[str] = set()
             chosen = set(only) if only is not None else None
             cases = [case for case in in_order(one.engine.cases, member) if chosen is None or case.id in chosen]
+            cases = [case for case in cases if gates is None or case.gate in gates]
             waiting = (case for case in cases if case.gate not in killed)
             for result in one.engine.answers(waiting):
                 trial.cases += 1
