@@ -189,8 +189,39 @@ def test_the_norms_of_gemma3_by_the_names_of_llama(tmp_path: Path) -> None:
     gguf.write(Archive("gguf", GEMMA3.model.metadata, tensors), out)
     judged, _ = verdict(written(GEMMA3, "S", tmp_path), out)
     assert {(finding.kind, finding.tensor) for finding in judged.findings} == {
-        ("lost", POST), ("values", FFN_NORM), ("twice", wrong[FFN_NORM]), ("foreign-name", POST_FFW), ("values", POST_FFW),
+        ("lost", POST), ("values", FFN_NORM), ("twice", wrong[FFN_NORM]), ("foreign-name", POST_FFW),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("theirs", [False, True], ids=["gguf-numbers", "hugging-face-numbers"])
+def test_a_norm_under_the_name_of_the_other_format(theirs: bool, tmp_path: Path) -> None:
+    """No loader finds it, whosever numbers it has: that is one finding."""
+    name = str(mapping.hugging_face_name(NORM, "gemma3"))
+    tensors = {**GEMMA3.model.tensors, NORM: GEMMA3.model.tensors[NORM]}
+    numbers = tensors[NORM].values() - np.float32(theirs)
+    tensors = {name if key == NORM else key: one for key, one in tensors.items()}
+    tensors[name] = Tensor.of(name, TYPES["F32"], numbers.shape, numbers)
+    out = tmp_path / "out.gguf"
+    gguf.write(Archive("gguf", GEMMA3.model.metadata, tensors), out)
+    judged, _ = verdict(written(GEMMA3, "S", tmp_path), out)
+    assert {(finding.kind, finding.tensor) for finding in judged.findings} == {("foreign-name", NORM)}
+
+
+@pytest.mark.parametrize(("way", "amount"), [("SG", 0), ("GS", 0), ("GA", 0), ("GA", -1), ("SA", 0), ("SA", -1)])
+def test_a_norm_under_a_name_that_nobody_knows(way: str, amount: int, tmp_path: Path) -> None:
+    target = written(GEMMA3, way[1], tmp_path)
+    path = target / "model.safetensors" if target.is_dir() else target
+    module = {"G": gguf, "S": safetensors, "A": write.apr}[way[1]]
+    with module.read(path) as archive:
+        tensors = {name: Tensor.of(name, one.type, one.shape, one.data.copy()) for name, one in archive.tensors.items()}
+        stored = next(name for name in tensors if mapping.canonical_name(name, "gemma3") == POST)
+        old = tensors.pop(stored)
+        numbers = old.values() + np.float32(amount)
+        tensors["mine"] = Tensor.of("mine", TYPES["F32"], old.shape, numbers)
+        metadata = archive.metadata
+    module.write(Archive(archive.format, metadata, tensors), path)
+    judged, _ = verdict(written(GEMMA3, way[0], tmp_path), target)
+    assert {(finding.kind, finding.tensor) for finding in judged.findings} == {("foreign-name", POST)}
 
 
 # qwen3

@@ -17,8 +17,9 @@ from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
+from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.mapping import Number
-from rosetta_ref.gate.judge.tensors import META, same
+from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, facts
 from rosetta_ref.gate.judge.view import UnreadableError, View
 

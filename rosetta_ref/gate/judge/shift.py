@@ -5,6 +5,7 @@ The sum is computed in float32 and stored in F32, as llama.cpp's converter does;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,12 +26,15 @@ def shifted(tensor: Tensor, plus: int) -> Tensor:
     return replace(Tensor.of(tensor.name, TYPES["F32"], tensor.shape, made), file=tensor.file)
 
 
-def told(before: Tensor, after: Tensor, plus: int, wrong: Verdict) -> Verdict:
-    """A verdict on other numbers, with what was added in the place of `plus`, where that explains all of them."""
-    if wrong.kind != "values":
-        return wrong
-    for added in (0, 2 * plus, -plus):
+def judge_shifted(before: Tensor, after: Tensor, pluses: Sequence[int], *, asked: bool = False) -> Verdict:
+    """The verdict on a tensor to which one of these had to be added; of a wrong one with what was added instead, if that is it."""
+    verdicts = [values.judge(shifted(before, plus), after, asked=asked) for plus in pluses]
+    found = next((one for one in verdicts if one.right), verdicts[0])
+    if found.kind != "values":
+        return found
+    due = pluses[0]
+    for added in sorted({0, 1, -1, 2, -2} - set(pluses), key=abs):
         if values.judge(shifted(before, added), after).right:
-            what = "nothing was added" if not added else f"{added:+} was added"
-            return replace(wrong, detail=f"{wrong.detail}: {what}, and {plus:+} has to be")
-    return wrong
+            what = f"{added:+} was added" if added else "nothing was added"
+            return replace(found, detail=f"{found.detail}: {what}, and {due:+} has to be")
+    return found

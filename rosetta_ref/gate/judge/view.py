@@ -30,6 +30,8 @@ _ARCHITECTURES = {
     word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
 }
 _ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
+#: Whether a format has Hugging Face's names and numbers, or GGUF's; APR has both.
+_AT_HOME = {"gguf": (False,), "safetensors": (True,), "apr": (False, True)}
 #: The keys of APR's metadata that may name it.
 APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
@@ -91,13 +93,30 @@ class View:
         heads = self._whole("attention.head_count")
         return heads if role.shape[0] == "Q" else self._whole("attention.head_count_kv") or heads
 
-    def plus(self, name: str, other: View) -> int:
-        """What has to be added to a tensor of this file on the way to the other one; 0 where numbers stay as they are."""
-        here, there = self.tensors[name], other.tensors.get(name)
+    def pluses(self, name: str, other: View) -> tuple[int, ...]:
+        """What may be added to a tensor of this file on the way to the other one, each of which is right; (0,) nearly always.
+
+        A name tells whose numbers a tensor has. Under a name of another format it may as well have those of its own format's; where
+        it has no name that is known, only those, and in APR, where both are at home, either.
+        """
         role = mapping.role_of(name, self.architecture) if self.architecture in MODELS else None
-        if role is None or there is None or here.theirs == there.theirs:
-            return 0
-        return role.plus if here.theirs else -role.plus
+        if role is None or not role.plus:
+            return (0,)
+        there, at_home = other.tensors.get(name), _AT_HOME[other.format]
+        wanted = (*((there.theirs,) if there is not None else ()), *at_home)
+        wanted = wanted[:1] if there is not None and len(at_home) > 1 else tuple(dict.fromkeys(wanted))
+        here = self.tensors[name].theirs
+        return tuple(role.plus * (here - theirs) for theirs in wanted)
+
+    @property
+    def rows(self) -> int:
+        """How rows of q and k stand in such a file, whatever a tensor is called: mapping.PAIRS or mapping.HALVES."""
+        if self.format != "apr":
+            return mapping.PAIRS if self.format == "gguf" else mapping.HALVES
+        if self.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
+            return int(self.archive.metadata["rope_type"])
+        theirs = any(mapping.gguf_name(name) is not None for name in self.archive.tensors)
+        return mapping.HALVES if theirs else mapping.PAIRS
 
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
