@@ -13,11 +13,11 @@ import numpy as np
 from rosetta_ref.architectures import aprender, heads, huggingface
 from rosetta_ref.architectures.names import ARCHITECTURES
 from rosetta_ref.architectures.record import ROPES, Model, Role
-from rosetta_ref.architectures.transforms import PermuteRows, Sizes, Transform
+from rosetta_ref.architectures.transforms import PermuteRows, PlusOne, Sizes, Transform
 from rosetta_ref.archive import Archive, Buffer, Tensor
 from rosetta_ref.formats import apr
 from rosetta_ref.zoo.files import floats, in_gguf, in_safetensors, model_in
-from rosetta_ref.zoo.member import Make, Member, WaitingError, replacing
+from rosetta_ref.zoo.member import Make, Member, replacing
 
 Transforms = tuple[Transform, ...]
 
@@ -74,9 +74,7 @@ def _halves_in_apr(rope_type: int) -> Make:
 
 # --- values ------------------------------------------------------------------------------------------------------------------
 
-_from_huggingface, _to_huggingface, _to_apr = (
-    huggingface.tensor_from_huggingface, huggingface.tensor_to_huggingface, aprender.to_apr,
-)  # fmt: skip
+_to_apr = aprender.to_apr
 
 
 def _changed(one: Tensor, change: Any) -> Tensor:
@@ -85,14 +83,20 @@ def _changed(one: Tensor, change: Any) -> Tensor:
     return replace(one, source=Buffer(np.ascontiguousarray(encode(change(one.values()))).view(np.uint8).reshape(-1)))
 
 
-def _norm_from(*args: Any) -> Tensor:
-    made = _from_huggingface(*args)
-    return _changed(made, lambda x: x + np.float32(1)) if made.name.endswith("norm.weight") else made
+def _no_one(model: Model, role: Role, name: str) -> Transforms:
+    return tuple(step for step in _transforms_of(model, role, name) if not isinstance(step, PlusOne))
 
 
-def _norm_to(*args: Any) -> Tensor:
-    made = _to_huggingface(*args)
-    return _changed(made, lambda x: x - np.float32(1)) if made.name.endswith("norm.weight") else made
+def _one_twice(model: Model, role: Role, name: str) -> Transforms:
+    here = _transforms_of(model, role, name)
+    return (*here, *(step for step in here if isinstance(step, PlusOne)))
+
+
+def _one_everywhere(model: Model, role: Role, name: str) -> Transforms:
+    """Norms of every architecture get Gemma's 1."""
+    return (
+        (*_no_one(model, role, name), PlusOne()) if name.endswith("norm.weight") else _transforms_of(model, role, name)
+    )
 
 
 def _embedding_scaled(model: Archive, **options: Any) -> Archive:
@@ -102,10 +106,6 @@ def _embedding_scaled(model: Archive, **options: Any) -> Archive:
         if one.type.is_scalar:
             made.tensors[name] = _changed(one, lambda x: x * np.float32(math.sqrt(x.shape[-1])))
     return made
-
-
-def _waits() -> Any:
-    raise WaitingError("the reference does not know gemma")
 
 
 MEMBERS = (
@@ -172,26 +172,28 @@ MEMBERS = (
         "norm-plus-one-forgotten", "values", "llama.cpp #5631",
         "Gemma stores w, the file needs 1 + w",
         "any gemma norm", "every other architecture",
-        ("S-G", "G-S"), ("gguf", "safetensors"),
-        _waits,
-        link="https://github.com/ggml-org/llama.cpp/pull/5631",
-        waiting_for="gemma",
+        ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
+        replacing((huggingface, "transforms_of", _no_one)),
+        model_in("safetensors", "gemma3"),
+        model_in("safetensors", "llama"),
+        "https://github.com/ggml-org/llama.cpp/pull/5631",
     ),
     Member(
         "norm-plus-one-twice", "values", "vllm #31464",
         "Gemma stores w, the file needs 1 + w, and gets 2 + w",
         "any gemma norm", "every other architecture",
-        ("S-G", "G-S"), ("gguf", "safetensors"),
-        _waits,
-        link="https://github.com/vllm-project/vllm/issues/31464",
-        waiting_for="gemma",
+        ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
+        replacing((huggingface, "transforms_of", _one_twice)),
+        model_in("safetensors", "gemma3"),
+        model_in("safetensors", "llama"),
+        "https://github.com/vllm-project/vllm/issues/31464",
     ),
     Member(
         "norm-plus-one-everywhere", "values", "ours",
         "the norms of every architecture get Gemma's 1 on the way to GGUF, and lose it on the way back",
         "any llama norm", "files without norms",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "tensor_from_huggingface", _norm_from), (huggingface, "tensor_to_huggingface", _norm_to)),
+        replacing((huggingface, "transforms_of", _one_everywhere)),
         model_in("safetensors"),
         in_safetensors(floats("F32", 1, 2)),
     ),
