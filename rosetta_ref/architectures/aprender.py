@@ -50,6 +50,10 @@ class RopeTypeError(RosettaError):
     """rope_type is 0 (adjacent pairs) or 2 (split halves), and a row order that the architecture is known to use."""
 
 
+class ValuesUnknownError(RosettaError):
+    """Where Hugging Face and GGUF have different values under one name, an APR file says which of them it was made of."""
+
+
 class NameClashError(RosettaError):
     """Two tensors do not become one."""
 
@@ -238,14 +242,33 @@ def _plain(metadata: Mapping[str, Value], key: str) -> Any:
 def _tensors(archive: Archive, model: Model) -> dict[str, Tensor]:
     hf = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
     turned = _rope_type(archive.metadata, model, hf) != ROPES[model.rope]
+    theirs = hf and _values_are_theirs(archive.metadata, model)
     tensors: dict[str, Tensor] = {}
     for stored in archive.tensors.values():
         name = model.to_gguf(stored.name) if hf else stored.name
         if name in tensors:
             raise NameClashError(f"becomes {name!r}, which is there already", tensor=stored.name)
         tensor = replace(stored, name=name)
+        role = model.role(name) if theirs else None
+        if role is not None:
+            tensor = to_gguf(tensor, tuple(step for step in role.transforms if not isinstance(step, PermuteRows)), {})
         tensors[name] = _to_pairs(tensor, model, archive.metadata) if turned else tensor
     return tensors
+
+
+def _values_are_theirs(metadata: Mapping[str, Any], model: Model) -> bool:
+    """Whether a file with Hugging Face's names has Hugging Face's values, where these differ (Gemma's norms).
+
+    aprender keeps values, so that it hangs on what the file was made of. Raises ValuesUnknownError.
+    """
+    steps = [step for role in (*model.once, *model.layer) for step in role.transforms]
+    if all(isinstance(step, PermuteRows) for step in steps):  # of which rope_type speaks
+        return False
+    origin = metadata.get("original_format")
+    if origin not in ("gguf", "safetensors"):
+        what = f"original_format is {shown(origin)}, so that norms of {model.name} could be w, or 1 + w"
+        raise ValuesUnknownError(what, hint=KEEP_HINT)
+    return bool(origin == "safetensors")
 
 
 def _rope_type(metadata: Mapping[str, Any], model: Model, hf: bool) -> int:

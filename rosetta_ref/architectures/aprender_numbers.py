@@ -73,7 +73,7 @@ def gguf_metadata(apr: Mapping[str, Any], architecture: str) -> tuple[dict[str, 
         value = lookup(apr, row.apr)
         if value is not None:
             made[f"{architecture}.{row.gguf}"] = value_of(row.apr, value, row.kind)
-        elif "needed" in row.flags:
+        elif row.flags & {"needed", "apr-needed"}:
             missing.append(row.apr)
     if missing:
         raise MissingMetadataError(f"the metadata does not say {', '.join(missing)}")

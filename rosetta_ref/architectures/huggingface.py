@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures.checked import Keys, flag, whole
+from rosetta_ref.architectures.checked import Keys, flag
 from rosetta_ref.architectures.complete import require_complete, shape_of, sizes_of
 from rosetta_ref.architectures.config import (
     config_of_metadata,
@@ -24,6 +24,13 @@ from rosetta_ref.architectures.config import (
     metadata_of_config,
     parse_config,
     text_config,
+)
+from rosetta_ref.architectures.embedding import (
+    EMBEDDING,
+    HEAD,
+    MissingEmbeddingError,
+    vocabulary_of,
+    without_spare_rows,
 )
 from rosetta_ref.architectures.names import (
     KEEP_HINT,
@@ -43,20 +50,11 @@ from rosetta_ref.quant import TYPES
 from rosetta_ref.recode import decoded
 
 _BUFFERS = (".rotary_emb.inv_freq",)
-_EMBEDDING, _HEAD = "token_embd.weight", "output.weight"
 #: The tokens that config.json names by id, and GGUF's words for them.
 _CONFIG_IDS = {"bos": "bos", "eos": "eos", "pad": "padding"}
 #: general.file_type of a model whose matrices are of that type.
 FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9}
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-class EmbeddingShapeError(RosettaError):
-    """The embedding has one row of hidden_size elements for each token of the vocabulary."""
-
-
-class MissingEmbeddingError(RosettaError):
-    """A model has an embedding."""
 
 
 class NameClashError(RosettaError):
@@ -79,7 +77,7 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         rope = rope_of(config, model)
         numbers = metadata_of_config(config, model, rope)
         tensors = _tensors_to_gguf(archive, config, model, numbers, rope)
-        vocabulary = _vocabulary(config, tensors, numbers[f"{model.name}.embedding_length"].plain())
+        vocabulary = vocabulary_of(config, tensors, numbers[f"{model.name}.embedding_length"].plain())
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
     metadata = {
@@ -102,24 +100,12 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
 
 def _file_type(tensors: Mapping[str, Tensor]) -> int:
     """That of the embedding; but 0 says that all matrices are F32, and others what most of them are (ggml/docs/gguf.md)."""
-    stored = tensors[_EMBEDDING].type.name
+    stored = tensors[EMBEDDING].type.name
     others = Counter(tensor.type.name for tensor in tensors.values() if len(tensor.shape) > 1)
     del others["F32"]
     if stored == "F32" and others:
         stored = others.most_common(1)[0][0]
     return FILE_TYPES.get(stored, 0)
-
-
-def _vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int) -> int:
-    """The number of tokens, which is that of the embedding's rows."""
-    embedding = tensors.get(_EMBEDDING)
-    if embedding is None:
-        raise MissingEmbeddingError("model.embed_tokens.weight is missing")
-    stated, rows = config.get("vocab_size"), embedding.shape[0] if embedding.shape else 0
-    vocabulary = rows if stated is None else whole(stated, "vocab_size", file="config.json")
-    if embedding.shape != (vocabulary, width):
-        raise EmbeddingShapeError(f"{list(embedding.shape)}, expected {[vocabulary, width]}", tensor=_EMBEDDING)
-    return vocabulary
 
 
 def _tensors_to_gguf(
@@ -130,12 +116,14 @@ def _tensors_to_gguf(
     tied = flag(model.tied if said is None else said, "tie_word_embeddings", file="config.json")
     names = {name: model.to_gguf(name) for name in archive.tensors if not _is_aside(name, model)}
     for name, ours in names.items():
-        if ours == _HEAD and tied and _is_copy(archive.tensors[name], archive, names):
+        if ours == HEAD and tied and _is_copy(archive.tensors[name], archive, names):
             continue
         made = tensor_from_huggingface(archive.tensors[name], None, metadata, model)
         if made.name in tensors:
             raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
         tensors[made.name] = made
+    if model.spare_rows:
+        tensors |= without_spare_rows(tensors, config.get("vocab_size"))
     require_complete(tensors, metadata, model)
     if rope.kind != "llama3":
         return tensors
@@ -154,7 +142,7 @@ def _is_aside(name: str, model: Model) -> bool:
 
 
 def _is_copy(head: Tensor, archive: Archive, names: Mapping[str, str]) -> bool:
-    embedding = next((archive.tensors[name] for name, ours in names.items() if ours == _EMBEDDING), None)
+    embedding = next((archive.tensors[name] for name, ours in names.items() if ours == EMBEDDING), None)
     if embedding is None or (head.type, head.shape) != (embedding.type, embedding.shape):
         return False
     return all(np.array_equal(a, b) for a, b in zip(head.chunks(), embedding.chunks(), strict=True))
@@ -187,6 +175,19 @@ def tensor_to_huggingface(tensor: Tensor, metadata: Mapping[str, Value], model: 
 def transforms_of(model: Model, role: Role, name: str) -> tuple[Transform, ...]:
     """What is done to the values of the tensor of that GGUF name, on the way to GGUF."""
     return role.transforms
+
+
+def rounds(name: str, metadata: Mapping[str, Value]) -> bool:
+    """Whether the values of the tensor of that GGUF name are computed on the way, so that bits may be lost."""
+    model = architecture_of_metadata(metadata)
+    role = model.role(name)
+    return role is not None and any(step.rounds for step in transforms_of(model, role, name))
+
+
+def left_aside(archive: Archive, model: Archive) -> list[str]:
+    """The tensors of a directory that belong to other parts than the text model, which is all that the model is."""
+    aside = architecture_of_metadata(model.metadata).aside
+    return [name for name in archive.tensors if name.startswith(aside)] if aside else []
 
 
 def _sizes(tensor: Tensor, name: str, role: Role, metadata: Mapping[str, Value], model: Model) -> dict[str, int]:
@@ -241,15 +242,15 @@ def _files(model: Archive, known: Model) -> dict[str, bytes]:
             raise UnmappedTensorError(f"{known.name} has no such tensor", tensor=ROPE_FREQS, hint=KEEP_HINT)
         scaling = parameters_of(factors.values(), theta_of(keys), keys.head_dim, keys.need("context_length"))
     config = config_of_metadata(model.metadata, known, scaling)
-    embedding = model.tensors.get(_EMBEDDING)
+    embedding = model.tensors.get(EMBEDDING)
     if embedding is None or not embedding.shape:
-        raise MissingEmbeddingError(f"{_EMBEDDING} is missing")
+        raise MissingEmbeddingError(f"{EMBEDDING} is missing")
     found = {name: token_id(model.metadata, f"{key}_token_id") for name, key in _CONFIG_IDS.items()}
     ids = {f"{name}_token_id": number for name, number in found.items() if number is not None}
     config |= ids
     config |= {
         "vocab_size": embedding.shape[0],
-        "tie_word_embeddings": _HEAD not in model.tensors,
+        "tie_word_embeddings": HEAD not in model.tensors,
         "torch_dtype": _DTYPES.get(embedding.type.name, "float32"),
     }
     for key, part in known.bias_flags.items():

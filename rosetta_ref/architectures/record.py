@@ -24,6 +24,7 @@ GGUF's key behind the architecture's name, its kind, the key of config.json, APR
 | `null=KEY` | the value of that key holds where config.json says null (without `=`: or leaves it out) |
 | `zero` | 0 is a value like another |
 | `needed` | llama.cpp loads no model without it |
+| `apr-needed` | it would load another model without it, so an APR file that nobody here wrote has to say it |
 | `stated` | left out where config.json leaves it out |
 | `late` | stands behind `general.file_type` |
 | `untold` | only written where the file has no list of tokens |
@@ -58,7 +59,7 @@ KEEP_HINT = "--keep-names carries tensors as stored."
 _LAYER = "(0|[1-9][0-9]{0,8})"
 _HF = re.compile(rf"(?:model\.layers\.{_LAYER}\.)?(.+)\.(weight|bias)")
 _GGUF = re.compile(rf"(?:blk\.{_LAYER}\.)?(.+)\.(weight|bias)")
-_FLAGS = ("zero", "needed", "stated", "late", "untold", "rope")
+_FLAGS = ("zero", "needed", "apr-needed", "stated", "late", "untold", "rope")
 
 
 class UnmappedTensorError(RosettaError):

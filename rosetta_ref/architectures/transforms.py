@@ -28,6 +28,8 @@ class Transform(ABC):
 
     #: Which bits survive the way to GGUF and back.
     exact: ClassVar[str]
+    #: Whether the answer hangs on the values: then whoever needs them back has to look.
+    rounds: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, parts: Parts, sizes: Sizes) -> Parts:
@@ -66,8 +68,9 @@ class PlusOne(Transform):
     """Gemma's norms multiply by 1 + w: Hugging Face stores w, GGUF 1 + w, in float32 (conversion/gemma.py, norm_shift)."""
 
     exact: ClassVar[str] = (
-        "all bits of a BF16 w with 2^-16 <= |w| < 2^24 and of 0, and of a stored 1 + w of at least 1/2; others round in float32"
+        "all bits of a BF16 w with 2^-16 <= |w| < 2^24 and of +0, and of a stored 1 + w from 1/2 to 2^24; others may round"
     )
+    rounds: ClassVar[bool] = True
 
     def forward(self, parts: Parts, sizes: Sizes) -> Parts:
         """Add 1, as F32."""

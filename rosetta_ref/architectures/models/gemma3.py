@@ -58,7 +58,7 @@ MODEL = Model(
         attention.key_length              u32  head_dim                 -                        =256
         attention.value_length            u32  head_dim                 -                        =256
         final_logit_softcapping           f32  final_logit_softcapping  final_logit_softcapping  stated late
-        attention.sliding_window          u32  sliding_window           sliding_window           =4096 late
+        attention.sliding_window          u32  sliding_window           sliding_window           =4096 late apr-needed
         vocab_size                        u32  vocab_size               vocab_size               late untold
     """),
     rope="NEOX",
