@@ -101,7 +101,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 def test_the_reference_keeps_what_it_claims() -> None:
     seen = smoke(resolve("reference"))
     assert working(seen.pairs) == ["G-A", "A-G", "G-S", "S-G", "A-S", "S-A", "G-G"]
-    assert working(seen.architectures) == ["llama", "qwen2"]
+    assert working(seen.architectures) == ["llama", "qwen2", "gemma3", "qwen3"]
     assert len(working(seen.forms)) == 4
     assert len(working(seen.types["G-A"])) == 33
     assert len(working(seen.quantises)) == len(seen.entry.quantises) > 10

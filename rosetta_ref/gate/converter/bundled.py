@@ -25,7 +25,7 @@ _IQ = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_
 #: Named by a string: the gate shares no code with what it judges, the reference included.
 _ENTRIES = (
     Entry("reference", function=f"{_ADAPTERS}/reference.py:convert", pairs=(*PAIRS, "G-G"), lossless=True, whole_models=False,
-          architectures=("llama", "qwen2"), quantises=("F16", "BF16", *_LEGACY, *_K, "IQ4_NL", "IQ4_XS")),
+          architectures=("llama", "qwen2", "qwen3", "gemma3"), quantises=("F16", "BF16", *_LEGACY, *_K, "IQ4_NL", "IQ4_XS")),
     Entry("gguf-py", function=f"{_ADAPTERS}/gguf_py.py:convert", pairs=("G-S", "S-G"), safetensors_as="file", whole_models=False,
           types=(*_FLOATS, "F64", "I8", "I16", "I32", "I64", *_LEGACY, *_K, *_IQ, "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"),
           architectures=("llama", "qwen2"), loses=("safetensors/bf16", "sharded"), expectations=_EXPECTATIONS / "gguf-py.yaml"),
