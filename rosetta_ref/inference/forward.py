@@ -18,14 +18,15 @@ walked side by side (`rosetta_ref.verify.blame`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.inference.model import EMBEDDING, Model
+from rosetta_ref.inference.architecture import EMBEDDING
+from rosetta_ref.inference.model import Model
 from rosetta_ref.inference.rope import paired, turned
 
 Array = NDArray[Any]
@@ -149,7 +150,7 @@ class Pass:
         y = self._norm(f"{name}.ffn_norm", x)
         gate = self.tap(f"{name}.ffn_gate", self._linear(f"{name}.ffn_gate", y))
         up = self.tap(f"{name}.ffn_up", self._linear(f"{name}.ffn_up", y))
-        inner = self.tap(f"{name}.ffn_act", silu(gate) * up)
+        inner = self.tap(f"{name}.ffn_act", ACTIVATIONS[self.model.record.activation](gate) * up)
         return self.tap(f"{name}.ffn_down", self._linear(f"{name}.ffn_down", inner))
 
 
@@ -158,6 +159,10 @@ def silu(x: Array) -> Array:
     with np.errstate(over="ignore"):
         made: Array = x / (1 + np.exp(-x))
     return made
+
+
+#: Activations by the name that a record has for them.
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {"silu": silu}
 
 
 def attend(q: Array, keys: Array, values: Array) -> Array:

@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.inference.parameters import ADJACENT, ParameterError, Parameters, Scaling
+from rosetta_ref.inference.architecture import ADJACENT
+from rosetta_ref.inference.keys import ParameterError
+from rosetta_ref.inference.parameters import Parameters
+from rosetta_ref.inference.scaling import Scaling
 
 Array = NDArray[Any]
 

@@ -18,10 +18,11 @@ import numpy as np
 from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
+from rosetta_ref.inference.architecture import EMBEDDING, FACTORS, HEAD
 from rosetta_ref.inference.engine import Engine, NumpyEngine, require_tokens
 from rosetta_ref.inference.engines import load
 from rosetta_ref.inference.meter import AnswerLimitError
-from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
+from rosetta_ref.inference.model import Model
 from rosetta_ref.inference.text import MissingLibraryError
 from rosetta_ref.verify import prompts as asked
 from rosetta_ref.verify.answers import (

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref import evidence
+from rosetta_ref.inference.architecture import EMBEDDING, FACTORS, HEAD
 from rosetta_ref.inference.engine import logits_of
-from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
+from rosetta_ref.inference.model import Model
 from rosetta_ref.inference.parameters import Parameters
 from rosetta_ref.inference.rope import paired
 
@@ -157,7 +158,7 @@ def differ(role: str, source: Model, target: Model, dtype: Any = np.float64) -> 
     sides = [model.weights.get(role) for model in (source, target)]
     if None in sides:
         return sides[0] is not sides[1]
-    rotary = role.rsplit(".", 2)[-2] in ("attn_q", "attn_k")
+    rotary = source.record.role(role).turned
     values = []
     for weight in sides:
         assert weight is not None

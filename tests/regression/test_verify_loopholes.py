@@ -16,10 +16,10 @@ from rosetta_ref.cli import main
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
 from rosetta_ref.inference import NumpyEngine
+from rosetta_ref.inference.architecture import FACTORS, NoForwardPassError
 from rosetta_ref.inference.forward import Batch, Cache, Pass
 from rosetta_ref.inference.llamacpp import LlamaCpp, LlamaError
-from rosetta_ref.inference.model import FACTORS, MissingWeightError
-from rosetta_ref.inference.parameters import NoForwardPassError
+from rosetta_ref.inference.model import MissingWeightError
 from rosetta_ref.quant import TYPES
 from rosetta_ref.verify import answers, verify
 from rosetta_ref.verify.gate import evidence_of
