@@ -39,9 +39,9 @@ class NoForwardPassError(RosettaError):
 class Role:
     """A weight by what it does, under its name in GGUF and in Hugging Face; `{}` stands for the number of the layer.
 
-    shape: V tokens, E width, F inner, Q rows of q, K rows of k, P pairs of a head. bias: there may be one. turned: rope turns
-    the rows, so that their order within a head is the format's. optional: a model may go without. A role that Hugging Face does
-    not have is called nothing there.
+    shape: V tokens, E width, F inner, Q rows of q, K rows of k, H elements of a head, P pairs of a head. bias: there may be one.
+    turned: rope turns the rows, so that their order within a head is the format's. optional: a model may go without. A role that
+    Hugging Face does not have is called nothing there.
     """
 
     gguf: str
@@ -61,10 +61,13 @@ class Role:
 class Architecture:
     """What the forward pass knows of an architecture.
 
+    Which of the operations are made follows from the weights: a norm of q or k within each head where there are weights for it.
+
     name: GGUF's, before whose keys it stands. words: what config.json and APR files call it, in lower case. pairing: how the rows
-    of q and k stand in GGUF; in Hugging Face it is always the halves. activation: of the gate of the feed-forward network.
-    numbers: the three keys of each. config: what the absence of a key of config.json means, as the configuration class says; a key
-    that is not here says nothing. kin: by a word of `words`, the keys in which another configuration class differs.
+    of q and k stand in GGUF; in Hugging Face it is always the halves. activation: of the gate of the feed-forward network. numbers:
+    the three keys of each. gguf: what the absence of a key means to llama.cpp, for keys that not every architecture has. config:
+    what the absence of a key of config.json means, as the configuration class says. A key that is in neither says nothing. kin: by
+    a word of `words`, the keys in which another configuration class differs.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Architecture:
     weights: tuple[Role, ...]
     pairing: str
     config: Mapping[str, Any]
+    gguf: Mapping[str, Any] = field(default_factory=dict)
     kin: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     activation: str = "silu"
     numbers: Mapping[str, tuple[str, str, str]] = field(default_factory=lambda: NUMBERS)

@@ -2,14 +2,14 @@
 
     x = embedding of the tokens
     for each layer:
-        y = norm(x);  q, k, v = y Wq + bq, y Wk + bk, y Wv + bv;  q, k turned by rope
+        y = norm(x);  q, k, v = y Wq + bq, y Wk + bk, y Wv + bv;  [q, k = norm(q), norm(k) in each head];  q, k turned by rope
         x = x + (softmax(q k / sqrt(head), over the tokens up to now) v) Wo
         y = norm(x);  x = x + (silu(y Wgate) * (y Wup)) Wdown
     logits = norm(x) Whead
 
-Read `forward`, `_attention`, `_feed_forward`. Weights are stored as (out, in), so a linear layer is a product with the transpose.
-Several sequences go through together: their tokens are the rows of one matrix, and only attention looks at which rows
-belong together.
+What stands in brackets is done where the model has the weights for it. Read `forward`, `_attention`, `_feed_forward`. Weights are
+stored as (out, in), so a linear layer is a product with the transpose. Several sequences go through together: their tokens are the
+rows of one matrix, and only attention looks at which rows belong together.
 
 Every step is told to a `Tap`, which may look at it, and may put another value in its place: that is how two models are
 walked side by side (`rosetta_ref.verify.blame`).
@@ -112,8 +112,14 @@ class Pass:
         return self.model.weights[role].values(self.dtype)
 
     def _norm(self, name: str, x: Array) -> Array:
-        scale = np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True) + self.dtype(self.model.parameters.epsilon))
-        return self.tap(name, x / scale * self._weight(f"{name}.weight"))
+        return self.tap(name, self._scaled(x) * self._weight(f"{name}.weight"))
+
+    def _scaled(self, x: Array) -> Array:
+        """The last axis divided by its root mean square."""
+        made: Array = x / np.sqrt(
+            np.mean(np.square(x), axis=-1, keepdims=True) + self.dtype(self.model.parameters.epsilon)
+        )
+        return made
 
     def _linear(self, name: str, x: Array) -> Array:
         y = x @ self._weight(f"{name}.weight").T
@@ -131,7 +137,7 @@ class Pass:
         mixed = np.empty((len(y), p.queries), self.dtype)
         for cache, span in zip(batch.caches, batch.spans, strict=True):
             keys, values = cache.extend(layer, k[span], v[span])
-            mixed[span] = attend(q[span], keys, values)
+            mixed[span] = attend(q[span], keys, values, p.window_of(layer))
         mixed = self.tap(f"{name}.attn_mix", mixed)
         return self.tap(f"{name}.attn_output", self._linear(f"{name}.attn_output", mixed))
 
@@ -143,7 +149,10 @@ class Pass:
         heads = paired((y @ weight.values(self.dtype).T).reshape(len(y), -1, size), weight.pairing)
         if bias is not None:
             heads = heads + paired(bias.values(self.dtype).reshape(-1, size), bias.pairing)
-        return self.tap(name, heads)
+        heads, norm = self.tap(name, heads), self.model.weights.get(f"{name}_norm.weight")
+        if norm is None:
+            return heads
+        return self.tap(f"{name}_norm", self._scaled(heads) * paired(norm.values(self.dtype), norm.pairing))
 
     def _feed_forward(self, layer: int, x: Array) -> Array:
         name = f"blk.{layer}"
@@ -165,10 +174,11 @@ def silu(x: Array) -> Array:
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {"silu": silu}
 
 
-def attend(q: Array, keys: Array, values: Array) -> Array:
+def attend(q: Array, keys: Array, values: Array, window: int | None = None) -> Array:
     """Causal attention of the last tokens of a sequence; each group of keys serves heads / groups query heads.
 
-    q: (new tokens, heads, head); keys, values: (all tokens, groups, head). Gives (new tokens, heads x head).
+    q: (new tokens, heads, head); keys, values: (all tokens, groups, head). Gives (new tokens, heads x head). A token sees itself
+    and the window - 1 tokens before it, or all of them.
     """
     new, heads, size = q.shape
     total, groups, _ = keys.shape
@@ -176,13 +186,13 @@ def attend(q: Array, keys: Array, values: Array) -> Array:
     if new > some:  # a part of the tokens at a time, none of which sees what comes behind the part
         seen = total - new
         parts = [(i, min(i + some, new)) for i in range(0, new, some)]
-        return np.concatenate([attend(q[i:j], keys[: seen + j], values[: seen + j]) for i, j in parts])
+        return np.concatenate([attend(q[i:j], keys[: seen + j], values[: seen + j], window) for i, j in parts])
     # (groups, heads of the group x new tokens, head), so that each group is one product of matrices.
     each = q.reshape(new, groups, heads // groups, size).transpose(1, 2, 0, 3).reshape(groups, -1, size)
     scores = each @ keys.transpose(1, 2, 0) / q.dtype.type(math.sqrt(size))
     scores = scores.reshape(groups, heads // groups, new, total)
-    future = np.arange(total) > np.arange(total - new, total)[:, None]
-    scores[..., future] = -np.inf
+    ahead = np.arange(total) - np.arange(total - new, total)[:, None]
+    scores[..., ahead > 0 if window is None else (ahead > 0) | (ahead <= -window)] = -np.inf
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     mixed = weights.reshape(groups, -1, total) @ values.transpose(1, 0, 2)

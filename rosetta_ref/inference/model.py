@@ -207,7 +207,7 @@ def _named(role: Role, ours: str, stem: str) -> Iterator[tuple[Role, str, str, s
 
 def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) -> dict[str, Tensor]:
     sizes = {"E": parameters.width, "F": parameters.inner, "Q": parameters.queries, "K": parameters.keys}
-    sizes["P"] = parameters.head // 2
+    sizes |= {"H": parameters.head, "P": parameters.head // 2}
     made, used = {}, set()
     record = MODELS[parameters.architecture]
     for role, weight, name, letters in _expected(record, parameters.layers, hugging_face=hugging_face):

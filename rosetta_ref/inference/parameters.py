@@ -17,7 +17,7 @@ from rosetta_ref.architectures.checked import shown
 from rosetta_ref.archive import Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.metadata import lookup
-from rosetta_ref.inference import scaling
+from rosetta_ref.inference import scaling, windows
 from rosetta_ref.inference.architecture import ADJACENT, HALVES, Architecture, NoForwardPassError
 from rosetta_ref.inference.keys import Keys, ParameterError
 from rosetta_ref.inference.models import by_gguf, by_word
@@ -39,7 +39,10 @@ class ConflictingParameterError(RosettaError):
 
 @dataclass(frozen=True)
 class Parameters:
-    """`groups` is the number of key and value heads, `head` the elements of a head, `inner` the feed-forward size."""
+    """`groups` is the number of key and value heads, `head` the elements of a head, `inner` the feed-forward size.
+
+    window: how many tokens the layers see that slide, which `sliding` tells for each; nothing where none does.
+    """
 
     architecture: str
     layers: int
@@ -52,6 +55,8 @@ class Parameters:
     theta: float
     pairing: str
     scaling: Scaling | None = None
+    window: int | None = None
+    sliding: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if self.heads % self.groups or self.head % 2:
@@ -68,6 +73,10 @@ class Parameters:
     def keys(self) -> int:
         """Rows of k, and of v."""
         return self.groups * self.head
+
+    def window_of(self, layer: int) -> int | None:
+        """How many tokens a layer sees; None for all of them."""
+        return self.window if self.sliding and self.sliding[layer] else None
 
 
 def _sizes(record: Architecture, keys: Keys, which: int) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
     """From GGUF's keys."""
     stated = metadata.get("general.architecture")
     record = by_gguf(stated.plain() if stated is not None else None)
-    keys = Keys(metadata, f"{record.name}.")
+    keys = Keys(metadata, f"{record.name}.", record.gguf)
     if keys.get("expert_count"):
         raise NoForwardPassError(f"{record.name}.expert_count is {shown(keys.get('expert_count'))}")
     sizes = _sizes(record, keys, _GGUF)
@@ -102,6 +111,7 @@ def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
         theta=keys.real(record.numbers["theta"][_GGUF], _DEFAULT_THETA),
         pairing=record.pairing,
         scaling=scaling.of_gguf(keys),
+        **windows.of_gguf(keys, sizes["layers"])._asdict(),
     )
 
 
@@ -113,12 +123,13 @@ def of_config(config: Mapping[str, Any]) -> Parameters:
     record = by_word(stated[0])
     keys = Keys(config, silence=record.config_of(stated[0].lower()))
     _require_activation(record, keys)
-    rope = scaling.rope_of_config(config)
+    sizes, rope = _sizes(record, keys, _CONFIG), scaling.rope_of_config(config)
     return Parameters(
-        **_sizes(record, keys, _CONFIG),
+        **sizes,
         theta=rope.real(record.numbers["theta"][_CONFIG], _DEFAULT_THETA),
         pairing=HALVES,
         scaling=scaling.of_config(rope, keys),
+        **windows.of_config(keys, sizes["layers"])._asdict(),
     )
 
 

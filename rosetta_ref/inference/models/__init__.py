@@ -35,7 +35,7 @@ def by_gguf(name: Any) -> Architecture:
 
 
 def by_word(word: Any) -> Architecture:
-    """The record of what config.json or an APR file calls an architecture. Raises NoForwardPassError, which names those there are."""
+    """The record of what config.json or an APR file calls an architecture. Raises NoForwardPassError with those there are."""
     found = _WORDS.get(word.lower()) if isinstance(word, str) else None
     if found is None:
         raise NoForwardPassError(f"the architecture is {shown(word)}, {_known()}")

@@ -23,6 +23,7 @@ MODEL = Architecture(
     config={
         "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32, "num_attention_heads": 32,
         "num_key_value_heads": 32, "rms_norm_eps": 1e-6, "hidden_act": "silu", "max_position_embeddings": 32768,
+        "use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 28, "layer_types": None,
         "head_dim": None,  # no field of the class, but the model takes it where config.json has it
     },
 )  # fmt: skip
