@@ -40,8 +40,9 @@ class Role:
     """A weight by what it does, under its name in GGUF and in Hugging Face; `{}` stands for the number of the layer.
 
     shape: V tokens, E width, F inner, Q rows of q, K rows of k, H elements of a head, P pairs of a head. bias: there may be one.
-    turned: rope turns the rows, so that their order within a head is the format's. optional: a model may go without. A role that
-    Hugging Face does not have is called nothing there.
+    turned: rope turns the rows, so that their order within a head is the format's. optional: a model may go without. plus_one:
+    Hugging Face stores w where 1 + w is meant, and GGUF stores what is meant. A role that Hugging Face does not have is called
+    nothing there.
     """
 
     gguf: str
@@ -50,6 +51,7 @@ class Role:
     bias: bool = False
     turned: bool = False
     optional: bool = False
+    plus_one: bool = False
 
     @property
     def per_layer(self) -> bool:
@@ -61,10 +63,15 @@ class Role:
 class Architecture:
     """What the forward pass knows of an architecture.
 
-    Which of the operations are made follows from the weights: a norm of q or k within each head where there are weights for it.
+    Which of the operations are made follows from the weights: a norm of q or k within each head, and of what attention and
+    the feed-forward network give (`post_attention_norm`, `post_ffw_norm`), where there are weights for it. Windows, the base of
+    rope on the layers that slide, the scale of attention scores and the cap of logits follow from the keys.
 
     name: GGUF's, before whose keys it stands. words: what config.json and APR files call it, in lower case. pairing: how the rows
-    of q and k stand in GGUF; in Hugging Face it is always the halves. activation: of the gate of the feed-forward network. numbers:
+    of q and k stand in GGUF; in Hugging Face it is always the halves. activation: of the gate of the feed-forward network.
+    scaled_embedding: the embedding is multiplied with the root of the width. width_scaled: numbers of layers at which llama.cpp
+    knows a model whose scores are scaled by width / heads and not by the size of a head, which GGUF has no key for. tied: whether
+    the head is the embedding where config.json does not say. numbers:
     the three keys of each. gguf: what the absence of a key means to llama.cpp, for keys that not every architecture has. config:
     what the absence of a key of config.json means, as the configuration class says. A key that is in neither says nothing. kin: by
     a word of `words`, the keys in which another configuration class differs.
@@ -78,6 +85,9 @@ class Architecture:
     gguf: Mapping[str, Any] = field(default_factory=dict)
     kin: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     activation: str = "silu"
+    scaled_embedding: bool = False
+    width_scaled: tuple[int, ...] = ()
+    tied: bool | None = None
     numbers: Mapping[str, tuple[str, str, str]] = field(default_factory=lambda: NUMBERS)
 
     def config_of(self, word: str) -> Mapping[str, Any]:

@@ -50,11 +50,15 @@ class ForeignWeightError(RosettaError):
 
 @dataclass
 class Weight:
-    """A tensor of a model, decoded when it is asked for; `pairing` is how the rows of a q or k stand within a head."""
+    """A tensor of a model, decoded when it is asked for; `pairing` is how the rows of a q or k stand within a head.
+
+    plus_one: what is meant is 1 + w, added in float32, as transformers does and as converters do that write GGUF.
+    """
 
     tensor: Tensor
     pairing: str
     keep: bool = True
+    plus_one: bool = False
     _kept: list[Array] = field(default_factory=list, repr=False)
 
     def values(self, dtype: Any = np.float32) -> Array:
@@ -69,6 +73,8 @@ class Weight:
         for first, chunk in value_chunks(self.tensor, out=made):
             if not np.may_share_memory(chunk, made):
                 made[first : first + chunk.size] = chunk
+        if self.plus_one:
+            made += np.float32(1)
         return made.reshape(self.tensor.shape)
 
     def forget(self) -> None:
@@ -101,11 +107,12 @@ class Model:
         """The number of tokens."""
         return self.weights[self.head].tensor.shape[0]
 
-    def frequencies(self) -> tuple[NDArray[np.float64], float]:
+    def frequencies(self, *, sliding: bool = False) -> tuple[NDArray[np.float64], float]:
         """The angle per position of each pair of a head, and what cosine and sine are multiplied with. Raises ParameterError."""
         factors = self.weights.get(FACTORS)
         try:
-            return frequencies(self.parameters, None if factors is None else factors.values(np.float64))
+            made = None if factors is None else factors.values(np.float64)
+            return frequencies(self.parameters, made, sliding=sliding)
         except RosettaError as error:
             raise error.at(file=self.path) from error.__cause__
 
@@ -163,9 +170,13 @@ def model_of(archive: Archive, path: Path) -> Model:
         parameters, theirs = numbers.of_config(config), True
     tensors = _by_role(archive, parameters, hugging_face=theirs)
     if archive.format == "safetensors":
-        tensors = _as_configured(tensors, config)
+        tensors = _as_configured(tensors, config, MODELS[parameters.architecture])
     keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
-    weights = {role: Weight(tensor, parameters.pairing, keep) for role, tensor in tensors.items()}
+    record = MODELS[parameters.architecture]
+    weights = {
+        role: Weight(tensor, parameters.pairing, keep, plus_one=theirs and record.role(role).plus_one)
+        for role, tensor in tensors.items()
+    }
     meter = Meter(sum(tensor.nbytes for tensor in tensors.values()), path)
     return Model(parameters, weights, path, archive, meter)
 
@@ -177,14 +188,14 @@ def _config(path: Path) -> dict[str, Any]:
     return parse_json(read_beside(file.parent, file.name), "config.json", file)
 
 
-def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any], record: Architecture) -> dict[str, Tensor]:
     """What loaders make of tie_word_embeddings and vocab_size: a tied head is the embedding, whatever lm_head holds."""
     stated, rows = config.get("vocab_size"), tensors[EMBEDDING].shape[0]
     if stated is not None and (type(stated) is not int or stated != rows):
         raise WeightShapeError(f"{rows} rows, and vocab_size is {shown(stated)}", tensor=EMBEDDING)
     if config.get("tie_word_embeddings") is False and HEAD not in tensors:
         raise MissingWeightError("tie_word_embeddings is false, and there is no head", tensor="lm_head.weight")
-    tied = config.get("tie_word_embeddings") is True
+    tied = config.get("tie_word_embeddings", record.tied) is True
     return {role: tensor for role, tensor in tensors.items() if not (tied and role == HEAD)}
 
 

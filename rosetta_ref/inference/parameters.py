@@ -21,15 +21,15 @@ from rosetta_ref.inference import scaling, windows
 from rosetta_ref.inference.architecture import ADJACENT, HALVES, Architecture, NoForwardPassError
 from rosetta_ref.inference.keys import Keys, ParameterError
 from rosetta_ref.inference.models import by_gguf, by_word
-from rosetta_ref.inference.scaling import Scaling
+from rosetta_ref.inference.scaling import DEFAULT_THETA, Scaling
 
 #: APR's key for the typed GGUF metadata, and the rows that its rope_type means.
 _GGUF_IN_APR = "rosetta.gguf_metadata"
 _ROPE_TYPES = {0: ADJACENT, 2: HALVES}
-_DEFAULT_THETA = 10000.0
+_CAP, _SCALAR = "final_logit_softcapping", "query_pre_attn_scalar"
 #: Where config.json names the activation, and what it calls those that there are.
-_ACTIVATION_KEYS = ("hidden_act",)
-_ACTIVATIONS = {"silu": "silu", "swish": "silu"}
+_ACTIVATION_KEYS = ("hidden_act", "hidden_activation")
+_ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
 _GGUF, _CONFIG, _APR = range(3)
 
 
@@ -41,7 +41,9 @@ class ConflictingParameterError(RosettaError):
 class Parameters:
     """`groups` is the number of key and value heads, `head` the elements of a head, `inner` the feed-forward size.
 
-    window: how many tokens the layers see that slide, which `sliding` tells for each; nothing where none does.
+    window: how many tokens the layers see that slide, which `sliding` tells for each; nothing where none does. They have a base and
+    a scaling of rope of their own. scalar: attention scores are divided by its root; None for the size of a head. cap: logits stay
+    below it, by a tanh; None for none.
     """
 
     architecture: str
@@ -57,12 +59,19 @@ class Parameters:
     scaling: Scaling | None = None
     window: int | None = None
     sliding: tuple[bool, ...] = ()
+    local_theta: float | None = None
+    local_scaling: Scaling | None = None
+    scalar: float | None = None
+    cap: float | None = None
 
     def __post_init__(self) -> None:
+        if not all(one is None or one > 0 for one in (self.scalar, self.cap)):
+            raise ParameterError(f"scores are scaled by the root of {self.scalar}, logits capped at {self.cap}")
         if self.heads % self.groups or self.head % 2:
             raise ParameterError(f"{self.heads} heads on {self.groups}, of {self.head} elements")
-        if not self.theta > 0:
-            raise ParameterError(f"the base of rope is {self.theta}")
+        for theta in (self.theta, self.theta if self.local_theta is None else self.local_theta):
+            if not theta > 0:
+                raise ParameterError(f"the base of rope is {theta}")
 
     @property
     def queries(self) -> int:
@@ -73,6 +82,14 @@ class Parameters:
     def keys(self) -> int:
         """Rows of k, and of v."""
         return self.groups * self.head
+
+    def rope(self, *, sliding: bool) -> tuple[float, Scaling | None]:
+        """Base and scaling, of the layers that slide or of the others."""
+        return (
+            (self.theta, self.scaling)
+            if self.local_theta is None or not sliding
+            else (self.local_theta, self.local_scaling)
+        )
 
     def window_of(self, layer: int) -> int | None:
         """How many tokens a layer sees; None for all of them."""
@@ -106,13 +123,23 @@ def of_gguf(metadata: Mapping[str, Value]) -> Parameters:
     for key in ("rope.dimension_count", "attention.value_length"):
         if keys.whole(key, sizes["head"]) != sizes["head"]:
             raise NoForwardPassError(f"{record.name}.{key} is {keys.get(key)}, and a head has {sizes['head']} elements")
-    return Parameters(
-        **sizes,
-        theta=keys.real(record.numbers["theta"][_GGUF], _DEFAULT_THETA),
-        pairing=record.pairing,
-        scaling=scaling.of_gguf(keys),
-        **windows.of_gguf(keys, sizes["layers"])._asdict(),
-    )
+    theta = keys.real(record.numbers["theta"][_GGUF], DEFAULT_THETA)
+    return Parameters(**sizes, theta=theta, pairing=record.pairing, **_rest_of_gguf(record, keys, sizes))
+
+
+def _rest_of_gguf(record: Architecture, keys: Keys, sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """What APR has no keys of its own for. Layers that slide are never stretched."""
+    found = windows.of_gguf(keys, sizes["layers"])
+    local = {"local_theta": keys.real("rope.freq_base_swa", DEFAULT_THETA)} if found.window else {}
+    wide = sizes["layers"] in record.width_scaled
+    scalar = float(sizes["width"] // sizes["heads"]) if wide else float(sizes["head"])
+    return {
+        "scaling": scaling.of_gguf(keys),
+        **found._asdict(),
+        **local,
+        "scalar": None if scalar == sizes["head"] else scalar,
+        "cap": keys.real(_CAP, 0.0) or None if _CAP in keys.silence else None,
+    }
 
 
 def of_config(config: Mapping[str, Any]) -> Parameters:
@@ -123,13 +150,21 @@ def of_config(config: Mapping[str, Any]) -> Parameters:
     record = by_word(stated[0])
     keys = Keys(config, silence=record.config_of(stated[0].lower()))
     _require_activation(record, keys)
-    sizes, rope = _sizes(record, keys, _CONFIG), scaling.rope_of_config(config)
+    if keys.get("use_bidirectional_attention"):
+        raise NoForwardPassError("use_bidirectional_attention is true, and what is computed looks back alone")
+    sizes, (rope, local) = _sizes(record, keys, _CONFIG), scaling.ropes_of_config(keys)
+    found = windows.of_config(keys, sizes["layers"])
+    scalar = keys.real(_SCALAR) if _SCALAR in keys.silence else None
     return Parameters(
         **sizes,
-        theta=rope.real(record.numbers["theta"][_CONFIG], _DEFAULT_THETA),
+        theta=rope.real("rope_theta"),
         pairing=HALVES,
         scaling=scaling.of_config(rope, keys),
-        **windows.of_config(keys, sizes["layers"])._asdict(),
+        **found._asdict(),
+        local_theta=local.real("rope_theta") if found.window else None,
+        local_scaling=scaling.of_config(local, keys) if found.window else None,
+        scalar=None if scalar == sizes["head"] else scalar,
+        cap=keys.real_if_any(_CAP) if _CAP in keys.silence else None,
     )
 
 
@@ -168,11 +203,16 @@ def of_apr(metadata: Mapping[str, Any]) -> Parameters:
     if type(stated) is not int or stated not in _ROPE_TYPES:
         raise NoForwardPassError(f"rope_type is {shown(stated)}")
     carried = gguf_metadata_of_apr(metadata)
+    if carried is None and record.gguf:
+        raise NoForwardPassError(
+            f"APR has keys of its own for no {', '.join(record.gguf)}, and {_GGUF_IN_APR} is not there"
+        )
+    sizes = _sizes(record, keys, _APR)
     found = Parameters(
-        **_sizes(record, keys, _APR),
-        theta=keys.real(record.numbers["theta"][_APR], _DEFAULT_THETA),
+        **sizes,
+        theta=keys.real(record.numbers["theta"][_APR], DEFAULT_THETA),
         pairing=_ROPE_TYPES[stated],
-        scaling=None if carried is None else scaling.of_gguf(Keys(carried, f"{record.name}.")),
+        **_rest_of_gguf(record, Keys(carried or {}, f"{record.name}.", record.gguf), sizes),
     )
     if carried is not None:
         _require_agreement(found, of_gguf(carried))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,8 @@ from rosetta_ref.architectures.checked import shown
 from rosetta_ref.inference.architecture import NoForwardPassError
 from rosetta_ref.inference.keys import Keys, ParameterError
 
+DEFAULT_THETA = 10000.0
+_LOCAL = "rope_local_base_freq"
 _ORIGINAL, _PARTIAL = "original_max_position_embeddings", "partial_rotary_factor"
 
 
@@ -51,17 +52,36 @@ def of_gguf(keys: Keys) -> Scaling | None:
     )
 
 
-def rope_of_config(config: Mapping[str, Any]) -> Keys:
-    """The keys of rope in config.json, as transformers 5 spells them (`rope_parameters`) or as those before (`rope_scaling`)."""
-    rope = {key: value for key, value in config.items() if key in ("rope_theta", _ORIGINAL, _PARTIAL)}
-    for key in ("rope_scaling", "rope_parameters"):
-        stretched = config.get(key) or {}
-        if not isinstance(stretched, dict):
-            raise ParameterError(f"{key} is {shown(stretched)}")
-        rope |= stretched
-    if Keys(rope).real(_PARTIAL, 1.0) != 1:
-        raise NoForwardPassError(f"{_PARTIAL} is {shown(rope[_PARTIAL])}")
-    return Keys(rope)
+def ropes_of_config(config: Keys) -> tuple[Keys, Keys]:
+    """The keys of rope in config.json, as transformers 5 spells them (`rope_parameters`) or as those before (`rope_scaling`).
+
+    First for the layers that see everything, then for those that slide: the same keys, but for a configuration class with a base
+    of their own (`rope_local_base_freq`), whose scaling is that of the first alone. Raises ParameterError and NoForwardPassError.
+    """
+    stretched, rope = (_mapping(key, config.values.get(key)) for key in ("rope_scaling", "rope_parameters"))
+    bare = {key: value for key, value in config.values.items() if key in ("rope_theta", _ORIGINAL, _PARTIAL)}
+    silence = {"rope_theta": config.silence.get("rope_theta", DEFAULT_THETA)}
+    if _LOCAL not in config.silence:
+        both = _whole_heads(Keys(bare | stretched | rope, silence=silence))
+        return both, both
+    everything, sliding = (_mapping(key, rope.get(key)) for key in ("full_attention", "sliding_attention"))
+    local = {"rope_theta": config.get(_LOCAL)}
+    return (
+        _whole_heads(Keys(bare | everything | stretched, silence=silence)),
+        _whole_heads(Keys(local | sliding)),
+    )
+
+
+def _mapping(key: str, stated: Any) -> dict[str, Any]:
+    if not isinstance(stated or {}, dict):
+        raise ParameterError(f"{key} is {shown(stated)}")
+    return stated or {}
+
+
+def _whole_heads(rope: Keys) -> Keys:
+    if rope.real(_PARTIAL, 1.0) != 1:
+        raise NoForwardPassError(f"{_PARTIAL} is {shown(rope.get(_PARTIAL))}")
+    return rope
 
 
 def of_config(rope: Keys, config: Keys) -> Scaling | None:

@@ -233,7 +233,7 @@ def _require_the_rest(report: Report, ours: Model, theirs: Model) -> None:
                 report.fail("weights", "numpy", f"{role} is {'new' if here is None else 'lost'}")
         elif (
             (here.tensor.shape == there.tensor.shape or role in (EMBEDDING, HEAD))
-            and holds(here.tensor, there.tensor.type.name)
+            and holds(here, there)
             and differ(role, ours, theirs, np.float32)
         ):
             report.fail("weights", "numpy", f"{role} differs, and {there.tensor.type.name} holds what it was")

@@ -31,7 +31,9 @@ Array = NDArray[Any]
 SINGLE = 24
 _ROUNDING = 1e-12
 #: Numbers that can be swapped without another shape, and those that cannot.
-_NUMBERS = ("epsilon", "theta", "scaling")
+_ROPE = ("theta", "scaling", "local_theta", "local_scaling")
+_MASK = ("window", "sliding")
+_NUMBERS = ("epsilon", *_ROPE, *_MASK, "scalar", "cap")
 _SHAPES = ("architecture", "layers", "width", "inner", "heads", "groups", "head")
 
 
@@ -133,12 +135,15 @@ def _suspected(step: str, source: Model, target: Model) -> Iterator[str]:
     if part == "output":
         heads = {source.head, target.head}
         yield HEAD if HEAD in heads else EMBEDDING
+        yield from _numbers(("cap",), source.parameters, target.parameters)
         return
     if part.startswith("rope_"):
-        yield from _numbers(("theta", "scaling"), source.parameters, target.parameters)
+        yield from _numbers((*_ROPE, *_MASK), source.parameters, target.parameters)
         if differ(FACTORS, source, target):
             yield FACTORS
         return
+    if part == "attn_mix":
+        yield from _numbers((*_MASK, "scalar"), source.parameters, target.parameters)
     if part.endswith("norm"):
         yield from _numbers(("epsilon",), source.parameters, target.parameters)
     for role in (f"{step}.weight", f"{step}.bias"):
