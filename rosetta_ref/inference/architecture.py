@@ -71,10 +71,11 @@ class Architecture:
     of q and k stand in GGUF; in Hugging Face it is always the halves. activation: of the gate of the feed-forward network.
     scaled_embedding: the embedding is multiplied with the root of the width. width_scaled: numbers of layers at which llama.cpp
     knows a model whose scores are scaled by width / heads and not by the size of a head, which GGUF has no key for. tied: whether
-    the head is the embedding where config.json does not say. numbers:
-    the three keys of each. gguf: what the absence of a key means to llama.cpp, for keys that not every architecture has. config:
-    what the absence of a key of config.json means, as the configuration class says. A key that is in neither says nothing. kin: by
-    a word of `words`, the keys in which another configuration class differs.
+    the head is the embedding where config.json does not say.
+
+    numbers: the three keys of each that every architecture has. For those that not every one has: gguf, what the absence of a key
+    means to llama.cpp; config, what it means in config.json to the configuration class; apr, what APR calls a key of GGUF's. A key
+    that is not there says nothing. kin: by a word of `words`, the keys in which another configuration class differs.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Architecture:
     pairing: str
     config: Mapping[str, Any]
     gguf: Mapping[str, Any] = field(default_factory=dict)
+    apr: Mapping[str, str] = field(default_factory=dict)
     kin: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     activation: str = "silu"
     scaled_embedding: bool = False

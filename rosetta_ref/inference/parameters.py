@@ -203,16 +203,17 @@ def of_apr(metadata: Mapping[str, Any]) -> Parameters:
     if type(stated) is not int or stated not in _ROPE_TYPES:
         raise NoForwardPassError(f"rope_type is {shown(stated)}")
     carried = gguf_metadata_of_apr(metadata)
-    if carried is None and record.gguf:
-        raise NoForwardPassError(
-            f"APR has keys of its own for no {', '.join(record.gguf)}, and {_GGUF_IN_APR} is not there"
-        )
+    more = {f"{record.name}.{gguf}": lookup(metadata, key) for gguf, key in record.apr.items()}
+    more = {**(carried or {}), **{key: value for key, value in more.items() if value is not None}}
+    window = record.apr.get("attention.sliding_window")
+    if window is not None and carried is None and lookup(metadata, window) is None:
+        raise ParameterError(f"neither {window} nor {_GGUF_IN_APR} is there")
     sizes = _sizes(record, keys, _APR)
     found = Parameters(
         **sizes,
         theta=keys.real(record.numbers["theta"][_APR], DEFAULT_THETA),
         pairing=_ROPE_TYPES[stated],
-        **_rest_of_gguf(record, Keys(carried or {}, f"{record.name}.", record.gguf), sizes),
+        **_rest_of_gguf(record, Keys(more, f"{record.name}.", record.gguf), sizes),
     )
     if carried is not None:
         _require_agreement(found, of_gguf(carried))

@@ -37,6 +37,10 @@ MODEL = Architecture(
         "attention.sliding_window": 0, "attention.sliding_window_pattern": 6, "rope.freq_base_swa": 10_000.0,
         "final_logit_softcapping": 0.0,
     },
+    apr={
+        "attention.sliding_window": "sliding_window", "rope.freq_base_swa": "rope_local_base_freq",
+        "final_logit_softcapping": "final_logit_softcapping",
+    },
     config={
         "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8,
         "num_key_value_heads": 4, "head_dim": 256, "rms_norm_eps": 1e-6, "hidden_activation": "gelu_pytorch_tanh",
