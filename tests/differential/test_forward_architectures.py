@@ -129,8 +129,8 @@ def test_a_conversion_answers_as_its_source(name: str, tmp_path: Path) -> None:
         convert(GOLDEN / name / "hf", tmp_path / target)
         engines = ("numpy", "llama.cpp") if target == "m.gguf" else ("numpy",)
         _require_same(verify(GOLDEN / name / "hf", tmp_path / target, engines=engines, prompts=[_PROMPT]))
-        convert(tmp_path / target, tmp_path / f"{target}-hf")
-        _require_same(verify(tmp_path / target, tmp_path / f"{target}-hf", prompts=[_PROMPT]))
+        convert(tmp_path / target, tmp_path / f"{target[2:]}-hf")
+        _require_same(verify(tmp_path / target, tmp_path / f"{target[2:]}-hf", prompts=[_PROMPT]))
 
 
 #: Without a letter that Unicode composes: qwen's tokenizer.json does so, and GGUF has no word for it.
