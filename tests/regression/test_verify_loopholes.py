@@ -348,6 +348,23 @@ def test_a_vocabulary_padded_with_unused_tokens_is_a_declared_transform(director
     assert "8 unused tokens pad the vocabulary" in report.notes
 
 
+def test_padding_that_is_left_out_is_a_declared_transform(directory: Path) -> None:
+    """As llama.cpp's converter does for Gemma 3."""
+    padded(directory, 0.01)
+    report = verify(directory, SOURCE, blame=False)
+    assert report.same, report.failures
+    assert "8 unused tokens are left out of the vocabulary" in report.notes
+
+
+def test_rows_with_words_that_are_left_out_are_a_failure(tmp_path: Path) -> None:
+    def cut(metadata: dict, tensors: dict) -> None:
+        rows = tensors["token_embd.weight"]
+        values = rows.values()[:-1]
+        tensors["token_embd.weight"] = Tensor.of(rows.name, TYPES["F32"], values.shape, values)
+
+    assert "vocabulary" in kinds(SOURCE, rewritten(tmp_path / "m.gguf", cut))
+
+
 def test_tokens_with_words_are_no_padding(tmp_path: Path) -> None:
     def add(metadata: dict, tensors: dict) -> None:
         words = metadata["tokenizer.ggml.tokens"]
