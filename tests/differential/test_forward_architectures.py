@@ -19,7 +19,7 @@ import pytest
 
 from rosetta_ref.archive import Kind, Tensor, Value
 from rosetta_ref.convert import convert
-from rosetta_ref.formats import gguf
+from rosetta_ref.formats import apr, gguf
 from rosetta_ref.inference import NumpyEngine, forward, load
 from rosetta_ref.inference.architecture import NoForwardPassError
 from rosetta_ref.inference.keys import ParameterError
@@ -273,6 +273,21 @@ def test_the_scale_of_27b_is_known_by_its_layers(tmp_path: Path) -> None:
     assert of_gguf(metadata).scalar == 64
     said = configured(num_hidden_layers=62, hidden_size=128, query_pre_attn_scalar=64, layer_types=None)
     assert of_config(said) == of_gguf(metadata)
+
+
+def test_apr_without_the_metadata_of_gguf_has_a_window_of_its_own(tmp_path: Path) -> None:
+    """Its own keys say all but the scaling of rope, which this model does not have then; one that says no window is refused."""
+    folder, path = Path(shutil.copytree(GEMMA / "hf", tmp_path / "hf")), tmp_path / "m.apr"
+    (folder / "config.json").write_text(json.dumps(configured(rope_parameters=None, rope_local_base_freq=500.0)))
+    convert(folder, path, extra_keys=False)
+    expected = logits_of(folder, tokens_of("gemma3"))
+    assert logits_of(path, tokens_of("gemma3")).tobytes() == expected.tobytes()
+    with apr.read(path) as archive:
+        left = {key: value for key, value in archive.metadata.items() if key != "sliding_window"}
+        assert "rosetta.gguf_metadata" not in left
+        apr.write(replace(archive, metadata=left, parts=()), tmp_path / "silent.apr")
+    with pytest.raises(ParameterError, match="neither sliding_window nor"):
+        NumpyEngine(tmp_path / "silent.apr")
 
 
 @pytest.mark.parametrize(
