@@ -17,10 +17,10 @@ from rosetta_ref.cli import main
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
 from rosetta_ref.inference import NumpyEngine
+from rosetta_ref.inference.architecture import FACTORS, NoForwardPassError
 from rosetta_ref.inference.forward import Batch, Cache, Pass
 from rosetta_ref.inference.llamacpp import LlamaCpp, LlamaError
-from rosetta_ref.inference.model import FACTORS, MissingWeightError
-from rosetta_ref.inference.parameters import NoForwardPassError
+from rosetta_ref.inference.model import MissingWeightError
 from rosetta_ref.quant import TYPES
 from rosetta_ref.verify import answers, verify
 from rosetta_ref.verify.gate import evidence_of
@@ -348,6 +348,23 @@ def test_a_vocabulary_padded_with_unused_tokens_is_a_declared_transform(director
     report = verify(SOURCE, directory, blame=False)
     assert report.same, report.failures
     assert "8 unused tokens pad the vocabulary" in report.notes
+
+
+def test_padding_that_is_left_out_is_a_declared_transform(directory: Path) -> None:
+    """As llama.cpp's converter does for Gemma 3."""
+    padded(directory, 0.01)
+    report = verify(directory, SOURCE, blame=False)
+    assert report.same, report.failures
+    assert "8 unused tokens are left out of the vocabulary" in report.notes
+
+
+def test_rows_with_words_that_are_left_out_are_a_failure(tmp_path: Path) -> None:
+    def cut(metadata: dict, tensors: dict) -> None:
+        rows = tensors["token_embd.weight"]
+        values = rows.values()[:-1]
+        tensors["token_embd.weight"] = Tensor.of(rows.name, TYPES["F32"], values.shape, values)
+
+    assert "vocabulary" in kinds(SOURCE, rewritten(tmp_path / "m.gguf", cut))
 
 
 def test_tokens_with_words_are_no_padding(tmp_path: Path) -> None:
