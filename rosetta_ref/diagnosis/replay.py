@@ -31,7 +31,7 @@ from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes, unchecked
 
 
-def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor], _: int) -> int:
     return int(config.get("vocab_size") or tensors["token_embd.weight"].shape[0])
 
 
@@ -39,7 +39,7 @@ def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor])
 _INCOMPLETE: tuple[tuple[Any, str, Any], ...] = (
     (import_module("rosetta_ref.convert"), "require_complete", nothing),
     (huggingface, "require_complete", nothing),
-    (huggingface, "_vocabulary", _stated_vocabulary),
+    (huggingface, "vocabulary_of", _stated_vocabulary),
 )
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 _SUFFIX = {"gguf": ".gguf", "apr": ".apr", "safetensors": ".safetensors"}
