@@ -18,7 +18,18 @@ import pytest
 from rosetta_ref.architectures.transforms import PermuteRows, PlusOne
 
 #: What is no architecture in GGUF's words for a role: of other models of that name, or of older files.
-_OF_OTHERS = ("exps", "ffn_gate_inp", "rot_embd", "rope_freqs", "shexp", "rope_factors", "chexps", "cls", "dense", "shortconv")
+_OF_OTHERS = (
+    "exps",
+    "ffn_gate_inp",
+    "rot_embd",
+    "rope_freqs",
+    "shexp",
+    "rope_factors",
+    "chexps",
+    "cls",
+    "dense",
+    "shortconv",
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,9 @@ def test_classes_numbers_and_biases_are_the_same(name: str) -> None:
 def test_silence_means_the_same(name: str) -> None:
     """What holds where config.json leaves a number out, of those that the converter takes without."""
     converter, forward = RECORDS[CONVERTER][name], RECORDS[FORWARD][name]
-    defaults = {row.config: row.default for row in converter.numbers if row.default is not None and "rope" not in row.flags}
+    defaults = {
+        row.config: row.default for row in converter.numbers if row.default is not None and "rope" not in row.flags
+    }
     assert defaults
     assert defaults == {key: forward.config[key] for key in defaults}
     assert bool(forward.tied) == converter.tied
