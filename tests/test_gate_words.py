@@ -19,7 +19,7 @@ from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.malformed.apr import Apr
 from rosetta_ref.gate.malformed.broken import edited
 from rosetta_ref.gate.pairs import PAIRS
-from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.run.answers import Answers
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.gate.run.session import Session
 from rosetta_ref.gate.run.workspace import Workspace

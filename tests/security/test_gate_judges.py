@@ -18,9 +18,9 @@ from rosetta_ref.gate.converter.entry import ACCEPTED, Entry, Run
 from rosetta_ref.gate.converter.walk import bytes_behind
 from rosetta_ref.gate.findings import Result
 from rosetta_ref.gate.inputs.models import Spec, build
-from rosetta_ref.gate.judge import processes
-from rosetta_ref.gate.judge.files import HarnessError
 from rosetta_ref.gate.run.engine import run as gate
+from rosetta_ref.gate.run.judging import processes
+from rosetta_ref.gate.run.judging.questions import HarnessError
 
 
 class Right:

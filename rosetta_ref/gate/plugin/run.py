@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from rosetta_ref.errors import SHOWN, safe, safe_line
-from rosetta_ref.gate.cases import REFUSAL, Case
+from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.judge.question import of_json, to_json
 from rosetta_ref.gate.report.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.run import request
-from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.run.answers import Answers
 from rosetta_ref.gate.run.engine import Engine, Failed, failures, group_of
 from rosetta_ref.gate.run.request import Request
 from rosetta_ref.gate.run.workspace import Workspace
@@ -86,7 +86,7 @@ class Gate:
     def groups(self) -> dict[str, str]:
         """What belongs in one process: the cases of a sample; the many malformed files of a format, which need a twin only."""
         return {
-            case.id: f"malformed {case.steps[0]}" if case.what == REFUSAL else group_of(case)
+            case.id: f"malformed {case.steps[0]}" if case.malformed else group_of(case)
             for case in self.cases.values()
         }
 

@@ -9,14 +9,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from rosetta_ref.errors import unforeseen
-from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters
+from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter.entry import Converter, Entry
 from rosetta_ref.gate.converter.interrupt import at_once
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.inputs import default as default_samples
 from rosetta_ref.gate.inputs.sample import Sample
-from rosetta_ref.gate.judge.files import UNJUDGED, HarnessError
-from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.run.answers import Answers
+from rosetta_ref.gate.run.checks import CHECKS
+from rosetta_ref.gate.run.judging.questions import UNJUDGED, HarnessError
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.gate.run.refusals import Safety
 from rosetta_ref.gate.run.session import Faces, Session
@@ -26,8 +27,6 @@ __all__ = ["Engine", "Failed", "Failure", "HarnessError", "default_jobs", "failu
 
 #: Called with each result as it comes.
 Told = Callable[[Result], None]
-#: What is judged of the output of one conversion, held against its source.
-_OF_ONE_CONVERSION = (TENSORS, COUNT, NAMES, WORDS, ENCODED)
 _WRONG = (FALSIFIED, CRASHED, TIMEOUT)
 
 
@@ -86,7 +85,7 @@ class Engine:
         Raises HarnessError, for which no converter is to blame.
         """
         try:
-            return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+            return self.safety.answer(case) if case.malformed else answers.answer(case)
         except HarnessError as error:
             raise HarnessError(f"{case.id} has no answer: {error.problem}") from error
         except Exception as error:
@@ -165,22 +164,13 @@ def failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
 def _wrong(engine: Engine, case: Case, result: Result) -> Iterator[Failure]:
     if any(UNJUDGED.match(finding.detail) for finding in result.findings):
         return  # whoever looks at that output again may fall, or never end, and has no process of its own
-    if case.what == REFUSAL:
+    if case.malformed:
         if (source := engine.safety.written.get(case.id)) is not None:
             yield Failure(letters((result.source_format, result.target_format)), source, None, None, [])
         return
     done = engine.session.conversion(case.sample, case.steps, type=case.type) if case.steps else None
     if done is not None and done.target is None:
         yield Failure(letters(case.steps[done.leg - 1 : done.leg + 1]), done.source, None, case.type, [])
-    elif steps := _wrong_steps(case, result):
+    elif steps := CHECKS[case.what].wrong_steps(case, result.findings):
         done = engine.session.conversion(case.sample, steps, type=case.type)
         yield Failure(letters(steps[-2:]), done.source, done.target, case.type, [])
-
-
-def _wrong_steps(case: Case, result: Result) -> tuple[str, ...]:
-    """The path to the output that is wrong; nothing where none is by itself."""
-    if case.what in _OF_ONE_CONVERSION:
-        return case.steps
-    wrong = {finding.leg for finding in result.findings}
-    paths = (case.steps[:end] for end in range(2, len(case.steps) + 1)) if case.what == CHAIN else ()
-    return next((path for path in paths if letters(path[-2:]) in wrong), ())
