@@ -86,8 +86,7 @@ class Gate:
     def groups(self) -> dict[str, str]:
         """What belongs in one process: the cases of a sample; the many malformed files of a format, which need a twin only."""
         return {
-            case.id: f"malformed {case.steps[0]}" if case.malformed else group_of(case)
-            for case in self.cases.values()
+            case.id: f"malformed {case.steps[0]}" if case.malformed else group_of(case) for case in self.cases.values()
         }
 
     def parameters(self) -> Iterator[Any]:

@@ -98,7 +98,7 @@ class Check:
         return None
 
     def expected(self, case: Case, sample: Sample) -> int:
-        """How much there is to compare before anything is known of the output, so that a case that never runs says what is missing."""
+        """How much there is to compare, whatever the output holds: so a case that never runs says how much is missing."""
         if self.unit != "elements":
             return max(len(sample.model.tensors), 1)
         names = case.tensors or tuple(sample.model.tensors)

@@ -18,8 +18,9 @@ class Claims(Check):
     unit = "pairs"
 
     def plan_once(self, entry: Entry) -> Iterator[Case]:
-        for pair in PAIRS if entry.pairs is not None else ():
-            if pair not in entry.pairs:
+        claimed = entry.pairs if entry.pairs is not None else PAIRS
+        for pair in PAIRS:
+            if pair not in claimed:
                 gate = gate_of(*path(pair))
                 yield Case(f"{gate}/not-claimed", gate, self.name, "", path(pair))
 
