@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rosetta_ref.gate.run.workspace import Workspace
     from rosetta_ref.reduce.run import Made
 
-HELP = "from a model that comes out wrong to the smallest file that comes out wrong in the same way, in a folder of its own"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

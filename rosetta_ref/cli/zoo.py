@@ -16,7 +16,6 @@ from rosetta_ref.units import at_least_one
 if TYPE_CHECKING:
     from rosetta_ref.zoo.trial.tally import Standing
 
-HELP = "does the gate see the bugs that really happened? which gate kills which bad converter; exit 1 when one survives"
 #: How many lines say why a run is void.
 _SHOWN = 20
 #: Seeds of one run, and processes at once.
