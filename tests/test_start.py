@@ -86,11 +86,12 @@ def test_importing_loads_no_large_library(module: str) -> None:
         assert not {"session", "engine", "workspace", "request"} & parts(found, "rosetta_ref.gate.run")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_command_loads_no_other_command(name: str) -> None:
-    found = loaded(command(name, "--help"))
-    assert parts(found, "rosetta_ref.cli") - {"terminal"} == {name}
-    assert not {"reduce", "zoo", "diagnosis"} & parts(found)
+def test_the_help_of_a_command_loads_no_other_command() -> None:
+    for name in ("gate", "convert"):
+        found = loaded(command(name, "--help"))
+        assert parts(found, "rosetta_ref.cli") - {"terminal"} == {name}
+    found = loaded("\n".join(command(name, "--help") for name in COMMANDS))
+    assert not {"reduce", "zoo", "diagnosis", "campaigns", "strategies"} & parts(found)
 
 
 def test_each_command_is_a_module_and_each_module_a_command() -> None:
@@ -101,9 +102,7 @@ def test_each_command_is_a_module_and_each_module_a_command() -> None:
         assert callable(module_of(name).run)
 
 
-@pytest.mark.parametrize(
-    "imports", ["import rosetta_ref", "import rosetta_ref.convert", "import rosetta_ref.convert.publish"]
-)
+@pytest.mark.parametrize("imports", ["import rosetta_ref", "import rosetta_ref.convert.publish"])
 def test_convert_is_the_function_whatever_was_imported_before(imports: str) -> None:
     check = (
         "import rosetta_ref\nfrom rosetta_ref import convert\nfrom rosetta_ref.convert import convert as function\n"
