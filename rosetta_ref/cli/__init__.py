@@ -123,11 +123,11 @@ def _few_collections() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Errors are one message on standard error, never a traceback."""
     parsed = parser().parse_args(arguments)
-    from rosetta_ref.cli.terminal import consoles, say_error
+    from rosetta_ref.cli.terminal import consoles, old_names_told, say_error
 
     out, err = consoles(quiet=getattr(parsed, "quiet", False))
     try:
-        with _ended_in_order(), _few_collections(), limits.raised(parsed.limits):
+        with _ended_in_order(), _few_collections(), limits.raised(parsed.limits), old_names_told(err):
             code = int(module_of(parsed.command).run(parsed, out, err))
         sys.stdout.flush()
     except BrokenPipeError:

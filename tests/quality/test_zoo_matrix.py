@@ -6,6 +6,7 @@ A member that lives is a gate that is blind.
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import re
 from collections import Counter
@@ -18,23 +19,30 @@ import pytest
 
 from rosetta_ref import cli
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Finding, Result
+from rosetta_ref.gate.kinds import KINDS
 from rosetta_ref.gate.run.engine import samples_for
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import entry_of
 from rosetta_ref.zoo.member import replacing
+from rosetta_ref.zoo.trial import kinds_document
 from rosetta_ref.zoo.trial import tally as tally_module
 from rosetta_ref.zoo.trial.canary import CANARY
-from rosetta_ref.zoo.trial.document import document
+from rosetta_ref.zoo.trial.document import document, kills_of
 from rosetta_ref.zoo.trial.matrix import EQUIVALENT, Arena, Kill, Trial, assertion, in_order
 from rosetta_ref.zoo.trial.tally import KILLED, Standing, Tally, tally
 
+KINDS_PAGE = (Path(__file__).parents[2] / "docs" / "kinds.md").read_text("utf-8")
+#: By kind: a member that shows it, and the case.
+SHOWN = {
+    found[1]: (found[2], found[3])
+    for found in re.finditer(
+        r"^### (\S+)\n(?:(?!### ).*\n)*?Shown by \[`(.+?)`\]\(zoo\.md\), in `(.+?)`\.$", KINDS_PAGE, re.MULTILINE
+    )
+}
 PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text("utf-8")
 #: By member: the case that kills it first, and the gates that see it.
-NAMED = {
-    found[1]: (found[2], [f"F-CONV-{gate}" for gate in found[3].split(", ")])
-    for found in re.finditer(r"^\| `(.+?)`<br>.* \| `(F-CONV-.+?)`<br>(.+?) \|$", PAGE, re.MULTILINE)
-}
+NAMED = kills_of(PAGE)
 RUNNING = [member for member in MEMBERS.values() if member.waiting_for is None and member.id not in EQUIVALENT]
 SEEDS = range(10)
 
@@ -57,6 +65,26 @@ def test_the_case_that_is_named_kills_it(member: Member, arena: Arena) -> None:
     assert [kill.case for kill in trial.kills] == [case], f"{case} does not see {member.does}"
     assert trial.kills[0].gate in gates
     assert trial.cases == 1
+    shown = {kind for kind, place in SHOWN.items() if place == (member.id, case)}
+    assert shown <= trial.kinds.keys()
+
+
+def test_the_page_of_kinds_is_current() -> None:
+    trophies = sorted((Path(__file__).parents[2] / "docs" / "trophies").glob("*.evidence.json.xz"))
+    names = [path.name.removesuffix(".evidence.json.xz") for path in trophies]
+    evidence = [json.loads(lzma.decompress(path.read_bytes())) for path in trophies]
+    real = kinds_document.found_in(dict(zip(names, evidence, strict=True)))
+    assert kinds_document.document(SHOWN, real) == KINDS_PAGE
+    assert (len(SHOWN) > 30, len(SHOWN.keys() | real.keys()) > 50) == (True, True)
+    assert (KINDS_PAGE.count("Shown by"), KINDS_PAGE.count("\n### ")) == (len(SHOWN), len(KINDS))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (member, case) in SHOWN.items() if NAMED[member][0] != case])
+def test_the_case_that_is_named_shows_the_kind(kind: str, arena: Arena) -> None:
+    """The others are shown by the case that kills the member first."""
+    member, case = SHOWN[kind]
+    trial = arena.trial(MEMBERS[member], only=[case])
+    assert kind in trial.kinds, f"{case} does not show {kind}"
 
 
 def test_the_canary_dies_at_once(arena: Arena) -> None:
@@ -102,11 +130,11 @@ def test_what_a_tally_says() -> None:
     assert Standing(member, (dead, dead)).status == "killed"
     lives = Standing(member, (dead, Trial(member.id, 1)))
     assert (lives.status, len(lives.firsts), lives.seconds) == ("survived", 1, 0.5)
-    assert Standing(MEMBERS["norm-plus-one-twice"]).status == "waiting"
+    assert Standing(MEMBERS["expert-stacked-into-wrong-layer"]).status == "waiting"
     assert Tally((0,), [Standing(member, (dead,))]).exit_code == 0
     assert Tally((0, 1), [lives]).exit_code == 1
     assert Tally((0,), [Standing(member, (dead,))], ["the canary lives"]).exit_code == 2
-    assert Tally((0,), [Standing(MEMBERS["norm-plus-one-twice"])]).exit_code == 2
+    assert Tally((0,), [Standing(MEMBERS["expert-stacked-into-wrong-layer"])]).exit_code == 2
 
 
 def told_by(
@@ -121,17 +149,17 @@ def told_by(
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("rope-theta-forgotten", "norm-plus-one-twice")
+    names = ("rope-theta-forgotten", "expert-stacked-into-wrong-layer")
     code, text = told_by(monkeypatch, capsys, *names, "--json")
     killed, waiting = json.loads(text)["members"]
     assert code == 0
     assert (killed["status"], killed["gates"], killed["kind"]) == ("killed", {"F-CONV-META-001": 1}, "number-wrong")
-    assert (killed["killed_on"], waiting["status"], waiting["reason"]) == (1, "waiting", "gemma")
+    assert (killed["killed_on"], waiting["status"], waiting["reason"]) == (1, "waiting", "experts")
     code, text = told_by(monkeypatch, capsys, *names)
     assert code == 0
     assert "1 of 2 members killed on each of 1 seeds (1 waiting)" in text
     assert told_by(monkeypatch, capsys, "no-such-member")[0] == 2
-    assert told_by(monkeypatch, capsys, "norm-plus-one-twice")[0] == 2
+    assert told_by(monkeypatch, capsys, "expert-stacked-into-wrong-layer")[0] == 2
 
 
 def test_a_run_is_void_where_the_reference_fails_or_the_canary_lives(

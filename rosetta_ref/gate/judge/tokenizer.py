@@ -29,6 +29,8 @@ def facts(view: View) -> Facts:
 
 #: The tokenizer of a model that has none, in llama.cpp's words (llama-vocab.cpp): nothing is lost without it.
 _NO_TOKENIZER = ("tokenizer", "no_vocab")
+#: Whether SentencePiece puts a space before a text: a fact where it does not, since it does where nothing is said.
+PREFIX = "space prefix"
 #: Fact: GGUF's key, APR's.
 _PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
@@ -45,7 +47,9 @@ _PLACES = {
 
 
 def _of_gguf(metadata: Mapping[str, Value]) -> Facts:
-    return {name: metadata[key].plain() for name, (key, _) in _PLACES.items() if key in metadata}
+    found = {name: metadata[key].plain() for name, (key, _) in _PLACES.items() if key in metadata}
+    prefix = metadata.get("tokenizer.ggml.add_space_prefix")
+    return found | ({PREFIX: False} if prefix is not None and prefix.plain() is False else {})
 
 
 def _of_directory(view: View) -> Facts:
@@ -95,7 +99,24 @@ def _of_tokenizer(tokenizer: Mapping[str, Any], file: Path | None) -> Facts:
     merges = None if model.get("byte_fallback") else _part(model, "merges", list, file)
     spelled = merges and [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in merges]
     kind = "llama" if model.get("byte_fallback") else "gpt2" if model.get("type") == "BPE" else None
-    return {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
+    found = {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
+    return found | ({PREFIX: False} if kind == "llama" and not _prefixed(tokenizer) else {})
+
+
+def _prefixed(tokenizer: Mapping[str, Any]) -> bool:
+    """Whether some step puts a space before a text."""
+    steps: list[Any] = []
+    for key, parts in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
+        whole = tokenizer.get(key)
+        inner = whole.get(parts) if isinstance(whole, dict) else None
+        steps += [whole, *(inner if isinstance(inner, list) else ())]
+    return any(_puts_a_space(step) for step in steps if isinstance(step, dict))
+
+
+def _puts_a_space(step: Mapping[str, Any]) -> bool:
+    if step.get("type") == "Metaspace":
+        return step.get("prepend_scheme", "always") != "never" and step.get("add_prefix_space") is not False
+    return step.get("type") == "Prepend"
 
 
 #: Ids may have holes between them: so many times the tokens that there are, and so many more.

@@ -20,13 +20,20 @@ from rosetta_ref.formats.apr.tables import TYPES_BY_CODE
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.formats.errors import DuplicateNameError
 from rosetta_ref.formats.gguf.errors import TensorOverlapError
-from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
-from rosetta_ref.gate.judge.mapping import NUMBERS, Number
+from rosetta_ref.gate.judge.config import in_one_spelling
+from rosetta_ref.gate.judge.mapping import MODELS, Number
 
 #: Names of an architecture in APR's metadata and in config.json.
-_ARCHITECTURES = {family.hugging_face.lower(): name for name, family in mapping.FAMILIES.items()}
-_ARCHITECTURES |= {family.model_type: name for name, family in mapping.FAMILIES.items()}
+_ARCHITECTURES = {
+    word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
+}
+_ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
+#: Whether a format has Hugging Face's names and numbers, or GGUF's; APR has both.
+_AT_HOME = {"gguf": (False,), "safetensors": (True,), "apr": (False, True)}
+#: The keys of APR's metadata that may name it.
+APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
 
 class UnreadableError(RosettaError):
@@ -39,6 +46,8 @@ class Seen:
 
     tensor: Tensor
     order: int
+    #: Whether it stands under Hugging Face's name: then it has Hugging Face's numbers, where GGUF's are others.
+    theirs: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,12 +61,17 @@ class IllFitting:
 
 @dataclass
 class View:
-    """One file. `tensors` goes by canonical name, `ill_fitting` by stored name; `twice` are names that stand there once more."""
+    """One file. `tensors` goes by canonical name, `ill_fitting` by stored name; `twice` are names that stand there once more.
+
+    `architecture` is what the file says, `reading` the record that its names and numbers were read by: that one, or where nobody
+    knows it the plainest that has most of the names.
+    """
 
     path: Path
     format: str
     archive: Archive
     architecture: str | None = None
+    reading: str | None = None
     tensors: dict[str, Seen] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
     ill_fitting: dict[str, IllFitting] = field(default_factory=dict)
@@ -67,13 +81,42 @@ class View:
 
     def heads(self, name: str) -> int | None:
         """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
-        family = mapping.FAMILIES.get(self.architecture or "")
-        part = name.split(".")[2] if name.startswith("blk.") and name.count(".") > 2 else ""
-        if family is None or not family.pairs or part not in ("attn_q", "attn_k"):
+        model = MODELS.get(self.architecture or "")
+        return self.rotated_heads(name) if model is not None and model.pairs else None
+
+    def rotated_heads(self, name: str) -> int | None:
+        """The heads of a tensor whose rows rope turns against each other, whether formats differ in their order or not."""
+        model = MODELS.get(self.architecture or "")
+        role = model.role(name) if model is not None else None
+        if role is None or not role.rotated:
             return None
         heads = self._whole("attention.head_count")
-        groups = self._whole("attention.head_count_kv")
-        return heads if part == "attn_q" else groups or heads
+        return heads if role.shape[0] == "Q" else self._whole("attention.head_count_kv") or heads
+
+    def pluses(self, name: str, other: View) -> tuple[int, ...]:
+        """What may be added to a tensor of this file on the way to the other one, each of which is right; (0,) nearly always.
+
+        A name tells whose numbers a tensor has. Under a name of another format it may as well have those of its own format's; where
+        it has no name that is known, only those, and in APR, where both are at home, either.
+        """
+        role = mapping.role_of(name, self.architecture) if self.architecture in MODELS else None
+        if role is None or not role.plus:
+            return (0,)
+        there, at_home = other.tensors.get(name), _AT_HOME[other.format]
+        wanted = (*((there.theirs,) if there is not None else ()), *at_home)
+        wanted = wanted[:1] if there is not None and len(at_home) > 1 else tuple(dict.fromkeys(wanted))
+        here = self.tensors[name].theirs
+        return tuple(role.plus * (here - theirs) for theirs in wanted)
+
+    @property
+    def rows(self) -> int:
+        """How rows of q and k stand in such a file, whatever a tensor is called: mapping.PAIRS or mapping.HALVES."""
+        if self.format != "apr":
+            return mapping.PAIRS if self.format == "gguf" else mapping.HALVES
+        if self.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
+            return int(self.archive.metadata["rope_type"])
+        theirs = any(mapping.gguf_name(name) is not None for name in self.archive.tensors)
+        return mapping.HALVES if theirs else mapping.PAIRS
 
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
@@ -83,6 +126,17 @@ class View:
     def _whole(self, key: str) -> int | None:
         found = next((value for row, value in self.numbers.items() if row.gguf == key), None)
         return found if type(found) is int and found > 0 else None
+
+    def read_as(self, other: View) -> View:
+        """The same file, its names and numbers read as those of the other's architecture, whatever it says that it is.
+
+        That it says something else is a finding of its own; read by another record, every tensor would be one more.
+        """
+        if self.reading == other.reading or other.architecture not in MODELS:
+            return self
+        made = replace(self, tensors={}, twice=[], numbers={})
+        _read_as(made, other.architecture)
+        return made
 
     def close(self) -> None:
         """Give up the file."""
@@ -120,17 +174,25 @@ def _complete(view: View) -> None:
     kind, archive = view.format, view.archive
     if kind == "gguf":
         view.architecture = mapping.architecture_of(archive.metadata)
-        view.numbers = mapping.numbers_of(archive.metadata)
     elif kind == "apr":
         _of_apr(view)
     else:
         _of_config(view)
-    for name, tensor in archive.tensors.items():
-        canonical = mapping.canonical_name(name) or name
+    _read_as(view, models.reading(view.architecture, archive.tensors).name)
+
+
+def _read_as(view: View, architecture: str) -> None:
+    """Fill in numbers and tensors, with the names of that architecture."""
+    view.reading = architecture
+    view.numbers = _numbers(view)
+    for name, tensor in view.archive.tensors.items():
+        canonical = mapping.canonical_name(name, architecture) or name
         if canonical in view.tensors:
             view.twice.append(name)
         else:
-            view.tensors[canonical] = Seen(tensor, _order(view, name))
+            view.tensors[canonical] = Seen(
+                tensor, _order(view, name), mapping.gguf_name(name, architecture) is not None
+            )
 
 
 def _opened(path: Path, broken: list[Broken]) -> Archive:
@@ -147,14 +209,27 @@ def _opened(path: Path, broken: list[Broken]) -> Archive:
         return archive
 
 
+def _numbers(view: View) -> dict[Number, Any]:
+    """The numbers that the file states, by the rows of the record that it is read by."""
+    if view.format == "gguf":
+        return mapping.numbers_by(mapping.number_rows(view.reading), view.archive.metadata)
+    rows = mapping.number_rows(view.reading)
+    if view.format == "apr":
+        found = {row: lookup(view.archive.metadata, row.apr) for row in rows if row.apr}
+    else:
+        stated = in_one_spelling(view.config or {})
+        found = {row: stated.get(row.hugging_face) for row in rows}
+    return {row: value for row, value in found.items() if value is not None}
+
+
 def _order(view: View, name: str) -> int:
     """GGUF's names go with GGUF's rows, Hugging Face's with halves; in APR rope_type says it, whatever the names."""
     if view.format == "apr" and view.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
         return int(view.archive.metadata["rope_type"])
-    return mapping.HALVES if mapping.gguf_name(name) is not None else mapping.PAIRS
+    return mapping.HALVES if mapping.gguf_name(name, view.reading) is not None else mapping.PAIRS
 
 
-def _architecture(named: Iterable[Any]) -> str | None:
+def named_architecture(named: Iterable[Any]) -> str | None:
     """By the first name that is known; one that nobody here knows is the first that is there, as GGUF would have it."""
     words = [word for word in named if isinstance(word, str)]
     known = (_ARCHITECTURES[word.lower()] for word in words if word.lower() in _ARCHITECTURES)
@@ -163,8 +238,7 @@ def _architecture(named: Iterable[Any]) -> str | None:
 
 def _of_apr(view: View) -> None:
     metadata = view.archive.metadata
-    view.architecture = _architecture(metadata.get(key) for key in ("architecture", "hf_architecture", "model_type"))
-    view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
+    view.architecture = named_architecture(metadata.get(key) for key in APR_ARCHITECTURE)
     assert isinstance(view.archive, apr.reader.AprArchive)
     for name, error in view.archive.ill_fitting.items():
         entry = view.archive.stated[name]
@@ -184,9 +258,7 @@ def _of_config(view: View) -> None:
         if not isinstance(value, kind):
             words = f"{key} is {type(value).__name__} {value!r:.40}, not a {kind.__name__}"
             raise UnreadableError(words, file=beside(view.path, "config.json"))
-    view.architecture = _architecture([*named, config.get("model_type")])
-    everywhere = {**config, **rope}
-    view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
+    view.architecture = named_architecture([*named, config.get("model_type")])
 
 
 def read_json(path: Path, name: str) -> dict[str, Any] | None:
