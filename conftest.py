@@ -8,11 +8,6 @@ import shutil
 import sys
 from collections.abc import Generator, Iterator
 
-# Programs that tests start are those of this environment, also where it is not activated: `ENV/bin/python -m pytest`.
-_PROGRAMS = os.path.dirname(sys.executable)
-if _PROGRAMS not in os.environ.get("PATH", "").split(os.pathsep):
-    os.environ["PATH"] = os.pathsep.join(filter(None, (_PROGRAMS, os.environ.get("PATH"))))
-
 # Test processes share the cores: products of small matrices in threads would mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -29,6 +24,11 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from rosetta_ref.quant import fast
 from tests.support import scratch
+
+# Programs that tests start are those of this environment, also where it is not activated: `ENV/bin/python -m pytest`.
+_PROGRAMS = os.path.dirname(sys.executable)
+if _PROGRAMS not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join(filter(None, (_PROGRAMS, os.environ.get("PATH"))))
 
 _IN_MEMORY = scratch.move()
 

@@ -36,7 +36,9 @@ MEMBERS["k-scales-bit-stream"].convert(sys.argv[1], sys.argv[2])
 @pytest.fixture(autouse=True, scope="module")
 def few() -> Iterator[None]:
     """Which of all the members is named is asked by test_diagnosis and test_zoo."""
-    with few_members("k-scales-bit-stream", "q5_0-interleaved", "aprq8-labelled-q8_0", "header-padding-not-counted", "drops-biases"):
+    with few_members(
+        "k-scales-bit-stream", "q5_0-interleaved", "aprq8-labelled-q8_0", "header-padding-not-counted", "drops-biases"
+    ):
         yield
 
 

@@ -83,9 +83,7 @@ CROSSED = [
 ]
 
 #: Of each class every other member in every run, and so one of each; the others by night.
-EVERY_OTHER = [
-    one for name in CLASSES for one in part([member for member in RUNNING if member.klass == name], every=2)
-]
+EVERY_OTHER = [one for name in CLASSES for one in part([member for member in RUNNING if member.klass == name], every=2)]
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +200,9 @@ def both(first: str, second: str, source: Path, output: Path) -> None:
     [
         ("q5_0-interleaved", "q4_1-skips-two-bytes", "llama-legacy", "G-S"),
         pytest.param("k-permuted-as-q", "norm-plus-one-everywhere", "llama-f32-tied", "S-G", marks=pytest.mark.slow),
-        pytest.param("query-scale-folded-in", "kv-heads-are-query-heads", "llama-f32-tied", "G-S", marks=pytest.mark.slow),
+        pytest.param(
+            "query-scale-folded-in", "kv-heads-are-query-heads", "llama-f32-tied", "G-S", marks=pytest.mark.slow
+        ),
         ("numbers-under-two-keys", "embedding-scaled", "qwen2-bf16-tied", "G-A"),
     ],
 )
@@ -262,7 +262,10 @@ def test_one_element_besides_makes_it_unknown(face, tmp_path: Path) -> None:
     for name in ("model.layers.0.self_attn.k_proj.weight", "model.norm.weight"):
         change(tmp_path / "out", name, one_more)
     found = diagnose(source, tmp_path / "out")
-    assert {name for name, ids in causes(found).items() if ids == (UNKNOWN,)} == {"blk.0.attn_k.weight", "output_norm.weight"}
+    assert {name for name, ids in causes(found).items() if ids == (UNKNOWN,)} == {
+        "blk.0.attn_k.weight",
+        "output_norm.weight",
+    }
     assert ids(found) == {("k-permuted-as-q",), ("norm-plus-one-everywhere",), (UNKNOWN,)}
 
 

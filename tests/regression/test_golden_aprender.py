@@ -108,7 +108,9 @@ CAUSES = {name: {("shape-not-reversed",): OBLONG[name]} for name in FILES} | {
     ("name", "whole"),
     # In parts is how large files are diagnosed: one of these in every run, and two whole ones.
     [
-        pytest.param(name, 4 << 20, id=f"{name}-whole", marks=[] if name in ("llama-mix", "qwen2-q4km") else pytest.mark.slow)
+        pytest.param(
+            name, 4 << 20, id=f"{name}-whole", marks=[] if name in ("llama-mix", "qwen2-q4km") else pytest.mark.slow
+        )
         for name in FILES
     ]
     + [
