@@ -27,7 +27,8 @@ from rosetta_ref.gate.run.engine import run
 
 #: A whole new check: the tensors of an output stand in the order of its source.
 ORDER = '''
-from rosetta_ref.gate.cases import Case, letters
+from rosetta_ref.gate.judge.question import Case
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.run.checks.check import Check, Group

@@ -64,7 +64,7 @@ def _type(text: str) -> str:
 
 def _gate(text: str) -> str:
     """A gate that a single conversion can fail at."""
-    from rosetta_ref.gate.cases import SAFE
+    from rosetta_ref.gate.gates import SAFE
     from rosetta_ref.gate.judge.tensors import CARD, META, NAME, PAIR_GATES, QUANT
 
     known = (*PAIR_GATES.values(), CARD, NAME, META, QUANT, SAFE)

@@ -22,7 +22,9 @@ _K = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 _IQ = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS")
 
 #: The architectures of the reference, by the files that it knows them by: a new one is claimed, and the gate holds it to that.
-_RECORDS = tuple(sorted(path.stem for path in (Path(__file__).parents[2] / "architectures" / "models").glob("[!_]*.py")))
+_RECORDS = tuple(
+    sorted(path.stem for path in (Path(__file__).parents[2] / "architectures" / "models").glob("[!_]*.py"))
+)
 #: Scripts that copy tensors know no architecture; they claim those that what they get wrong is written down for.
 #: Named by a string: the gate shares no code with what it judges, the reference included.
 _ENTRIES = (

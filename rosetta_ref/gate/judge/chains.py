@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rosetta_ref.gate.cases import letters
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, values
 from rosetta_ref.gate.judge.cache import Judgements
@@ -20,6 +19,7 @@ from rosetta_ref.gate.judge.question import Leg
 from rosetta_ref.gate.judge.tensors import Judged, gate_of
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.kinds import About, named
+from rosetta_ref.gate.pairs import letters
 
 #: What a leg does to a tensor without changing one number. All else that is right, or that an entry does not promise, rounds.
 _EXACT = frozenset(

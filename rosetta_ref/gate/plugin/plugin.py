@@ -19,9 +19,8 @@ from typing import Any, NoReturn
 import pytest
 
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
-from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.converter import named
-from rosetta_ref.gate.judge.question import to_json
+from rosetta_ref.gate.judge.question import Case, to_json
 from rosetta_ref.gate.plugin.run import SENT, Collected, Gate
 from rosetta_ref.gate.run import request
 from rosetta_ref.gate.run.engine import Failure

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from rosetta_ref.errors import SHOWN, safe, safe_line
-from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Result
-from rosetta_ref.gate.judge.question import of_json, to_json
+from rosetta_ref.gate.judge.question import Case, of_json, to_json
 from rosetta_ref.gate.report.verdict import Verdict, contradiction, place, said
 from rosetta_ref.gate.run import request
 from rosetta_ref.gate.run.answers import Answers

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Finding, Result
-from rosetta_ref.gate.judge.question import Leg, Question
+from rosetta_ref.gate.judge.question import Case, Leg, Question
 from rosetta_ref.gate.run import no_output
 from rosetta_ref.gate.run.checks import CHECKS
 from rosetta_ref.gate.run.checks.check import Check

@@ -9,13 +9,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from rosetta_ref.errors import unforeseen
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter.entry import Converter, Entry
 from rosetta_ref.gate.converter.interrupt import at_once
 from rosetta_ref.gate.converter.loses import excuse
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.inputs import default as default_samples
 from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge.question import Case
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.answers import Answers
 from rosetta_ref.gate.run.checks import CHECKS
 from rosetta_ref.gate.run.judging.questions import UNJUDGED, HarnessError

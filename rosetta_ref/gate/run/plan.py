@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.run.checks import CHECKS
 from rosetta_ref.gate.run.checks.check import Subject
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import malformed
-from rosetta_ref.gate.cases import SAFE, Case
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
 from rosetta_ref.gate.converter.entry import REFUSED
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.gates import SAFE
+from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
 from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS
 from rosetta_ref.gate.run.checks.refusals import CHECK

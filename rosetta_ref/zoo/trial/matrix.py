@@ -17,11 +17,12 @@ from pathlib import Path
 from types import TracebackType
 
 from rosetta_ref.gate import kinds
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter import bundled, named
 from rosetta_ref.gate.converter.entry import Converter
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
+from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.kinds import About
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.checks import CHECKS
 from rosetta_ref.gate.run.engine import Engine, run, samples_for
 from rosetta_ref.gate.run.session import Faces

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.findings import SKIPPED, Finding, Result
 from rosetta_ref.gate.judge.cache import Judgements
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.judge.question import Case, Question
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.checks.check import Check, Group, Subject
 
 _GATE = "F-CONV-BE-001"

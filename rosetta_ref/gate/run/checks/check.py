@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import ClassVar
 
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import Finding, Result
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.cache import Judgements
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.tensors import Judged
-from rosetta_ref.gate.pairs import FORMATS, PAIRS
+from rosetta_ref.gate.pairs import FORMATS, PAIRS, letters
 
 Steps = tuple[str, ...]
 

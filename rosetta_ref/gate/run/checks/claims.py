@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rosetta_ref.gate.cases import Case, letters, path
 from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.judge.tensors import gate_of
-from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.gate.pairs import PAIRS, letters, path
 from rosetta_ref.gate.run.checks.check import Check, Group
 
 

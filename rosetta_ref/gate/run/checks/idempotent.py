@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.findings import Finding, Result
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.chains import retyped
 from rosetta_ref.gate.judge.metadata import compare_keys
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.view import look
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.checks.check import Check, Group, Second, Subject, take, take_all
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.findings import Result
 from rosetta_ref.gate.judge.cache import Judgements
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.tensors import NAME
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.checks.check import Check, Group, Subject, judged_of
 
 

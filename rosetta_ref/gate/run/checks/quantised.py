@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import Finding, Result
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.tensors import QUANT
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.run.checks.check import Check, Group, Subject, judged_of, take

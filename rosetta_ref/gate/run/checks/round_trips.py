@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rosetta_ref.gate.cases import Case, letters, path
 from rosetta_ref.gate.findings import Finding, Result
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.chains import Chain
-from rosetta_ref.gate.judge.question import Question
-from rosetta_ref.gate.pairs import FORMATS
+from rosetta_ref.gate.judge.question import Case, Question
+from rosetta_ref.gate.pairs import FORMATS, letters, path
 from rosetta_ref.gate.run.checks.check import Check, Group, Steps, Subject, take, take_all
 
 _PATHS = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rosetta_ref.gate.cases import Case, letters
+from rosetta_ref.gate.judge.question import Case
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.checks.check import Group, Subject
 from rosetta_ref.gate.run.checks.round_trips import RoundTrips
 

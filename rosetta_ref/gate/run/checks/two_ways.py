@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.findings import SKIPPED, Result
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.chains import Chain, excuse
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.view import look
-from rosetta_ref.gate.pairs import FORMATS
+from rosetta_ref.gate.pairs import FORMATS, letters
 from rosetta_ref.gate.run.checks.check import Check, Group, Second, Steps, Subject, take_all
 
 _GATE = "F-CONV-COM-001"
