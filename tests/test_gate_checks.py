@@ -19,7 +19,7 @@ from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import cache
 from rosetta_ref.gate.report import files
 from rosetta_ref.gate.report.files import RunInfo
-from rosetta_ref.gate.report.verdict import Verdict
+from rosetta_ref.gate.report.verdict import RunVerdict
 from rosetta_ref.gate.run import checks
 from rosetta_ref.gate.run.checks import CHECKS
 from rosetta_ref.gate.run.checks.check import Check, Subject
@@ -108,7 +108,7 @@ def test_a_new_check_is_one_file(order: Check, tmp_path: Path) -> None:
         ("F-CONV-ORDER-001/G-S/llama-f32", FALSIFIED),
     ]
     assert found[1].expected == len(sample().model.tensors)
-    made = files.result_json(found, Verdict(), Reference.entry, RunInfo(0, "default", seconds=1.0, whole=False))
+    made = files.result_json(found, RunVerdict(), Reference.entry, RunInfo(0, "default", seconds=1.0, whole=False))
     assert made["gates"]["F-CONV-ORDER-001"][FALSIFIED] == 1
     files.write_evidence(tmp_path / "evidence.json", found, Reference.entry)
     evidence = json.loads((tmp_path / "evidence.json").read_text())

@@ -108,8 +108,8 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
                 samples=asked.samples(seed),
                 only=asked.only,
                 jobs=jobs,
-                told=lambda result: status.update(f"{result.case}: {result.outcome}"),
-                failed=failures,
+                on_result=lambda result: status.update(f"{result.case}: {result.outcome}"),
+                on_failure=failures,
             )
     for line in failures.errors:
         say_error(err, line)
@@ -141,4 +141,4 @@ def _draft(path: Path, results: Sequence[Result]) -> None:
     from rosetta_ref.gate.report import draft
 
     existing = foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path) if path.exists() else ""
-    path.write_text(draft.draft(results, existing, facts=request.facts()), encoding="utf-8")
+    path.write_text(draft.draft(results, existing, facts=request.platform()), encoding="utf-8")

@@ -103,8 +103,8 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
                 if arguments.model is None:
                     _report_none(arguments, out)
                     return 0
-            asked = Asked.of(arguments, flags=named.words(arguments, converter.entry.name))
-            made = shrink(converter, asked, told=lambda search: status.update(search.progress))
+            asked = Asked.of(arguments, flags=named.flags(arguments, converter.entry.name))
+            made = shrink(converter, asked, on_progress=lambda search: status.update(search.progress))
     except NothingFailsError as error:
         say_error(err, str(error))
         return 1

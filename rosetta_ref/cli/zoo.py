@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             range(arguments.seed, arguments.seed + arguments.seeds),
             every_gate=arguments.every_gate,
             jobs=min(arguments.jobs or os.cpu_count() or 1, arguments.seeds, _MOST_JOBS),
-            told=lambda trial: status.update(f"seed {trial.seed}: {trial.member}"),
+            on_result=lambda trial: status.update(f"seed {trial.seed}: {trial.member}"),
         )
     if arguments.json:
         print_json(made.json())

@@ -15,7 +15,7 @@ from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Result
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import cache as judgements_module
 from rosetta_ref.gate.judge import tensors as judging_module
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import judge
 from rosetta_ref.gate.judge.view import UnreadableError, look
 from rosetta_ref.gate.pairs import LETTERS
@@ -42,7 +42,10 @@ def found(source: Path, target: Path, under_test: Converter, asked: str | None) 
     """Everything that the judge finds wrong with a conversion. It compared something, or what it looks at cannot be read."""
     try:
         with look(source) as before, look(target) as after:
-            judged, words = judge(before, after, asked=asked, loses=under_test.entry.loses), judge_words(before, after)
+            judged, words = (
+                judge(before, after, asked=asked, loses=under_test.entry.loses),
+                judge_metadata(before, after),
+            )
             assert sum(judged.elements.values()) or judged.findings
             return {(finding.kind, finding.tensor, finding.detail) for finding in (*judged.findings, *words.findings)}
     except UnreadableError as error:

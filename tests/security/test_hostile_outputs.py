@@ -244,7 +244,7 @@ def test_a_judge_that_falls_says_so_and_the_run_goes_on(monkeypatch: pytest.Monk
 
 def test_a_judge_that_falls_over_our_own_files_accuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "are_replaced", lambda: True)
-    monkeypatch.setattr("rosetta_ref.gate.judge.cache.judge_words", lambda *_: [][1])
+    monkeypatch.setattr("rosetta_ref.gate.judge.cache.judge_metadata", lambda *_: [][1])
     with pytest.raises(HarnessError, match="has no answer: IndexError"):
         results(lambda dst: None)
 
@@ -319,7 +319,9 @@ def test_nobody_else_looks_at_what_the_judge_could_not(monkeypatch: pytest.Monke
     monkeypatch.setattr(questions, "_fails_on", lambda ours: False)
     monkeypatch.setattr(cache, "are_replaced", lambda: True)
     monkeypatch.setattr(Metadata, "judge", lambda *_: {}["no such"])
-    found = run(Odd(lambda dst: None), samples=[model("spoiled")], only=["F-CONV-META-001/G-S/*"], failed=handed.extend)
+    found = run(
+        Odd(lambda dst: None), samples=[model("spoiled")], only=["F-CONV-META-001/G-S/*"], on_failure=handed.extend
+    )
     assert [one.outcome for one in found] == [FALSIFIED]
     assert handed == []
 

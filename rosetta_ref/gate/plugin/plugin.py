@@ -190,8 +190,8 @@ def _planned(config: pytest.Config) -> Gate:
     if _GATE not in config.stash:
         try:
             asked = config.stash[_COLLECTED].asked
-            told = config.hook.pytest_rosetta_gate_failed
-            gate = config.stash[_GATE] = Gate(asked, lambda failures: told(failures=failures, request=asked))
+            hook = config.hook.pytest_rosetta_gate_failed
+            gate = config.stash[_GATE] = Gate(asked, lambda failures: hook(failures=failures, request=asked))
         except (RosettaError, OSError) as error:
             raise pytest.Collector.CollectError(str(error)) from None
         config.add_cleanup(gate.close)

@@ -25,10 +25,21 @@ from rosetta_ref.gate.run.refusals import Safety
 from rosetta_ref.gate.run.session import Faces, Session
 from rosetta_ref.gate.run.workspace import Workspace
 
-__all__ = ["Engine", "Failed", "Failure", "HarnessError", "default_jobs", "failures", "group_of", "run", "samples_for"]
+__all__ = [
+    "Engine",
+    "Failure",
+    "HarnessError",
+    "OnFailure",
+    "OnResult",
+    "default_jobs",
+    "failures",
+    "group_of",
+    "run",
+    "samples_for",
+]
 
 #: Called with each result as it comes.
-Told = Callable[[Result], None]
+OnResult = Callable[[Result], None]
 _WRONG = (FALSIFIED, CRASHED, TIMEOUT)
 
 
@@ -47,7 +58,7 @@ class Failure:
 
 
 #: Called once, with every failure, while the files are still there and nothing is converted any more.
-Failed = Callable[[Sequence[Failure]], None]
+OnFailure = Callable[[Sequence[Failure]], None]
 
 
 def samples_for(entry: Entry, seed: int) -> list[Sample]:
@@ -113,8 +124,8 @@ def run(
     only: Iterable[str] = (),
     jobs: int | None = None,
     keep: Path | None = None,
-    told: Told = lambda result: None,
-    failed: Failed = lambda failures: None,
+    on_result: OnResult = lambda result: None,
+    on_failure: OnFailure = lambda failures: None,
 ) -> list[Result]:
     """Answer every case, or those that match one of the patterns `only`; in the order of the plan.
 
@@ -124,8 +135,8 @@ def run(
     given = samples if samples is not None else samples_for(converter.entry, seed)
     with Workspace(keep) as work:
         engine = Engine.of(converter, work, seed, given, only)
-        results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), told)
-        failed(failures(engine, results))
+        results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), on_result)
+        on_failure(failures(engine, results))
         return results
 
 
@@ -134,7 +145,7 @@ def default_jobs(entry: Entry) -> int:
     return (os.cpu_count() or 1) if entry.command is not None else 1
 
 
-def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
+def _answered(engine: Engine, jobs: int, on_result: OnResult) -> list[Result]:
     groups: dict[str, list[Case]] = {}
     for case in engine.cases:
         groups.setdefault(group_of(case), []).append(case)
@@ -143,7 +154,7 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
         made = {}
         for result in engine.answers(group):
             made[result.case] = result
-            told(result)
+            on_result(result)
         return made
 
     results: dict[str, Result] = {}

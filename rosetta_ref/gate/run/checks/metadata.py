@@ -23,7 +23,7 @@ class Metadata(Check):
             yield Case(f"{META}/{letters(pair)}/{subject.sample.name}", META, self.name, subject.sample.name, pair)
 
     def judge(self, result: Result, question: Question, judgements: Judgements) -> None:
-        found = judgements.words(question.source, question.target)
+        found = judgements.metadata(question.source, question.target)
         result.expected, result.compared, result.findings = found.expected, found.compared, list(found.findings)
 
 

@@ -44,7 +44,7 @@ class RoundTrips(Check):
     def judge(self, result: Result, question: Question, judgements: Judgements) -> None:
         chain, gate = Chain(question.legs, judgements), question.case.gate
         take_all(result, gate, chain.ends(gate))
-        take(result, gate, chain.words())
+        take(result, gate, chain.metadata())
 
 
 CHECK = RoundTrips()

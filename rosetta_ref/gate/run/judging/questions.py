@@ -18,7 +18,7 @@ from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Finding, Result
 from rosetta_ref.gate.judge import cache
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Question
-from rosetta_ref.gate.judge.tokenizer import facts
+from rosetta_ref.gate.judge.tokenizer import tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, look
 from rosetta_ref.gate.run.checks import CHECKS
 
@@ -107,7 +107,7 @@ def _fails_on(ours: Sequence[Path]) -> bool:
         for path in ours:
             with look(path) as view:
                 cache.both(view, view)
-                facts(view)
+                tokenizer(view)
     except Exception:  # noqa: BLE001 (any failure means the same)
         return True
     return False
