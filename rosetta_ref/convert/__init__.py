@@ -35,6 +35,7 @@ from rosetta_ref.convert.writing import check_written, planned_names, write
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import naming
 from rosetta_ref.formats.detect import format_of_target, sniff
+from rosetta_ref.formats.registry import of
 from rosetta_ref.formats.unfinished import require_published
 
 __all__ = ["Options", "Report", "convert"]
@@ -159,12 +160,13 @@ def _refuse_early(report: Report, options: Options) -> None:
     source, target = report.source, report.target
     if report.source_format == report.target_format and options.type is None:
         raise SameFormatError(f"both are {report.source_format}", file=source)
-    if options.type is not None and report.target_format == "safetensors":
-        raise OptionError("--type goes with GGUF and APR targets; use --dtype", file=target)
-    if options.dtype != "exact" and report.target_format != "safetensors":
-        raise OptionError("--dtype goes with SafeTensors targets; use --type", file=target)
-    if options.apr_native and report.target_format != "apr":
-        raise OptionError("--apr-native goes with APR targets", file=target)
+    for given, formats, problem in (
+        (options.type is not None, ("gguf", "apr"), "--type goes with GGUF and APR targets; use --dtype"),
+        (options.dtype != "exact", ("safetensors",), "--dtype goes with SafeTensors targets; use --type"),
+        (options.apr_native, ("apr",), "--apr-native goes with APR targets"),
+    ):
+        if given and report.target_format not in formats:
+            raise OptionError(problem, file=target)
     if options.max_shard_size < 1:
         raise OptionError(f"--max-shard-size is {options.max_shard_size}", file=target)
     if target.exists() and os.path.realpath(target) == os.path.realpath(source):
@@ -176,7 +178,7 @@ def _refuse_early(report: Report, options: Options) -> None:
 
 
 def _is_directory(report: Report) -> bool:
-    return report.target_format == "safetensors" and report.target.suffix.lower() != ".safetensors"
+    return of(report.target_format).is_directory(report.target)
 
 
 def _claim(report: Report, source: Source, plan: Plan, place: staging.Place, options: Options) -> Manifest:
@@ -197,24 +199,28 @@ def _plan(source: Source, report: Report, options: Options, wanted: Encoding | N
     model, target = source.model, report.target
     if not options.keep_names and report.source_format != report.target_format:
         _require_whole(model)
-    if report.target_format == "gguf":
-        return plan_gguf(model, wanted=wanted)
-    if report.target_format == "apr":
-        return plan_apr(
-            model,
-            wanted=wanted,
-            native=options.apr_native,
-            keep_names=options.keep_names,
-            extra_keys=options.extra_keys,
-        )
-    return plan_safetensors(
+    return _PLANS[report.target_format](model, options, wanted, None if _is_directory(report) else target.name)
+
+
+#: The plan for each target: of a model, what is asked for, the type that is wanted, and the name of the one file, if it is one.
+_PLANS: Mapping[str, Callable[[Archive, Options, Encoding | None, str | None], Plan]] = {
+    "gguf": lambda model, _, wanted, __: plan_gguf(model, wanted=wanted),
+    "apr": lambda model, options, wanted, _: plan_apr(
+        model,
+        wanted=wanted,
+        native=options.apr_native,
+        keep_names=options.keep_names,
+        extra_keys=options.extra_keys,
+    ),
+    "safetensors": lambda model, options, _, file_name: plan_safetensors(
         model,
         dtype=options.dtype,
         keep_blocks=options.keep_blocks,
         keep_names=options.keep_names,
         max_shard_size=options.max_shard_size,
-        file_name=target.name if target.suffix.lower() == ".safetensors" else None,
-    )
+        file_name=file_name,
+    ),
+}
 
 
 def _require_whole(model: Archive) -> None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,16 +54,16 @@ def rule_for(kind: BlockType, target: str, row: int, *, apr_native: bool = False
     name = kind.name
     if name in _EVERYWHERE:
         return Rule(Action.CARRIED, name)
-    if target == "safetensors":
-        if (kind.id is None and not name.startswith("Apr")) or name == "I16":
-            return Rule(Action.CARRIED, name)
-        return Rule(Action.DECODED, float_type)
-    if target == "gguf":
-        return _into_gguf(kind, row)
-    return _into_apr(kind, row, apr_native)
+    return _INTO[target](kind, row, apr_native, float_type)
 
 
-def _into_gguf(kind: BlockType, row: int) -> Rule:
+def _into_safetensors(kind: BlockType, _row: int, _native: bool, float_type: str) -> Rule:
+    if (kind.id is None and not kind.name.startswith("Apr")) or kind.name == "I16":
+        return Rule(Action.CARRIED, kind.name)
+    return Rule(Action.DECODED, float_type)
+
+
+def _into_gguf(kind: BlockType, row: int, _native: bool, _float_type: str) -> Rule:
     if kind.id is not None:
         return Rule(Action.CARRIED, kind.name)
     if kind.name == "AprQ4" and row % 32 == 0:
@@ -72,7 +73,7 @@ def _into_gguf(kind: BlockType, row: int) -> Rule:
     return Rule(Action.REFUSED, kind.name)
 
 
-def _into_apr(kind: BlockType, row: int, native: bool) -> Rule:
+def _into_apr(kind: BlockType, _row: int, native: bool, _float_type: str) -> Rule:
     if kind.name in (*_APR_BLOCKS, "U8", "AprQ4", "AprQ8"):
         return Rule(Action.CARRIED, kind.name)
     if kind.name == "Q4_0":
@@ -82,6 +83,11 @@ def _into_apr(kind: BlockType, row: int, native: bool) -> Rule:
     if native:
         return Rule(Action.DECODED, "F32")
     return Rule(Action.CARRIED, kind.name)
+
+
+_INTO: dict[str, Callable[[BlockType, int, bool, str], Rule]] = {
+    "gguf": _into_gguf, "apr": _into_apr, "safetensors": _into_safetensors,
+}  # fmt: skip
 
 
 def has_apr_code(kind: BlockType) -> bool:

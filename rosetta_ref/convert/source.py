@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rosetta_ref.convert.restore import restored
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import whole
+from rosetta_ref.formats.registry import of
 from rosetta_ref.formats.unfinished import steady
 
 
@@ -35,7 +36,7 @@ class Source:
     def paths(self) -> list[Path]:
         """Every file that belongs to it: none of them is ever written to."""
         weights = [part.map.path for part in self.archive.parts]
-        if self.archive.format != "safetensors":
+        if not of(self.archive.format).has_companions:
             return weights
         folders = sorted({path.parent for path in weights})
         record = [f"{kept.FOLDER}/{name}" for name in (kept.SOURCE, kept.BLOCKS)]
@@ -56,21 +57,23 @@ def read_source(
     path: Path, kind: str, *, lenient: bool = False, keep_names: bool = False, extra_keys: bool = True
 ) -> Source:
     """Read a file of format "gguf", "apr" or "safetensors" as a canonical model."""
-    if kind == "gguf":
-        archive = gguf.read(path, lenient=lenient)
-        source = Source(archive, archive)
-    elif kind == "apr":
-        archive = apr.read(path)
-        source = Source(archive, aprender.from_apr(archive, keep_names=keep_names))
-    else:
-        with steady(path):
-            source = _read_safetensors(path, keep_names=keep_names)
+    source = _READERS[kind](path, lenient, keep_names)
     source.notes += source.archive.notes
     if not extra_keys:
         source.notes += losses.of_stripped(source.model.metadata)
         metadata = extras.strip(source.model.metadata)
         source.model = Archive("gguf", metadata, source.model.tensors, source.model.path, source.model.parts)
     return source
+
+
+def _read_gguf(path: Path, lenient: bool, _keep_names: bool) -> Source:
+    archive = gguf.read(path, lenient=lenient)
+    return Source(archive, archive)
+
+
+def _read_apr(path: Path, _lenient: bool, keep_names: bool) -> Source:
+    archive = apr.read(path)
+    return Source(archive, aprender.from_apr(archive, keep_names=keep_names))
 
 
 def companion_files(path: Path) -> dict[str, bytes]:
@@ -82,7 +85,17 @@ def companion_files(path: Path) -> dict[str, bytes]:
     return companions.collect(folder, with_indexes=path.is_dir() or path.name.endswith(".index.json"))
 
 
-def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
+def _read_safetensors(path: Path, _lenient: bool, keep_names: bool) -> Source:
+    with steady(path):
+        return _read_whole(path, keep_names=keep_names)
+
+
+_READERS: Mapping[str, Callable[[Path, bool, bool], Source]] = {
+    "gguf": _read_gguf, "apr": _read_apr, "safetensors": _read_safetensors,
+}  # fmt: skip
+
+
+def _read_whole(path: Path, *, keep_names: bool) -> Source:
     path = whole(path)  # a shard is not the model: its index is
     folder = path if path.is_dir() else path.parent
     archive = safetensors.read(path)

@@ -18,8 +18,9 @@ from rosetta_ref.convert.publish.names import require_names
 from rosetta_ref.convert.report import ProgressLike
 from rosetta_ref.convert.target import Plan
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats import safetensors
 from rosetta_ref.formats.output import create
+from rosetta_ref.formats.registry import of
 
 
 class MetadataMismatchError(RosettaError):
@@ -77,10 +78,8 @@ def write(
         progress.total(total, "writing")
     advance = None if progress is None else progress.advance
     written = Written(path, kind)
-    if kind == "gguf":
-        gguf.write(plan.archive, path, lenient=lenient, progress=advance)
-    elif kind == "apr":
-        apr.write(plan.archive, path, progress=advance)
+    if not of(kind).has_companions:
+        of(kind).write(plan.archive, path, lenient=lenient, progress=advance)
     else:
         written.shards = [shard.file_name for shard in plan.layout]
         require_names(plan.files, written.shards, directory=path.is_dir())
@@ -171,9 +170,8 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
 
 
 def _reopen(kind: str, path: Path, lenient: bool) -> Archive:
-    if kind == "gguf":
-        return gguf.read(path, lenient=lenient)
-    return apr.read(path) if kind == "apr" else safetensors.read(path)
+    container = of(kind)
+    return container.read(path, lenient=lenient and "lenient" in container.writes)  # as it was written
 
 
 def _check_metadata(written: Archive, plan: Plan) -> None:

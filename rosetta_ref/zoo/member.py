@@ -19,6 +19,7 @@ from rosetta_ref.convert import Report, convert, writing
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import open_file
 from rosetta_ref.formats import apr, detect, gguf, safetensors
+from rosetta_ref.formats.registry import of
 from rosetta_ref.quant import TYPES
 
 CLASSES = (
@@ -102,17 +103,17 @@ def asking(kind: str | None, dst: Path) -> dict[str, Any]:
     """The options that ask for a type: SafeTensors holds floats only, and keeps what it would hold where another is asked for."""
     if kind is None:
         return {}
-    if detect.format_of_target(dst) == "safetensors":
+    if of(detect.format_of_target(dst)).has_companions:
         return {"dtype": _FLOATS[kind]} if kind in _FLOATS else {}
     return {"type": kind, "pure": True}
 
 
 def takes(kind: str, src: Path, dst: Path) -> bool:
     """Whether a type can be asked for: the target has a place for it, and nothing is rounded twice."""
-    target = detect.format_of_target(dst)
-    if target == "safetensors":
+    target = of(detect.format_of_target(dst))
+    if target.has_companions:
         return True
-    if target == "gguf" and TYPES[kind].id is None:
+    if target.only_ggml_types and TYPES[kind].id is None:
         return False
     try:
         with detect.open_archive(src, lenient=True) as archive:

@@ -121,6 +121,11 @@ ALIASES = {
 }
 
 
+def holds(kind: BlockType) -> bool:
+    """Whether the format has a code for that type; others are stored as U8, see `GGML_TYPES`."""
+    return kind.name in CODES
+
+
 def aligned(size: int) -> int:
     """The next multiple of 64.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.metadata import spellings
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
 from rosetta_ref.gate.judge.mapping import Number
@@ -64,7 +65,7 @@ def judge_words(source: View, target: View) -> Asked:
     asked.compared += 1
     if target.architecture != source.architecture:
         asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
-    if target.format == "safetensors" and target.config is None:
+    if of(target.format).has_companions and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
     _numbers(asked, source, target)
     _head(asked, source, target)
@@ -75,8 +76,8 @@ def judge_words(source: View, target: View) -> Asked:
     except UnreadableError as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = [*NO_PLACE] if target.format == "safetensors" else []
-    if target.format == "safetensors" and "tokens" in theirs and "pre-tokenizer" not in theirs:
+    no_place = [*NO_PLACE] if of(target.format).has_companions else []
+    if no_place and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
@@ -119,9 +120,13 @@ def _head(asked: Asked, source: View, target: View) -> None:
 
     A head that is made up is `invented`, and one that APR lost is `lost`.
     """
-    key = "tied_embeddings" if target.format == "apr" else "tie_word_embeddings"
-    tied = (target.config or {} if target.format == "safetensors" else target.archive.metadata).get(key)
-    if not isinstance(tied, bool) or target.format == "gguf":
+    places = {
+        "apr": ("tied_embeddings", target.archive.metadata),
+        "safetensors": ("tie_word_embeddings", target.config or {}),
+    }
+    key, stated = places.get(target.format, ("", {}))
+    tied = stated.get(key)
+    if not isinstance(tied, bool):
         return
     asked.expected += 1
     asked.compared += 1
@@ -129,7 +134,7 @@ def _head(asked: Asked, source: View, target: View) -> None:
     own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
     if tied and own:
         asked.wrong("head-ignored", f"{key} is true, and the model has a head of its own")
-    elif not tied and mapping.HEAD not in target.tensors and (head is None or target.format == "safetensors"):
+    elif not tied and mapping.HEAD not in target.tensors and (head is None or of(target.format).has_companions):
         asked.wrong("head-missing", f"{key} is false, and there is no head")
 
 

@@ -46,7 +46,7 @@ def factors_of(view: View) -> NDArray[np.float64] | None:
             raise UnreadableError(
                 f"its factors cannot be read: {error}", file=view.path, tensor=mapping.FACTORS
             ) from error
-    table = _table(view) if view.format == "safetensors" else {}
+    table = _table(view)
     if table.get("rope_type", table.get("type")) != "llama3":
         return None
     stated = {row.gguf: value for row, value in view.numbers.items()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice
 
 from rosetta_ref.archive import Tensor
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, pairs, values
 from rosetta_ref.gate.judge.values import Verdict
@@ -181,7 +182,7 @@ def orders(heads: int, source: View, turn: tuple[int, bool] | None) -> list[tupl
 
 def _check_name(judged: Judged, source: View, target: View, name: str) -> None:
     stored = target.tensors[name].tensor.name
-    expected = mapping.hugging_face_name(name) if target.format == "safetensors" else name
+    expected = mapping.hugging_face_name(name) if of(target.format).has_companions else name
     if stored == source.tensors[name].tensor.name and source.architecture not in mapping.FAMILIES:
         return  # of tensors that are no model any name is right that stays
     right = {name, mapping.hugging_face_name(name)} if target.format == "apr" else {expected or name}

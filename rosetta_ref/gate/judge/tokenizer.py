@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.archive import Value
 from rosetta_ref.gate.judge.view import UnreadableError, View, beside, read_json, read_text
 
 Facts = dict[str, Any]
@@ -18,12 +17,7 @@ QWEN2_PATTERN = (
 
 def facts(view: View) -> Facts:
     """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises UnreadableError."""
-    if view.format == "gguf":
-        found = _of_gguf(view.archive.metadata)
-    elif view.format == "apr":
-        found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
-    else:
-        found = _of_directory(view)
+    found = _READERS[view.format](view)
     return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
 
 
@@ -44,8 +38,13 @@ _PLACES = {
 }
 
 
-def _of_gguf(metadata: Mapping[str, Value]) -> Facts:
+def _of_gguf(view: View) -> Facts:
+    metadata = view.archive.metadata
     return {name: metadata[key].plain() for name, (key, _) in _PLACES.items() if key in metadata}
+
+
+def _of_apr(view: View) -> Facts:
+    return {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
 
 
 def _of_directory(view: View) -> Facts:
@@ -121,3 +120,6 @@ def _pre_tokenizer(tokenizer: Mapping[str, Any]) -> str | None:
         return "smollm"
     split = steps[0].get("pattern") if kinds == ["Split", "ByteLevel"] else None
     return "qwen2" if isinstance(split, dict) and split.get("Regex") == QWEN2_PATTERN else None
+
+
+_READERS: dict[str, Callable[[View], Facts]] = {"gguf": _of_gguf, "apr": _of_apr, "safetensors": _of_directory}

@@ -6,7 +6,7 @@ cannot be read at all is an UnreadableError with the reader's own words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rosetta_ref.formats.apr.tables import TYPES_BY_CODE
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.formats.errors import DuplicateNameError
 from rosetta_ref.formats.gguf.errors import TensorOverlapError
+from rosetta_ref.formats.registry import Container, of
 from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
 from rosetta_ref.gate.judge.mapping import NUMBERS, Number
@@ -102,7 +103,7 @@ def look(path: Path) -> View:
         raise UnreadableError("it is no regular file, and no folder", file=path)
     try:
         kind = sniff(path)
-        archive = apr.read(path, shapes="row-major", lenient=True) if kind == "apr" else _opened(path, broken)
+        archive = _opened(path, of(kind), broken)
     except (RosettaError, OSError) as error:
         twice = " (a name stands twice)" if isinstance(error, DuplicateNameError) else ""
         raise UnreadableError(f"it cannot be read{twice}: {error}", file=path) from error
@@ -117,15 +118,8 @@ def look(path: Path) -> View:
 
 def _complete(view: View) -> None:
     """Numbers and words, and the tensors by their canonical names."""
-    kind, archive = view.format, view.archive
-    if kind == "gguf":
-        view.architecture = mapping.architecture_of(archive.metadata)
-        view.numbers = mapping.numbers_of(archive.metadata)
-    elif kind == "apr":
-        _of_apr(view)
-    else:
-        _of_config(view)
-    for name, tensor in archive.tensors.items():
+    _READERS[view.format](view)
+    for name, tensor in view.archive.tensors.items():
         canonical = mapping.canonical_name(name) or name
         if canonical in view.tensors:
             view.twice.append(name)
@@ -133,10 +127,10 @@ def _complete(view: View) -> None:
             view.tensors[canonical] = Seen(tensor, _order(view, name))
 
 
-def _opened(path: Path, broken: list[Broken]) -> Archive:
+def _opened(path: Path, container: Container, broken: list[Broken]) -> Archive:
     """A GGUF file whose table alone is broken is looked at all the same: what else is wrong with it is to be found, too."""
     try:
-        return open_archive(path)
+        return open_archive(path, lenient=container.keeps_ill_fitting, as_row_major=True)
     except (DuplicateNameError, TensorOverlapError) as error:
         archive, found = as_it_stands(path)
         if not found:
@@ -159,6 +153,11 @@ def _architecture(named: Iterable[Any]) -> str | None:
     words = [word for word in named if isinstance(word, str)]
     known = (_ARCHITECTURES[word.lower()] for word in words if word.lower() in _ARCHITECTURES)
     return next(known, next(iter(words), None))
+
+
+def _of_gguf(view: View) -> None:
+    view.architecture = mapping.architecture_of(view.archive.metadata)
+    view.numbers = mapping.numbers_of(view.archive.metadata)
 
 
 def _of_apr(view: View) -> None:
@@ -187,6 +186,9 @@ def _of_config(view: View) -> None:
     view.architecture = _architecture([*named, config.get("model_type")])
     everywhere = {**config, **rope}
     view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
+
+
+_READERS: dict[str, Callable[[View], None]] = {"gguf": _of_gguf, "apr": _of_apr, "safetensors": _of_config}
 
 
 def read_json(path: Path, name: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.cases import (
     ABA,
     AGAIN,
@@ -76,7 +77,7 @@ def _of_pair(sample: Sample, steps: tuple[str, str]) -> Iterator[Case]:
     gate, short = gate_of(*steps), letters(steps)
     by_label: dict[str, list[str]] = {}
     for name, label in sample.labels.items():
-        if steps[0] == "safetensors" and name in FROM_CONFIGURATION:
+        if of(steps[0]).has_companions and name in FROM_CONFIGURATION:
             continue  # that face has parameters in its place
         by_label.setdefault(label, []).append(name)
     for label, names in by_label.items():

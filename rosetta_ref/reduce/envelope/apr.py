@@ -27,6 +27,10 @@ _NEVER = sum(REFUSED)
 _LEAST = 20
 
 
+#: The field of a tensor that says where its data begin.
+PLACE = "offset"
+
+
 def size_of(code: int, dims: Sequence[int]) -> int | None:
     """The bytes of a tensor; None where type or dimensions cannot be."""
     kind = TYPES_BY_CODE.get(code)
@@ -42,6 +46,11 @@ def size_of(code: int, dims: Sequence[int]) -> int | None:
 def alignment(envelope: Envelope) -> int:
     """What data begin at multiples of."""
     return ALIGNMENT
+
+
+def placed(path: str, start: int, _size: int) -> dict[str, int]:
+    """The lies of a tensor whose data are said to begin there; none where that cannot be said."""
+    return {f"{path}.{PLACE}": start} if start >= 0 else {}
 
 
 def unit(code: int) -> int:

@@ -27,6 +27,10 @@ _HUGE = 1 << 46
 PLAIN, FASTEST, FOOTER = 0, 0, 0
 
 
+#: The field of a tensor that says where its data begin.
+PLACE = "offset"
+
+
 def size_of(code: int, dims: Sequence[int]) -> int | None:
     """The bytes of a tensor; None where type or dimensions cannot be."""
     if code not in BY_ID or any(not 0 <= n < 1 << 40 for n in dims):
@@ -51,6 +55,11 @@ def alignment_of(keys: Sequence[Key], order: str) -> int:
 def alignment(envelope: Envelope) -> int:
     """What data begin at multiples of."""
     return alignment_of(envelope.metadata, ">" if envelope.big_endian else "<")
+
+
+def placed(path: str, start: int, _size: int) -> dict[str, int]:
+    """The lies of a tensor whose data are said to begin there; none where that cannot be said."""
+    return {f"{path}.{PLACE}": start} if start >= 0 else {}
 
 
 def unit(code: int) -> int:

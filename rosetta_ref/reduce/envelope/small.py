@@ -33,8 +33,7 @@ def boldest(best: Envelope) -> Iterator[Envelope]:
 def _pair(best: Envelope, number: int, keys: list[int]) -> Iterator[Envelope]:
     """A tensor that lies about its place: as far off as it was; and with the one before it, both in the same place."""
     table, order = FORMATS[best.format], list(best.in_data_order)
-    path = "data_offsets[0]" if best.format == "safetensors" else "offset"
-    told = best.lies.get(f"tensor[{number}].{path}")
+    told = best.lies.get(f"tensor[{number}].{table.PLACE}")
     if told is None:
         return
     honest = best.telling({}).with_keys(keys)
@@ -43,10 +42,8 @@ def _pair(best: Envelope, number: int, keys: list[int]) -> Iterator[Envelope]:
         this = both.index(number)
         at, size = offsets(small, table.alignment(small))[this], small.tensors[this].size
         start = 0 if len(both) > 1 else at + told - offsets(best, table.alignment(best))[number]
-        if best.format == "safetensors":
-            yield small.telling({f"tensor[{this}].{path}": start, f"tensor[{this}].data_offsets[1]": start + size})
-        elif start >= 0:
-            yield small.telling({f"tensor[{this}].{path}": start})
+        if lies := table.placed(f"tensor[{this}]", start, size):
+            yield small.telling(lies)
 
 
 def telling_only(envelope: Envelope, kept: Sequence[str]) -> Envelope:

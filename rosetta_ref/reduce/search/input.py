@@ -109,12 +109,15 @@ def json_of_companion(given: Given, name: str) -> dict[str, Any]:
 
 def read(path: Path) -> Given:
     """The input in a file or directory. Raises what its reader raises."""
-    kind = detect.sniff(path)
-    if kind == "safetensors":
-        return _read_safetensors(path)
-    if kind == "apr":
-        archive: Archive = apr.read(path, shapes="row-major", lenient=True)
-        return Given("apr", (dict(archive.tensors),), archive.metadata)
+    return _READERS[detect.sniff(path)](path)
+
+
+def _read_apr(path: Path) -> Given:
+    archive: Archive = apr.read(path, shapes="row-major", lenient=True)
+    return Given("apr", (dict(archive.tensors),), archive.metadata)
+
+
+def _read_gguf(path: Path) -> Given:
     archive = gguf.read(path, lenient=True)
     parts = tuple({name: archive.tensors[name] for name in part.names} for part in archive.parts)
     index = {name: place for place, part in enumerate(parts) for name in part} if len(parts) > 1 else {}
@@ -219,22 +222,27 @@ def _read_safetensors(path: Path) -> Given:
     return Given("safetensors", tuple(held), archive.metadata, companions, index, directory=path.is_dir())
 
 
+_READERS: dict[str, Callable[[Path], Given]] = {
+    "gguf": _read_gguf, "apr": _read_apr, "safetensors": _read_safetensors,
+}  # fmt: skip
+
+
 def write(given: Given, folder: Path, stem: str = "input") -> Path:
     """Write it into a folder; the path to give to a converter. Raises what the format's writer raises."""
     folder.mkdir(parents=True, exist_ok=True)
-    if given.format == "apr":
-        apr.write(Archive("apr", dict(given.metadata), given.tensors), folder / f"{stem}.apr")
-        return folder / f"{stem}.apr"
-    if given.format == "safetensors":
-        return _write_safetensors(given, folder, stem)
+    return _WRITERS[given.format](given, folder, stem)
+
+
+def _write_apr(given: Given, folder: Path, stem: str) -> Path:
+    apr.write(Archive("apr", dict(given.metadata), given.tensors), folder / f"{stem}.apr")
+    return folder / f"{stem}.apr"
+
+
+def _write_gguf(given: Given, folder: Path, stem: str) -> Path:
     if given.big_endian:
         data = big_endian(Archive("gguf", dict(given.metadata), given.tensors))
         (folder / f"{stem}.gguf").write_bytes(data)
         return folder / f"{stem}.gguf"
-    return _write_gguf(given, folder, stem)
-
-
-def _write_gguf(given: Given, folder: Path, stem: str) -> Path:
     if len(given.parts) == 1:
         gguf.write(Archive("gguf", dict(given.metadata), given.tensors), folder / f"{stem}.gguf", lenient=True)
         return folder / f"{stem}.gguf"
@@ -272,3 +280,8 @@ def _write_safetensors(given: Given, folder: Path, stem: str) -> Path:
     }
     (home / safetensors.INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n")
     return home if given.directory else home / safetensors.INDEX_NAME
+
+
+_WRITERS: dict[str, Callable[[Given, Path, str], Path]] = {
+    "gguf": _write_gguf, "apr": _write_apr, "safetensors": _write_safetensors,
+}  # fmt: skip
