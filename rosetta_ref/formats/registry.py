@@ -72,6 +72,10 @@ class Container:
         found: bool = self.module.holds(kind)
         return found
 
+    def walk(self, data: bytes, **options: Any) -> Any:
+        """What each byte of a file is, whatever the bytes are: a `formats.fields.Walk`. Raises nothing."""
+        return import_module(f"rosetta_ref.formats.{self.name}.fields").walk(data, **options)
+
     def is_directory(self, target: PurePath) -> bool:
         """Whether a target of that name, in this format, is a directory of files."""
         return self.has_companions and target.suffix.lower() != self.suffix

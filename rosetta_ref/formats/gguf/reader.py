@@ -12,10 +12,11 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import NotAFileError, UnreadableTextError
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.cursor import Cursor
-from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields, loaded_dtype
+from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields
 from rosetta_ref.formats.gguf.placement import Entry, check_placement
 from rosetta_ref.formats.gguf.values import alignment_of, read_metadata, small_alignment
 from rosetta_ref.quant import BY_ID, BlockType
+from rosetta_ref.quant.loaded import loaded_dtype
 
 
 @dataclass(frozen=True)

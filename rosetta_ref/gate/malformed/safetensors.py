@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosetta_ref import foreign
+from rosetta_ref.formats.safetensors import fields
 from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules
 
 DOCUMENT = "https://github.com/huggingface/safetensors#format"
@@ -33,13 +34,13 @@ class Safetensors:
     @property
     def fields(self) -> list[Field]:
         """The parts of the file: the length, the header, its entries, the data of each tensor."""
-        found = [Field("length", 0, 8), Field("header", 8, self.start)]
-        for name, entry in self.header.items():
+        walked = fields.walk(self.data)
+        spans = {tensor.name: Field("data", tensor.start, tensor.stop) for tensor in walked.tensors}
+        found = [Field({"json": "header"}.get(one.what, one.what), one.offset, one.end) for one in walked.found]
+        for name in self.header:
             at = self.data.find(json.dumps(name, ensure_ascii=False).encode(), 8, self.start)
             found += [Field("entry", at, self.start)] if at > 0 else []
-            if name != _METADATA:
-                first, last = entry["data_offsets"]
-                found.append(Field("data", self.start + first, self.start + last))
+            found += [spans[name]] if name != _METADATA else []
         return found
 
     @property

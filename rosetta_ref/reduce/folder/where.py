@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.archive import Tensor
+from rosetta_ref.formats.fields.stored import values_of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.view import UnreadableError, View
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import Floats
-from rosetta_ref.reduce.fields.stored import values_of
 from rosetta_ref.reduce.folder.prose import code
 from rosetta_ref.reduce.search.candidate import looked
 
