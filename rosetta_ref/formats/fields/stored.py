@@ -12,7 +12,7 @@ import numpy as np
 
 from rosetta_ref.formats.fields.field import Field, shown
 from rosetta_ref.quant import BlockType
-from rosetta_ref.quant.block import Floats, RaggedRowError, layout_dtype
+from rosetta_ref.quant.block import Floats, RaggedRowError
 from rosetta_ref.quant.loaded import loaded_dtype
 
 #: Rows or blocks of one tensor that are told apart.
@@ -50,8 +50,8 @@ class Stored:
     def values(self, data: bytes, most: int | None = None) -> Floats | None:
         """Its (first) elements, flat, as far as there are whole blocks; None where the type cannot be decoded."""
         body = self.bytes_of(data)
-        if most is not None and self.kind is not None and self.kind.elements:
-            body = body[: -(-most // self.kind.elements) * self.kind.block_bytes]
+        if most is not None and self.kind is not None:
+            body = body[: self.kind.span(0, most)[1]]
         found = values_of(self.kind, body) if self.kind else None
         return found if found is None or min(self.shape, default=1) < 0 else found[: math.prod(self.shape)]
 
@@ -98,10 +98,10 @@ class Stored:
 
 def _sized(kind: BlockType, nbytes: int) -> BlockType | None:
     """The type itself; one of one block a tensor as it is in so many bytes."""
-    if kind.elements:
+    if not kind.is_whole:
         return kind
-    fixed = layout_dtype(kind.layout, 0).itemsize
-    return kind.sized(nbytes - fixed) if nbytes > fixed else None
+    count = (nbytes - kind.block_bytes) // kind.element_bytes
+    return kind.sized(count) if count > 0 else None
 
 
 def _is_numbers(kind: BlockType) -> bool:
@@ -130,7 +130,7 @@ def values_of(kind: BlockType, data: bytes) -> Floats | None:
 
 def bytes_wanted(kind: BlockType | None, shape: Sequence[int]) -> int | None:
     """Bytes that such a tensor takes; None where that cannot be said."""
-    if kind is None or not kind.elements or min(shape, default=1) < 0:
+    if kind is None or kind.is_whole or min(shape, default=1) < 0:
         return None
     try:
         return kind.nbytes(shape)

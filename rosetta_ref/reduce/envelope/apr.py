@@ -6,7 +6,6 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import prod
 
 from rosetta_ref.formats.apr import fields
 from rosetta_ref.formats.apr.tables import ALIGNMENT, CHECKSUM, HEADER, MAGIC, REFUSED, TYPES_BY_CODE, Header
@@ -36,7 +35,7 @@ def size_of(code: int, dims: Sequence[int]) -> int | None:
     if kind is None or any(n >= 1 << 40 for n in dims):
         return None
     try:
-        size = kind.nbytes(tuple(dims)) if kind.elements else kind.dtype.itemsize + prod(dims)
+        size = kind.nbytes(tuple(dims))
     except RaggedRowError:
         return None
     return size if size < _HUGE else None
@@ -54,7 +53,7 @@ def placed(path: str, start: int, _size: int) -> dict[str, int]:
 
 def unit(code: int) -> int:
     """Elements of a block."""
-    return TYPES_BY_CODE[code].elements or 1
+    return TYPES_BY_CODE[code].unit
 
 
 # From parts to bytes

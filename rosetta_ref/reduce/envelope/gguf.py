@@ -60,7 +60,7 @@ def placed(path: str, start: int, _size: int) -> dict[str, int]:
 
 def unit(code: int) -> int:
     """Elements of a block."""
-    return BY_ID[code].elements or 1
+    return BY_ID[code].unit
 
 
 # From parts to bytes
@@ -187,7 +187,7 @@ def _honest(entry: Entry, room: int) -> Entry:
         code = max(sizes, key=sizes.__getitem__)
         return replace(entry, type=code, size=sizes[code])
     code = codes[0]
-    unit, block = BY_ID[code].elements or 1, BY_ID[code].block_bytes
+    unit, block = BY_ID[code].unit, BY_ID[code].block_bytes
     fast = entry.dims[0] if entry.dims and size_of(code, entry.dims[:1]) is not None else 0
     if fast and fast // unit * block > max(room, block):
         fast = 0

@@ -282,7 +282,7 @@ def simpler_type(search: Search) -> bool:
 def _retyped(search: Search, one: Tensor) -> Iterator[Given]:
     order = ["F32"] if one.type.is_scalar else ["F32", "F16", "Q8_0", "Q4_0"]
     for name in order:
-        if name == one.type.name or (one.type.decode is None and one.type.elements):
+        if name == one.type.name or (one.type.decode is None and not one.type.is_whole):
             continue
         with suppress(ValueError, RosettaError):
             yield search.best.with_tensors(_in_place(one.name, of_values(one, one.values(), TYPES[name])))
