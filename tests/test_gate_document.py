@@ -71,7 +71,7 @@ def test_files_in_it_are_what_the_gate_takes() -> None:
     )
     action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
     assert used["with"].keys() <= action["inputs"].keys()
-    named = re.findall(r"`([\w-]+)`", DOCUMENT.partition("Inputs:")[2].partition("A repository")[0])
+    named = re.findall(r"`([\w-]+)`", DOCUMENT.partition("Its inputs are")[2].partition("[examples")[0])
     assert set(named) == action["inputs"].keys()
 
 
