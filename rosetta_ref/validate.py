@@ -5,6 +5,7 @@ Structure is checked by the readers; this module looks at the numbers, as they a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.streaming import byte_of, each, index_of, value_chunks
 
 #: A weight tensor whose mean is larger has been misread; no trained model comes near.
 LARGEST_MEAN = 100.0
+#: Gains of norms are larger: one of the published Gemma 3 270M has a mean of 324. Bytes read as floats have means of about 1e35.
+LARGEST_MEAN_OF_GAINS = 1e6
 
 #: Counts and positions, not weights: they have no NaN and may have any mean.
 _INTEGERS = frozenset({"I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL"})
@@ -108,17 +111,19 @@ class _Tally:
 def validate(archive: Archive, *, progress: Callable[[int], None] | None = None) -> Report:
     """Look at every number of every tensor.
 
-    NaN, Inf and a mean beyond 100 are findings; a tensor of zeros is only mentioned, and one whose type has no decoder is
-    counted as not judged. Raises NothingJudgedError where no number could be looked at.
+    NaN and Inf are findings, and so is a mean beyond 100, or beyond 1e6 of the gain of a norm; an importance matrix sums, so it may
+    have any. A tensor of zeros is only mentioned, and one whose type has no decoder is counted as not judged. Raises
+    NothingJudgedError where no number could be looked at.
     """
     report = Report(archive.path, notes=list(archive.notes))
+    sums = _is_importance(archive)
     judged = [tensor for tensor in archive.tensors.values() if tensor.type.decode is not None]
     report.not_judged = {t.name: t.type.name for t in archive.tensors.values() if t.type.decode is None}
     tallies = each(_tally, judged, sum(tensor.nbytes for tensor in judged))
     for tensor, tally in zip(judged, tallies, strict=True):
         report.judged += 1
         report.elements += tensor.count
-        report.findings += _findings(tensor, tally)
+        report.findings += _findings(tensor, tally, math.inf if sums else _largest_mean(tensor))
         if tensor.count and not tally.nonzero:
             report.all_zero.append(tensor.name)
         if progress is not None:
@@ -127,6 +132,17 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
         problem = f"none of {len(archive.tensors)} tensors has numbers that can be judged"
         raise NothingJudgedError(problem, file=archive.path)
     return report
+
+
+def _is_importance(archive: Archive) -> bool:
+    """Whether the file is one of llama-imatrix: sums of squares, and how many they are of."""
+    kind = archive.metadata.get("general.type")
+    return isinstance(kind, Value) and kind.data == "imatrix"
+
+
+def _largest_mean(tensor: Tensor) -> float:
+    is_gain = len(tensor.shape) == 1 and "norm" in tensor.name
+    return LARGEST_MEAN_OF_GAINS if is_gain else LARGEST_MEAN
 
 
 def _tally(tensor: Tensor) -> _Tally:
@@ -147,7 +163,7 @@ def _numbers(tensor: Tensor) -> Iterator[tuple[int, NDArray[Any]]]:
         tensor.source.release(start, stop)
 
 
-def _findings(tensor: Tensor, tally: _Tally) -> Iterator[Finding]:
+def _findings(tensor: Tensor, tally: _Tally, largest: float) -> Iterator[Finding]:
     for problem, count in tally.counts.items():
         if count:
             first = tally.first[problem]
@@ -155,6 +171,6 @@ def _findings(tensor: Tensor, tally: _Tally) -> Iterator[Finding]:
             detail = f"{count:,} of {tensor.count:,} elements"
             yield Finding(tensor.name, problem, count, detail, index_of(tensor, first), tensor.file, offset)
     mean = tally.total / tally.finite if tally.finite else 0.0
-    if abs(mean) > LARGEST_MEAN and tensor.type.name not in _INTEGERS:
-        detail = f"the mean is {mean:.6g}, beyond {LARGEST_MEAN:g}"
+    if abs(mean) > largest and tensor.type.name not in _INTEGERS:
+        detail = f"the mean is {mean:.6g}, beyond {largest:g}"
         yield Finding(tensor.name, "explosion", tally.finite, detail, None, tensor.file, tensor.offset)

@@ -1,7 +1,7 @@
 """Between APR as aprender uses it and the canonical, GGUF-shaped model.
 
-Names and row order: llama-family files carry GGUF's names and GGUF's order of the rows of q and k (rope_type 0), qwen2-family files
-Hugging Face's names and order (rope_type 2, and qwen2 has that order in GGUF too). Both kinds of names are read.
+Names and row order are the record's: llama-family files carry GGUF's names and GGUF's order of the rows of q and k (rope_type 0),
+qwen2-family files Hugging Face's names and order (rope_type 2, and qwen2 has that order in GGUF too). Both kinds of names are read.
 
 Metadata: what APR has keys for stands under them; the GGUF metadata stands beside them, typed and in order, under
 `rosetta.gguf_metadata`. A file that was not made here is read by APR's own keys (`aprender_keys`), and its JSON
@@ -16,16 +16,19 @@ from dataclasses import replace
 from typing import Any
 
 from rosetta_ref.architectures.aprender_json import from_entries, to_entries
-from rosetta_ref.architectures.aprender_keys import PLACES, apr_keys, gguf_metadata
+from rosetta_ref.architectures.aprender_keys import PLACES
+from rosetta_ref.architectures.aprender_numbers import apr_keys, gguf_metadata
 from rosetta_ref.architectures.checked import shown, whole
-from rosetta_ref.architectures.heads import permuted
 from rosetta_ref.architectures.names import (
     ARCHITECTURES,
     KEEP_HINT,
     ExpertsError,
     UnknownArchitectureError,
     architecture_of_metadata,
+    unknown,
 )
+from rosetta_ref.architectures.record import ROPES, Model
+from rosetta_ref.architectures.transforms import PermuteRows, to_gguf
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import ForeignTextError, json_object
@@ -35,19 +38,20 @@ from rosetta_ref.formats.apr.tables import ALIASES, GGML_TYPES, NOT_NULL
 GGUF_METADATA = "rosetta.gguf_metadata"
 APR_METADATA = "rosetta.apr.metadata"
 
-#: By architecture: whether APR files carry Hugging Face names, and the rope_type (row order of q and k) of GGUF's rows.
-_HF_NAMES = {"llama": False, "qwen2": True}
-_ROPE_TYPE = {"llama": 0, "qwen2": 2}
-#: What files call an architecture that GGUF knows under one of the two names.
+#: What files call an architecture, in small letters -> GGUF's name for it.
 _FAMILIES = {
-    "llama": "llama", "llama2": "llama", "llama3": "llama", "mistral": "llama", "smollm": "llama", "smollm2": "llama",
-    "llamaforcausallm": "llama", "mistralforcausallm": "llama", "qwen2": "qwen2", "qwen2.5": "qwen2",
-    "qwen2forcausallm": "qwen2",
-}  # fmt: skip
+    word.lower(): model.name
+    for model in ARCHITECTURES.values()
+    for word in (model.name, *model.model_types, *model.classes, *model.apr_words)
+}
 
 
 class RopeTypeError(RosettaError):
     """rope_type is 0 (adjacent pairs) or 2 (split halves), and a row order that the architecture is known to use."""
+
+
+class ValuesUnknownError(RosettaError):
+    """Where Hugging Face and GGUF have different values under one name, an APR file says which of them it was made of."""
 
 
 class NameClashError(RosettaError):
@@ -91,7 +95,7 @@ def apr_names(model: Archive, *, keep_names: bool = False) -> list[str]:
         architecture = architecture_of_metadata(model.metadata)
     except RosettaError as error:
         raise error.at(file=model.path) from None
-    if not _HF_NAMES[architecture.name]:
+    if architecture.apr_names == "gguf":
         return list(model.tensors)
     return [architecture.to_hf(name) for name in model.tensors]
 
@@ -108,7 +112,7 @@ def from_apr(archive: Archive, *, keep_names: bool = False) -> Archive:
         metadata = _metadata(archive, architecture)
         if lookup(archive.metadata, "num_experts") or _plain(metadata, f"{architecture}.expert_count"):
             raise ExpertsError("num_experts is not 0", hint=KEEP_HINT)
-        tensors = _tensors(archive, architecture)
+        tensors = _tensors(archive, ARCHITECTURES[architecture])
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
     return Archive("gguf", metadata, tensors, archive.path, archive.parts, archive.notes)
@@ -134,7 +138,7 @@ def _architecture(metadata: Mapping[str, Any]) -> str:
             break
     named = next((word for word in stated if word), None)
     problem = f"architecture {shown(named)}" if named else "the metadata names no architecture"
-    raise UnknownArchitectureError(problem, hint=KEEP_HINT)
+    raise unknown(problem)
 
 
 # --- metadata
@@ -167,8 +171,8 @@ def _own_keys(
     made["total_size"] = sum(tensor.nbytes for tensor in tensors.values())
     made["param_count"] = sum(tensor.count for tensor in tensors.values())
     made["original_format"] = "gguf"
-    if rope and architecture in _ROPE_TYPE:
-        made["rope_type"] = _ROPE_TYPE[architecture]
+    if rope and architecture in ARCHITECTURES:
+        made["rope_type"] = ROPES[ARCHITECTURES[architecture].rope]
     return made
 
 
@@ -235,35 +239,58 @@ def _plain(metadata: Mapping[str, Value], key: str) -> Any:
 # --- tensors
 
 
-def _tensors(archive: Archive, architecture: str) -> dict[str, Tensor]:
+def _tensors(archive: Archive, model: Model) -> dict[str, Tensor]:
     hf = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
-    pairs = _rope_type(archive.metadata, architecture, hf) != _ROPE_TYPE[architecture]
+    turned = _rope_type(archive.metadata, model, hf) != ROPES[model.rope]
+    theirs = hf and _values_are_theirs(archive.metadata, model)
     tensors: dict[str, Tensor] = {}
     for stored in archive.tensors.values():
-        name = ARCHITECTURES[architecture].to_gguf(stored.name) if hf else stored.name
+        name = model.to_gguf(stored.name) if hf else stored.name
         if name in tensors:
             raise NameClashError(f"becomes {name!r}, which is there already", tensor=stored.name)
         tensor = replace(stored, name=name)
-        tensors[name] = _to_pairs(tensor, archive.metadata) if pairs else tensor
+        role = model.role(name) if theirs else None
+        if role is not None:
+            tensor = to_gguf(tensor, tuple(step for step in role.transforms if not isinstance(step, PermuteRows)), {})
+        tensors[name] = _to_pairs(tensor, model, archive.metadata) if turned else tensor
     return tensors
 
 
-def _rope_type(metadata: Mapping[str, Any], architecture: str, hf: bool) -> int:
+def _values_are_theirs(metadata: Mapping[str, Any], model: Model) -> bool:
+    """Whether a file with Hugging Face's names has Hugging Face's values, where these differ (Gemma's norms).
+
+    aprender keeps values, so that it hangs on what the file was made of. Raises ValuesUnknownError.
+    """
+    steps = [step for role in (*model.once, *model.layer) for step in role.transforms]
+    if all(isinstance(step, PermuteRows) for step in steps):  # of which rope_type speaks
+        return False
+    origin = metadata.get("original_format")
+    if origin not in ("gguf", "safetensors"):
+        what = f"original_format is {shown(origin)}, so that norms of {model.name} could be w, or 1 + w"
+        raise ValuesUnknownError(what, hint=KEEP_HINT)
+    return bool(origin == "safetensors")
+
+
+def _rope_type(metadata: Mapping[str, Any], model: Model, hf: bool) -> int:
     """The row order of q and k in the file. Raises RopeTypeError."""
     stated = lookup(metadata, "rope_type")
     if stated is None:
-        return 2 if hf else _ROPE_TYPE[architecture]
-    if type(stated) is not int or stated not in (0, 2) or (architecture == "qwen2" and stated == 0):
-        raise RopeTypeError(f"rope_type {shown(stated)} in a file of architecture {architecture!r}", hint=KEEP_HINT)
+        return 2 if hf else ROPES[model.rope]
+    turns = model.rope == "NORM"
+    if type(stated) is not int or stated not in ROPES.values() or not (turns or stated == ROPES[model.rope]):
+        raise RopeTypeError(f"rope_type {shown(stated)} in a file of architecture {model.name!r}", hint=KEEP_HINT)
     return int(stated)
 
 
-def _to_pairs(tensor: Tensor, metadata: Mapping[str, Any]) -> Tensor:
-    """A tensor of a llama file in halves order with its rows as GGUF has them."""
-    heads = {"attn_q": "num_heads", "attn_k": "num_kv_heads"}.get(
-        tensor.name.split(".")[-2] if "." in tensor.name else ""
-    )
-    if heads is None:
+def _to_pairs(tensor: Tensor, model: Model, metadata: Mapping[str, Any]) -> Tensor:
+    """A tensor of a file in halves order with its rows as GGUF has them."""
+    role = model.role(tensor.name)
+    turns = tuple(step for step in role.transforms if isinstance(step, PermuteRows)) if role is not None else ()
+    if not turns:
         return tensor
-    stated = lookup(metadata, heads)
-    return permuted(tensor, whole(lookup(metadata, "num_heads") if stated is None else stated, heads))
+    queries, groups = lookup(metadata, "num_heads"), lookup(metadata, "num_kv_heads")
+    heads = {"H": queries, "G": queries if groups is None else groups}
+    return to_gguf(tensor, turns, {step.letter: whole(heads[step.letter], _HEADS[step.letter]) for step in turns})
+
+
+_HEADS = {"H": "num_heads", "G": "num_kv_heads"}

@@ -1,25 +1,14 @@
-"""Which tensors a model of an architecture has, and of which shapes: all of them, or it is no model.
-
-The two architectures here share their parts. Shapes are logical, row-major, in terms of the model's numbers: V tokens, E hidden
-size, F feed-forward size, Q rows of all query heads, K rows of all key (and value) heads.
-"""
+"""Which tensors a model of an architecture has, and of which shapes: all of them, or it is no model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from rosetta_ref.architectures.checked import Keys
-from rosetta_ref.architectures.names import KEEP_HINT, ROPE_FREQS, Architecture
+from rosetta_ref.architectures.names import KEEP_HINT, ROPE_FREQS
+from rosetta_ref.architectures.record import Model, Role
 from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.errors import RosettaError
-
-_ONCE = {"token_embd": "VE", "output_norm": "E"}
-_PER_LAYER = {
-    "attn_norm": "E", "attn_q": "QE", "attn_k": "KE", "attn_v": "KE", "attn_output": "EQ",
-    "ffn_norm": "E", "ffn_gate": "FE", "ffn_up": "FE", "ffn_down": "EF",
-}  # fmt: skip
-#: Tied to the embedding where it is absent.
-_HEAD = {"output": "VE"}
 
 
 class MissingTensorError(RosettaError):
@@ -34,47 +23,48 @@ class TensorShapeError(RosettaError):
     """The shapes of tensors follow from the model's numbers."""
 
 
-def require_complete(tensors: Mapping[str, Tensor], metadata: Mapping[str, Value], architecture: Architecture) -> None:
+def require_complete(tensors: Mapping[str, Tensor], metadata: Mapping[str, Value], model: Model) -> None:
     """Check tensors by their GGUF names. Raises UnmappedTensorError, LayerCountError, MissingTensorError or TensorShapeError."""
     for name in tensors:
         if name != ROPE_FREQS:
-            architecture.to_hf(name)
-    keys = Keys(metadata, architecture.name)
+            model.to_hf(name)
+    keys = Keys(metadata, model.name)
     count = keys.need("block_count")
     layers = {int(name.split(".")[1]) for name in tensors if name.startswith("blk.")}
     if (len(layers), max(layers, default=-1)) != (count, count - 1):
         up_to = f"{len(layers)}, up to layer {max(layers)}," if layers else "none"
         raise LayerCountError(f"{count} layers are counted; {up_to} have tensors")
-    names = [f"{part}.weight" for part in _ONCE]
-    for layer in range(count):
-        names += [f"blk.{layer}.{part}.weight" for part in _PER_LAYER]
-        names += [f"blk.{layer}.{part}.bias" for part in architecture.biases]
-    for name in names:
+    for name in needed(model, count):
         if name not in tensors:
             raise MissingTensorError("it is not there", tensor=name, hint=KEEP_HINT)
-    sizes = _sizes(keys, tensors["token_embd.weight"])
+    embedding = tensors["token_embd.weight"]
+    sizes = sizes_of(keys) | {"V": embedding.shape[0] if embedding.shape else 0}
     for name, tensor in tensors.items():
-        expected = shape_of(name, sizes)
+        role = model.role(name)
+        expected = None if role is None else shape_of(role, name.rpartition(".")[2], sizes)
         if expected is not None and tensor.shape != expected:
             raise TensorShapeError(f"{list(tensor.shape)}, expected {list(expected)}", file=tensor.file, tensor=name)
 
 
-def _sizes(keys: Keys, embedding: Tensor) -> dict[str, int]:
+def needed(model: Model, layers: int) -> list[str]:
+    """The GGUF names of the tensors that a model of so many layers always has."""
+    names = [f"{role.gguf}.weight" for role in model.once if not role.optional]
+    for layer in range(layers):
+        names += [f"blk.{layer}.{role.gguf}.weight" for role in model.layer if not role.optional]
+        names += [f"blk.{layer}.{role.gguf}.bias" for role in model.layer if role.bias == "always"]
+    return names
+
+
+def sizes_of(keys: Keys) -> dict[str, int]:
+    """The numbers behind the letters of a record, but for V; H and G are the heads of q and of k. Raises what `Keys` raises."""
     (queries, groups), size = keys.heads, keys.head_dim
     return {
-        "V": embedding.shape[0] if embedding.shape else 0,
-        "E": keys.need("embedding_length"),
-        "F": keys.need("feed_forward_length"),
-        "Q": queries * size,
-        "K": groups * size,
-    }
+        "E": keys.need("embedding_length"), "F": keys.need("feed_forward_length"), "D": size,
+        "Q": queries * size, "K": groups * size, "H": queries, "G": groups,
+    }  # fmt: skip
 
 
-def shape_of(name: str, sizes: Mapping[str, int]) -> tuple[int, ...] | None:
-    """The shape of the tensor of that GGUF name; None for a name that is not in the tables."""
-    part, kind = name.split(".")[-2:] if name.count(".") else (name, "")
-    table = _PER_LAYER if name.startswith("blk.") else _ONCE | _HEAD
-    if part not in table or name == ROPE_FREQS:
-        return None
-    letters = table[part] if kind == "weight" else table[part][:1]
+def shape_of(role: Role, kind: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape of a role's weight or bias."""
+    letters = role.shape if kind == "weight" else role.shape[:1]
     return tuple(sizes[letter] for letter in letters)

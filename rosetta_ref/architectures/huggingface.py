@@ -1,7 +1,8 @@
 """Between a Hugging Face directory and the canonical, GGUF-shaped model, as llama.cpp's convert_hf_to_gguf has it.
 
-On the way to GGUF: names, q/k row order, norms and other 1-D tensors in F32, the rest in its type; a tied head that is stored
-twice is left out, rotary buffers are too; llama3 rope scaling becomes a tensor. The way back undoes each of these.
+On the way to GGUF: names and values as the architecture's record has them, norms and other 1-D tensors in F32, the rest in its
+type; a tied head that is stored twice is left out, rotary buffers are too; llama3 rope scaling becomes a tensor. The way back
+undoes each.
 """
 
 from __future__ import annotations
@@ -14,46 +15,46 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures.checked import Keys, flag, whole
-from rosetta_ref.architectures.complete import require_complete
-from rosetta_ref.architectures.config import config_of_metadata, head_dim_of, metadata_of_config, parse_config
-from rosetta_ref.architectures.heads import permuted
+from rosetta_ref.architectures.checked import Keys, flag
+from rosetta_ref.architectures.complete import require_complete, shape_of, sizes_of
+from rosetta_ref.architectures.config import (
+    config_of_metadata,
+    head_dim_of,
+    late_metadata,
+    metadata_of_config,
+    parse_config,
+    text_config,
+)
+from rosetta_ref.architectures.embedding import (
+    EMBEDDING,
+    HEAD,
+    MissingEmbeddingError,
+    vocabulary_of,
+    without_spare_rows,
+)
 from rosetta_ref.architectures.names import (
     KEEP_HINT,
     ROPE_FREQS,
-    Architecture,
     UnmappedTensorError,
     architecture_of_config,
     architecture_of_metadata,
 )
+from rosetta_ref.architectures.record import Model, Role
 from rosetta_ref.architectures.rope import llama3_factors, parameters_of
 from rosetta_ref.architectures.rotary import Rope, rope_of, theta_of
 from rosetta_ref.architectures.tokenizer import token_id, tokenizer_files, tokenizer_metadata
+from rosetta_ref.architectures.transforms import Transform, to_gguf, to_hf
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import TYPES
 from rosetta_ref.recode import decoded
 
-#: What the rows of a layer's tensors are.
-_ROWS = {
-    "attn_q": "queries", "attn_k": "groups", "attn_v": "groups", "attn_output": "wide", "ffn_gate": "inner",
-    "ffn_up": "inner", "ffn_down": "wide", "attn_norm": "wide", "ffn_norm": "wide",
-}  # fmt: skip
 _BUFFERS = (".rotary_emb.inv_freq",)
-_EMBEDDING = "token_embd.weight"
 #: The tokens that config.json names by id, and GGUF's words for them.
 _CONFIG_IDS = {"bos": "bos", "eos": "eos", "pad": "padding"}
 #: general.file_type of a model whose matrices are of that type.
 FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9}
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-class EmbeddingShapeError(RosettaError):
-    """The embedding has one row of hidden_size elements for each token of the vocabulary."""
-
-
-class MissingEmbeddingError(RosettaError):
-    """A model has an embedding."""
 
 
 class NameClashError(RosettaError):
@@ -71,27 +72,27 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
     """
     config = parse_config(files)
     try:
-        architecture = architecture_of_config(config)
-        rope = rope_of(config)
-        numbers = metadata_of_config(config, architecture, rope)
-        tensors = _tensors_to_gguf(archive, config, architecture, numbers, rope)
-        vocabulary = _vocabulary(config, tensors)
+        model = architecture_of_config(config)
+        config = text_config(config, model)
+        rope = rope_of(config, model)
+        numbers = metadata_of_config(config, model, rope)
+        tensors = _tensors_to_gguf(archive, config, model, numbers, rope)
+        vocabulary = vocabulary_of(config, tensors, numbers[f"{model.name}.embedding_length"].plain())
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
-    arch = architecture.name
     metadata = {
-        "general.architecture": Value.scalar(Kind.STRING, arch),
+        "general.architecture": Value.scalar(Kind.STRING, model.name),
         "general.type": Value.scalar(Kind.STRING, "model"),
         "general.name": Value.scalar(Kind.STRING, _title(name or (archive.path.name if archive.path else "model"))),
         "general.size_label": Value.scalar(Kind.STRING, size_label(sum(tensor.count for tensor in tensors.values()))),
         **numbers,
         "general.file_type": Value.scalar(Kind.U32, _file_type(tensors)),
     }
-    tokenizer = tokenizer_metadata(files, vocabulary)
-    if architecture.permutes_heads or "tokenizer.ggml.tokens" not in tokenizer:  # llama.cpp counts tokens otherwise
-        metadata[f"{arch}.vocab_size"] = Value.scalar(Kind.U32, vocabulary)
-    if architecture.permutes_heads:
-        metadata[f"{arch}.rope.dimension_count"] = Value.scalar(Kind.U32, head_dim_of(config))
+    tokenizer = tokenizer_metadata(files, vocabulary, space_prefix=model.space_prefix, spare=model.spare_rows)
+    try:
+        metadata |= late_metadata(config, model, vocabulary, told="tokenizer.ggml.tokens" in tokenizer)
+    except RosettaError as error:
+        raise error.at(file=archive.path) from error.__cause__
     metadata["general.quantization_version"] = Value.scalar(Kind.U32, 2)
     metadata |= tokenizer
     return Archive("gguf", metadata, tensors, archive.path, archive.parts)
@@ -99,7 +100,7 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
 
 def _file_type(tensors: Mapping[str, Tensor]) -> int:
     """That of the embedding; but 0 says that all matrices are F32, and others what most of them are (ggml/docs/gguf.md)."""
-    stored = tensors[_EMBEDDING].type.name
+    stored = tensors[EMBEDDING].type.name
     others = Counter(tensor.type.name for tensor in tensors.values() if len(tensor.shape) > 1)
     del others["F32"]
     if stored == "F32" and others:
@@ -107,120 +108,120 @@ def _file_type(tensors: Mapping[str, Tensor]) -> int:
     return FILE_TYPES.get(stored, 0)
 
 
-def _vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """The number of tokens, which is that of the embedding's rows."""
-    embedding = tensors.get(_EMBEDDING)
-    if embedding is None:
-        raise MissingEmbeddingError("model.embed_tokens.weight is missing")
-    stated, rows = config.get("vocab_size"), embedding.shape[0] if embedding.shape else 0
-    vocabulary = rows if stated is None else whole(stated, "vocab_size", file="config.json")
-    if embedding.shape != (vocabulary, config["hidden_size"]):
-        raise EmbeddingShapeError(
-            f"{list(embedding.shape)}, expected {[vocabulary, config['hidden_size']]}", tensor=_EMBEDDING
-        )
-    return vocabulary
-
-
 def _tensors_to_gguf(
-    archive: Archive,
-    config: Mapping[str, Any],
-    architecture: Architecture,
-    metadata: Mapping[str, Value],
-    rope: Rope,
+    archive: Archive, config: Mapping[str, Any], model: Model, metadata: Mapping[str, Value], rope: Rope
 ) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    flag(config.get("tie_word_embeddings"), "tie_word_embeddings", file="config.json")
-    for name, tensor in archive.tensors.items():
-        if name.endswith(_BUFFERS) or _is_tied_copy(name, archive, config):
+    said = config.get("tie_word_embeddings")
+    tied = flag(model.tied if said is None else said, "tie_word_embeddings", file="config.json")
+    names = {name: model.to_gguf(name) for name in archive.tensors if not _is_aside(name, model)}
+    for name, ours in names.items():
+        if ours == HEAD and tied and _is_copy(archive.tensors[name], archive, names):
             continue
-        made = tensor_from_huggingface(tensor, None, metadata, architecture)
+        made = tensor_from_huggingface(archive.tensors[name], None, metadata, model)
         if made.name in tensors:
             raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
         tensors[made.name] = made
-    require_complete(tensors, metadata, architecture)
+    if model.spare_rows:
+        tensors |= without_spare_rows(tensors, config.get("vocab_size"))
+    require_complete(tensors, metadata, model)
     if rope.kind != "llama3":
         return tensors
     # Only now: q has been found to have heads of that size, so the factors fit into memory.
     told = rope.parameters
     factors = llama3_factors(
-        rope.theta, head_dim_of(config), told["factor"], told["low_freq_factor"], told["high_freq_factor"],
+        rope.theta, head_dim_of(config, model), told["factor"], told["low_freq_factor"], told["high_freq_factor"],
         told["original_max_position_embeddings"],
     )  # fmt: skip
     return {ROPE_FREQS: Tensor.of(ROPE_FREQS, TYPES["F32"], factors.shape, factors), **tensors}
 
 
-def _is_tied_copy(name: str, archive: Archive, config: Mapping[str, Any]) -> bool:
-    embedding = archive.tensors.get("model.embed_tokens.weight")
-    if name != "lm_head.weight" or not config.get("tie_word_embeddings") or embedding is None:
-        return False
-    head = archive.tensors[name]
-    if (head.type, head.shape) != (embedding.type, embedding.shape):
+def _is_aside(name: str, model: Model) -> bool:
+    """Whether a tensor has no place in a GGUF file of the text model: rotary buffers, and other parts than the text model."""
+    return name.endswith(_BUFFERS) or name.startswith(model.aside)
+
+
+def _is_copy(head: Tensor, archive: Archive, names: Mapping[str, str]) -> bool:
+    embedding = next((archive.tensors[name] for name, ours in names.items() if ours == EMBEDDING), None)
+    if embedding is None or (head.type, head.shape) != (embedding.type, embedding.shape):
         return False
     return all(np.array_equal(a, b) for a, b in zip(head.chunks(), embedding.chunks(), strict=True))
 
 
 def tensor_from_huggingface(
-    tensor: Tensor, name: str | None, metadata: Mapping[str, Value], architecture: Architecture | None = None
+    tensor: Tensor, name: str | None, metadata: Mapping[str, Value], model: Model | None = None
 ) -> Tensor:
-    """One tensor under its GGUF name, in GGUF's row order; 1-D ones in F32. `name` is that name where it is known."""
-    if architecture is None:
-        architecture = architecture_of_metadata(metadata)
-    made = replace(tensor, name=name or architecture.to_gguf(tensor.name))
-    made = _reordered(made, made.name, metadata, architecture)
+    """One tensor under its GGUF name, with GGUF's values; 1-D ones in F32. `name` is that name where it is known."""
+    if model is None:
+        model = architecture_of_metadata(metadata)
+    made = replace(tensor, name=name or model.to_gguf(tensor.name))
+    role = model.role(made.name)
+    if role is not None:
+        made = to_gguf(made, transforms_of(model, role, made.name), _sizes(made, made.name, role, metadata, model))
     if len(made.shape) <= 1 and made.type.name in ("F16", "BF16"):
         made = decoded(made, "F32")
     return made
 
 
-def tensor_to_huggingface(
-    tensor: Tensor, metadata: Mapping[str, Value], architecture: Architecture | None = None
-) -> Tensor:
-    """One tensor of a model under its Hugging Face name, in Hugging Face's row order, type unchanged."""
-    if architecture is None:
-        architecture = architecture_of_metadata(metadata)
-    made = replace(tensor, name=architecture.to_hf(tensor.name))
-    return _reordered(made, tensor.name, metadata, architecture, inverse=True)
+def tensor_to_huggingface(tensor: Tensor, metadata: Mapping[str, Value], model: Model | None = None) -> Tensor:
+    """One tensor of a model under its Hugging Face name, with Hugging Face's values; its type unchanged, but for computed ones."""
+    if model is None:
+        model = architecture_of_metadata(metadata)
+    made, role = replace(tensor, name=model.to_hf(tensor.name)), model.role(tensor.name)
+    assert role is not None  # its name has a counterpart
+    return to_hf(made, transforms_of(model, role, tensor.name), _sizes(made, tensor.name, role, metadata, model))
 
 
-def _reordered(
-    tensor: Tensor, name: str, metadata: Mapping[str, Value], architecture: Architecture, *, inverse: bool = False
-) -> Tensor:
-    """The tensor of that GGUF name with its rows in the other side's order, which differs for q and k of some architectures.
+def transforms_of(model: Model, role: Role, name: str) -> tuple[Transform, ...]:
+    """What is done to the values of the tensor of that GGUF name, on the way to GGUF."""
+    return role.transforms
+
+
+def rounds(name: str, metadata: Mapping[str, Value]) -> bool:
+    """Whether the values of the tensor of that GGUF name are computed on the way, so that bits may be lost."""
+    model = architecture_of_metadata(metadata)
+    role = model.role(name)
+    return role is not None and any(step.rounds for step in transforms_of(model, role, name))
+
+
+def left_aside(archive: Archive, model: Archive) -> list[str]:
+    """The tensors of a directory that belong to other parts than the text model, which is all that the model is."""
+    aside = architecture_of_metadata(model.metadata).aside
+    return [name for name in archive.tensors if name.startswith(aside)] if aside else []
+
+
+def _sizes(tensor: Tensor, name: str, role: Role, metadata: Mapping[str, Value], model: Model) -> dict[str, int]:
+    """The numbers that a transform needs.
 
     Raises TensorRowsError: a wrong head count that happens to divide the rows would shuffle them into nonsense.
     """
-    part = name.rsplit(".", 2)[-2] if name.startswith("blk.") else ""
-    if part not in _ROWS:
-        return tensor
-    keys = Keys(metadata, architecture.name)
-    (queries, groups), size = keys.heads, keys.head_dim
-    wide, inner = keys.need("embedding_length"), keys.need("feed_forward_length")
-    rows = {"queries": queries * size, "groups": groups * size, "wide": wide, "inner": inner}[_ROWS[part]]
-    if tensor.shape[:1] != (rows,):
-        raise TensorRowsError(f"{list(tensor.shape)}, expected {rows} rows", file=tensor.file, tensor=tensor.name)
-    if part not in ("attn_q", "attn_k") or not architecture.permutes_heads:
-        return tensor
-    return permuted(tensor, queries if part == "attn_q" else groups, inverse=inverse)
+    if not name.startswith("blk."):
+        return {}
+    sizes = sizes_of(Keys(metadata, model.name))
+    rows = shape_of(role, name.rpartition(".")[2], sizes)[:1]
+    if tensor.shape[:1] != rows:
+        raise TensorRowsError(f"{list(tensor.shape)}, expected {rows[0]} rows", file=tensor.file, tensor=tensor.name)
+    return sizes
 
 
 def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
-    """The tensors under Hugging Face names and in its row order, types unchanged, and the companion files.
+    """The tensors under Hugging Face names and with its values, types unchanged, and the companion files.
 
     Raises UnknownArchitectureError, ExpertsError, UnmappedTensorError, MissingKeyError, RopeFactorsError, and what the
     tokenizer refuses.
     """
     try:
-        architecture = architecture_of_metadata(model.metadata)
+        known = architecture_of_metadata(model.metadata)
         tensors = {}
         for name, tensor in model.tensors.items():
             if name == ROPE_FREQS:
                 continue
-            made = tensor_to_huggingface(tensor, model.metadata, architecture)
+            made = tensor_to_huggingface(tensor, model.metadata, known)
             if made.name in tensors:
                 raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
             tensors[made.name] = made
-        require_complete(model.tensors, model.metadata, architecture)
-        files = _files(model, architecture)
+        require_complete(model.tensors, model.metadata, known)
+        files = _files(model, known)
     except RosettaError as error:
         raise error.at(file=model.path) from error.__cause__
     return Archive("safetensors", {}, tensors, model.path, model.parts), files
@@ -232,29 +233,28 @@ def hf_names(model: Archive) -> dict[str, str]:
     return {name: architecture.to_hf(name) for name in model.tensors if name != ROPE_FREQS}
 
 
-def _files(model: Archive, architecture: Architecture) -> dict[str, bytes]:
-    keys = Keys(model.metadata, architecture.name)
+def _files(model: Archive, known: Model) -> dict[str, bytes]:
+    keys = Keys(model.metadata, known.name)
     factors = model.tensors.get(ROPE_FREQS)
     scaling = None
     if factors is not None:
-        if not architecture.has_rope_freqs:
-            raise UnmappedTensorError(f"{architecture.name} has no such tensor", tensor=ROPE_FREQS, hint=KEEP_HINT)
+        if not known.has_rope_freqs:
+            raise UnmappedTensorError(f"{known.name} has no such tensor", tensor=ROPE_FREQS, hint=KEEP_HINT)
         scaling = parameters_of(factors.values(), theta_of(keys), keys.head_dim, keys.need("context_length"))
-    config = config_of_metadata(model.metadata, architecture, scaling)
-    embedding = model.tensors.get(_EMBEDDING)
+    config = config_of_metadata(model.metadata, known, scaling)
+    embedding = model.tensors.get(EMBEDDING)
     if embedding is None or not embedding.shape:
-        raise MissingEmbeddingError(f"{_EMBEDDING} is missing")
+        raise MissingEmbeddingError(f"{EMBEDDING} is missing")
     found = {name: token_id(model.metadata, f"{key}_token_id") for name, key in _CONFIG_IDS.items()}
     ids = {f"{name}_token_id": number for name, number in found.items() if number is not None}
     config |= ids
     config |= {
         "vocab_size": embedding.shape[0],
-        "tie_word_embeddings": "output.weight" not in model.tensors,
+        "tie_word_embeddings": HEAD not in model.tensors,
         "torch_dtype": _DTYPES.get(embedding.type.name, "float32"),
     }
-    if architecture.permutes_heads:
-        config["attention_bias"] = any(name.endswith("attn_q.bias") for name in model.tensors)
-        config["mlp_bias"] = any(name.endswith("ffn_up.bias") for name in model.tensors)
+    for key, part in known.bias_flags.items():
+        config[key] = any(name.endswith(f"{part}.bias") for name in model.tensors)
     generation = {"_from_model_config": True, **ids}
     files = {"config.json": _dump(config), "generation_config.json": _dump(generation)}
     return files | tokenizer_files(model.metadata)

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosetta_ref.architectures.checked import Keys, PartialRotaryError, real, shown, whole
+from rosetta_ref.architectures.record import Model
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 
 _FILE = "config.json"
 _ORIGINAL = "original_max_position_embeddings"
 _THETA = 10000.0
+_BASE, _LOCAL = "rope.freq_base", "rope.freq_base_swa"
+_KINDS_OF_LAYERS = ("full_attention", "sliding_attention")
 #: Kind of scaling: the parameters it needs, those it may have.
 _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "default": ((), ()),
@@ -50,7 +53,7 @@ class RopeObjectError(RosettaError):
 
 
 class PerLayerRopeError(RosettaError):
-    """All layers share one set of rope parameters."""
+    """All layers share one set of rope parameters; with two bases, rope_parameters names them by the kind of layer."""
 
 
 class MissingRopeParameterError(RosettaError):
@@ -71,22 +74,29 @@ class RopeBandError(RosettaError):
 
 @dataclass(frozen=True)
 class Rope:
-    """The base, the kind of scaling, and the parameters of that kind, checked, in config.json's words."""
+    """The base, the kind of scaling, and the parameters of that kind, checked, in config.json's words.
+
+    `local` is the base of the layers that see a window, where they have their own.
+    """
 
     theta: float
     kind: str
     parameters: dict[str, Any]
+    local: float | None = None
 
 
-def rope_of(config: Mapping[str, Any]) -> Rope:
+def rope_of(config: Mapping[str, Any], model: Model) -> Rope:
     """What a config.json says of rope.
 
     Both spellings are read: `rope_parameters` of transformers 5, `rope_theta` with `rope_scaling` of those before. Raises the
     errors above, PartialRotaryError, WholeNumberError and RealNumberError.
     """
-    said = [
-        _object(config[key], key) for key in ("rope_parameters", "rope_scaling") if config.get(key) not in (None, {})
-    ]
+    parameters, local = config.get("rope_parameters"), None
+    if model.number(_LOCAL) is not None:
+        parameters, sliding = _by_kind(parameters)
+        local = _local(config, sliding, model)
+    stated = {"rope_parameters": parameters, "rope_scaling": config.get("rope_scaling")}
+    said = [_object(value, key) for key, value in stated.items() if value not in (None, {})]
     for part in (one.get("partial_rotary_factor") for one in (config, *said)):
         if part is not None and real(part, "partial_rotary_factor", file=_FILE) != 1:
             raise PartialRotaryError(f"partial_rotary_factor is {part}", file=_FILE)
@@ -97,8 +107,41 @@ def rope_of(config: Mapping[str, Any]) -> Rope:
     if len(thetas) > 1 or any(scaling != scalings[0] for scaling in scalings):
         what = f"rope_theta is {sorted(thetas)}" if len(thetas) > 1 else f"rope is {shown(scalings)}"
         raise RopeConflictError(what, file=_FILE)
-    kind, parameters = scalings[0]
-    return Rope(thetas.pop() if thetas else _THETA, kind, parameters)
+    kind, numbers = scalings[0]
+    return Rope(thetas.pop() if thetas else _default(model, _BASE), kind, numbers, local)
+
+
+def _default(model: Model, key: str) -> float:
+    number = model.number(key)
+    return _THETA if number is None or number.default is None else float(number.default)
+
+
+def _by_kind(parameters: Any) -> tuple[Any, Any]:
+    """The parameters of the layers that see everything, and of those that see a window. Raises PerLayerRopeError."""
+    if parameters in (None, {}):
+        return None, None
+    if not isinstance(parameters, dict):
+        raise RopeObjectError(f"rope_parameters is {shown(parameters)}", file=_FILE)
+    odd = [key for key in parameters if key not in _KINDS_OF_LAYERS]
+    if odd:
+        raise PerLayerRopeError(f"rope_parameters has {shown(odd[0])} for no kind of layer", file=_FILE)
+    full, sliding = (parameters.get(key) for key in _KINDS_OF_LAYERS)
+    return full, sliding
+
+
+def _local(config: Mapping[str, Any], sliding: Any, model: Model) -> float:
+    """The base of the layers that see a window, which have no scaling. Raises RopeConflictError or RopeParameterError."""
+    said = {} if sliding is None else _object(sliding, "rope_parameters.sliding_attention")
+    kind, _ = _scaling(said, None)
+    if kind != "default":
+        raise RopeParameterError(
+            f"rope_type is {kind} in layers that see a window, which have none in GGUF", file=_FILE
+        )
+    stated = {"rope_theta": said.get("rope_theta"), "rope_local_base_freq": config.get("rope_local_base_freq")}
+    bases = {real(value, key, file=_FILE) for key, value in stated.items() if value is not None}
+    if len(bases) > 1:
+        raise RopeConflictError(f"the base of layers that see a window is {sorted(bases)}", file=_FILE)
+    return bases.pop() if bases else _default(model, _LOCAL)
 
 
 def _object(value: Any, key: str) -> dict[str, Any]:
@@ -167,7 +210,24 @@ def keys_of_rope(rope: Rope, arch: str) -> dict[str, Value]:
 
 def theta_of(keys: Keys) -> float:
     """The base of rope, with llama.cpp's default."""
-    return keys.real("rope.freq_base") or _THETA
+    return keys.real(_BASE) or _THETA
+
+
+def config_of_rope(keys: Keys, model: Model, llama3: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What config.json says of rope, in both spellings. Raises what `scaling_of` raises."""
+    theta, scaling = theta_of(keys), scaling_of(keys, llama3)
+    if scaling is not None and scaling["rope_type"] not in model.scalings:
+        raise UnknownRopeError(
+            f"{keys.name('rope.scaling.type')} is {scaling['rope_type']}, which {model.name} does not have"
+        )
+    old = {"type": scaling["rope_type"], **scaling} if scaling else None
+    new: dict[str, Any] = {"rope_theta": theta, "rope_type": "default", **(scaling or {})}
+    config: dict[str, Any] = {"rope_theta": theta, "rope_scaling": old}
+    if model.number(_LOCAL) is None:
+        return config | {"rope_parameters": new}
+    local = keys.real(_LOCAL) or _default(model, _LOCAL)
+    both = (new, {"rope_theta": local, "rope_type": "default"})
+    return config | {"rope_local_base_freq": local, "rope_parameters": dict(zip(_KINDS_OF_LAYERS, both, strict=True))}
 
 
 def scaling_of(keys: Keys, llama3: Mapping[str, Any] | None = None) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ import numpy as np
 from rosetta_ref import foreign, limits
 from rosetta_ref.architectures.typed_json import value_to_json
 from rosetta_ref.archive import Archive, Kind, Value
+from rosetta_ref.convert import originals
 from rosetta_ref.convert.companions import CompanionNameError, is_companion, is_weights, require_companions
 from rosetta_ref.convert.inflate import Inflater
 from rosetta_ref.convert.record import Directory, directory_of, few, record_of
@@ -62,6 +63,8 @@ def remember(
     LimitExceededError, CompanionNameError.
     """
     record = record_of(source, set(hf_names.values()), _file_names(source, notes))
+    lost = originals.of_source(source, model, hf_names)
+    record |= {"originals": lost} if lost else {}
     record["keys"] = list(strip(model.metadata))
     record["encoding"] = {key: value_to_json(model.metadata[key]) for key in ENCODING if key in model.metadata}
     index = index_name(shard["file"] for shard in record["shards"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rosetta_ref.architectures import aprender, huggingface
-from rosetta_ref.architectures.aprender_keys import gguf_metadata
+from rosetta_ref.architectures.aprender_numbers import gguf_metadata
 from rosetta_ref.architectures.typed_json import value_to_json
 from rosetta_ref.archive import Archive, Value
 from rosetta_ref.convert.extras import ENCODING, PREFIX, strip

@@ -16,6 +16,7 @@ import numpy as np
 
 from rosetta_ref import foreign, limits
 from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.convert import originals
 from rosetta_ref.convert.companions import is_weights
 from rosetta_ref.convert.structure import require, require_tensor
 from rosetta_ref.errors import RosettaError
@@ -25,7 +26,10 @@ _RECORD = {
     "shards": [{"file": str, "metadata": (None, {...: str}), "tensors": {...: str}}],
     "left_out": {...: {"type": str, "shape": [int]}},
 }
-_OPTIONAL: dict[str, Any] = {"keys": (None, [str]), "encoding": (None, {...: dict}), "files_sha256": (None, str)}
+_OPTIONAL: dict[str, Any] = {
+    "keys": (None, [str]), "encoding": (None, {...: dict}), "files_sha256": (None, str),
+    "originals": (None, originals.STRUCTURE),
+}  # fmt: skip
 _LARGEST_INLINE = 1 << 20
 _HEAD, _EMBEDDING, _BUFFER = "lm_head.weight", "embed_tokens.weight", ".rotary_emb.inv_freq"
 
@@ -39,7 +43,8 @@ class Directory:
     """A Hugging Face directory as remembered: shards in order, tensors left out of GGUF, companion files.
 
     `files_sha256` is the digest of the companions as stored. `keys` are the names of the metadata that was made of it, in order;
-    `encoding` has the values, as typed JSON, of those that speak of the encoding. All three are None in files of older versions.
+    `encoding` has the values, as typed JSON, of those that speak of the encoding. `originals` is what the model does not
+    give back of its tensors. All four are None in files of older versions.
     """
 
     shards: list[dict[str, Any]]
@@ -48,6 +53,7 @@ class Directory:
     keys: list[str] | None = None
     encoding: dict[str, Any] | None = None
     files_sha256: str | None = None
+    originals: dict[str, dict[str, Any]] | None = None
 
     @property
     def types(self) -> dict[str, str]:
@@ -124,6 +130,7 @@ def directory_of(text: str, file: str | Path | None) -> Directory:
     directory = Directory(record["shards"], record["left_out"], **optional)
     _require_shards(directory, file)
     _require_left_out(directory)
+    originals.require_stored(directory.originals or {}, directory.types)
     return directory
 
 

@@ -129,7 +129,15 @@ def _with_companions(archive: Archive, path: Path, folder: Path, *, keep_names: 
         library.require_taken(files)
     if index is not None:
         files[index] = read_beside(folder, index)
-    extras.remember(model, archive, files, names, notes)
+    aside = [] if keep_names else huggingface.left_aside(archive, model)
+    if aside:
+        notes.append(f"left behind, being no part of the text model: {few(aside)}")
+    if aside or any(name not in archive.tensors for name in names.values()):
+        notes.append(
+            "a directory of other parts or other names is not remembered: the way back makes one of the text model"
+        )
+    else:
+        extras.remember(model, archive, files, names, notes)
     return Source(archive, model, notes=notes)
 
 

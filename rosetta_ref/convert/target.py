@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from rosetta_ref import foreign
 from rosetta_ref.architectures import aprender, huggingface
 from rosetta_ref.archive import Archive, Tensor
-from rosetta_ref.convert import extras, losses
+from rosetta_ref.convert import extras, losses, originals
 from rosetta_ref.convert.agreement import disagreement
 from rosetta_ref.convert.encoding import Encoding, OptionError
 from rosetta_ref.convert.exact import exact_type, survives
@@ -32,7 +32,7 @@ class Plan:
 
     `origins` maps the names of tensors whose numbers are converted to the tensors they come from, in the same element
     order; `actions` says by name what happens to each tensor; `layout` is how a directory is cut into shards; `keep` says whether
-    `rosetta/` is written.
+    `rosetta/` is written, and `rounded` which tensors of the model do not come back by the inverse of what is done to them.
     """
 
     archive: Archive
@@ -43,6 +43,7 @@ class Plan:
     hf_names: dict[str, str] = field(default_factory=dict)
     exact: bool = True
     keep: bool = False
+    rounded: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -126,11 +127,14 @@ def plan_safetensors(
         names = huggingface.hf_names(model)
     remembered = _remembered(model, None if keep_names else shaped, notes)
     plan = Plan(Archive("safetensors", {"format": "pt"}, {}, model.path), files, hf_names=names, notes=notes)
-    if remembered is not None and dtype == "exact" and _as_remembered(plan, shaped, remembered, file_name):
+    if remembered is not None and dtype == "exact" and _as_remembered(plan, model, shaped, remembered, file_name):
         notes += losses.of_remembered(model, remembered)
         _note_files(plan)
         return plan
     plan.keep = keep_blocks
+    plan.rounded = [] if keep_names else originals.rounded(model)
+    if plan.rounded and not keep_blocks:
+        notes.append(f"without rosetta/, the way back rounds {few(plan.rounded)}")
     if remembered is not None:
         plan.files = _without_indexes(remembered.files)
         losses.of_weights(remembered, notes, kept=keep_blocks)
@@ -191,14 +195,16 @@ def _decode_all(plan: Plan, shaped: Archive, dtype: str) -> None:
 _INTEGERS = ("I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
 
 
-def _as_remembered(plan: Plan, shaped: Archive, directory: Directory, file_name: str | None) -> bool:
+def _as_remembered(plan: Plan, model: Archive, shaped: Archive, directory: Directory, file_name: str | None) -> bool:
     """Plan the very directory the model came from, where every tensor still has its bits; False where one has not."""
     tensors: dict[str, Tensor] = {}
     types = directory.types
     for name, kind in types.items():
         if name in directory.left_out:
             continue
-        tensor = shaped.tensors.get(name)
+        tensor, original = shaped.tensors.get(name), (directory.originals or {}).get(name)
+        if tensor is not None and original is not None:
+            tensor = originals.whole(name, original, tensor, model)
         if tensor is None or not _restorable(tensor, kind):
             plan.notes.append(f"{name} is no longer as it was in the Hugging Face directory: written anew")
             return False

@@ -153,7 +153,7 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
     written.blocks = [
         name
         for name, tensor in model.tensors.items()
-        if kept.needs_keeping(tensor, made.get(plan.hf_names.get(name, "")), exact=plan.exact)
+        if name in plan.rounded or kept.needs_keeping(tensor, made.get(plan.hf_names.get(name, "")), exact=plan.exact)
     ]
     if written.blocks:
         safetensors.write(kept.blocks_archive(model, written.blocks), written.folder / kept.FOLDER / kept.BLOCKS)

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref import limits, sandbox
-from rosetta_ref.architectures.aprender_keys import gguf_metadata
+from rosetta_ref.architectures.aprender_keys import gguf_texts, gguf_tokenizer
 from rosetta_ref.architectures.checked import shown
 from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metadata
 from rosetta_ref.archive import Archive, Value
 from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.registry import of
-from rosetta_ref.inference.parameters import FAMILIES, ParameterError, gguf_metadata_of_apr, parse_json
+from rosetta_ref.inference.parameters import ParameterError, gguf_metadata_of_apr, parse_json
 from rosetta_ref.sandbox import MissingLibraryError as MissingLibraryError  # callers know it from here
 
 _FILES = (
@@ -231,16 +231,12 @@ def text_of(archive: Archive, path: Path) -> Text:
     try:
         if archive.format == "apr":
             carried = gguf_metadata_of_apr(metadata)
-            metadata = carried if carried is not None else gguf_metadata(metadata, _family(metadata))[0]
+            metadata = carried if carried is not None else gguf_texts(metadata) | gguf_tokenizer(metadata)[0]
         files = tokenizer_files(metadata)
     except RosettaError as error:
         error.file = path  # tokenizer.json is what would have been made of it
         raise
     return Text({**files, **_stops(metadata)} if files else {}, path)
-
-
-def _family(metadata: Mapping[str, Any]) -> str:
-    return FAMILIES.get(str(metadata.get("architecture") or metadata.get("model_type")).lower(), "llama")
 
 
 def _stops(metadata: Mapping[str, Value]) -> dict[str, bytes]:

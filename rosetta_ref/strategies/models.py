@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from rosetta_ref.architectures.complete import shape_of
+from rosetta_ref.architectures.models import MODELS
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.quant import TYPES
 from rosetta_ref.strategies.quantised import payload
@@ -15,7 +17,8 @@ from rosetta_ref.strategies.quantised import payload
 MATRIX_TYPES = (
     "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
 )  # fmt: skip
-ARCHITECTURES = ("llama", "qwen2")
+#: Those with the fewest parts first: examples shrink to them.
+ARCHITECTURES = tuple(MODELS)
 _WIDTH = 256
 
 
@@ -31,17 +34,16 @@ def models(
     architecture = draw(st.sampled_from(architectures))
     heads, kv_heads = draw(st.sampled_from([(2, 1), (4, 1), (8, 2), (4, 4)]))
     layers, tied = draw(st.integers(1, 2)), draw(st.booleans())
-    head = _WIDTH // heads
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (5, _WIDTH), "output_norm.weight": (_WIDTH,)}
-    shapes |= {} if tied else {"output.weight": (5, _WIDTH)}
+    known, head = MODELS[architecture], _WIDTH // heads
+    sizes = {"V": 5, "E": _WIDTH, "F": _WIDTH, "D": head, "Q": _WIDTH, "K": head * kv_heads}
+    shapes = {
+        f"{role.gguf}.weight": shape_of(role, "weight", sizes) for role in known.once if not (tied and role.optional)
+    }
+    parts = sorted(known.layer, key=lambda role: len(role.shape) == 1)  # matrices first
     for layer in range(layers):
-        block = f"blk.{layer}."
-        rows = {"attn_q": _WIDTH, "attn_k": head * kv_heads, "attn_v": head * kv_heads, "attn_output": _WIDTH}
-        shapes |= {f"{block}{name}.weight": (count, _WIDTH) for name, count in rows.items()}
-        shapes |= {f"{block}{name}.weight": (_WIDTH, _WIDTH) for name in ("ffn_gate", "ffn_up", "ffn_down")}
-        shapes |= {f"{block}{name}.weight": (_WIDTH,) for name in ("attn_norm", "ffn_norm")}
-        if architecture == "qwen2":
-            shapes |= {f"{block}{name}.bias": (rows[name],) for name in ("attn_q", "attn_k", "attn_v")}
+        shapes |= {f"blk.{layer}.{role.gguf}.weight": shape_of(role, "weight", sizes) for role in parts}
+        always = [role for role in parts if role.bias == "always"]
+        shapes |= {f"blk.{layer}.{role.gguf}.bias": shape_of(role, "bias", sizes) for role in always}
     tensors = {}
     for name, shape in shapes.items():
         kind = draw(st.sampled_from(types)) if len(shape) > 1 else "F32"
@@ -54,6 +56,8 @@ def _metadata(architecture: str, heads: int, kv_heads: int, layers: int) -> dict
         "block_count": layers, "context_length": 64, "embedding_length": _WIDTH, "feed_forward_length": _WIDTH,
         "attention.head_count": heads, "attention.head_count_kv": kv_heads, "vocab_size": 5,
     }  # fmt: skip
+    rows = MODELS[architecture].numbers
+    numbers |= {row.gguf: row.default for row in rows if row.kind is Kind.U32 and "late" in row.flags and row.default}
     made = {"general.architecture": Value.scalar(Kind.STRING, architecture)}
     made |= {f"{architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in numbers.items()}
     made[f"{architecture}.attention.layer_norm_rms_epsilon"] = Value.scalar(Kind.F32, 1e-5)

@@ -7,13 +7,12 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rosetta_ref.architectures.names import ARCHITECTURES
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, Converter, Entry, Run
 from rosetta_ref.gate.pairs import PAIRS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member
-
-ARCHITECTURES = ("llama", "qwen2")
 
 
 @dataclass
@@ -52,7 +51,7 @@ def entry_of(member: Member, *, wrong: bool = True) -> Entry:
     return Entry(
         name=f"zoo:{member.id}" if wrong else f"zoo:{member.id} control",
         pairs=(*PAIRS, "G-G") if "G-G" in member.pairs else PAIRS,
-        architectures=ARCHITECTURES,
+        architectures=tuple(ARCHITECTURES),
         quantises=(asks,) if asks is not None else (),
         loses=("lossy-unasked",) if asks is not None and not TYPES[asks].is_scalar else (),
     )

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from rosetta_ref.architectures.complete import shape_of
+from rosetta_ref.architectures.names import ARCHITECTURES
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import apr, gguf, safetensors
@@ -88,30 +90,27 @@ def model(
 ) -> Archive:
     """A GGUF-shaped model of a few numbers. Elements are a permutation of the places in their tensor.
 
-    `numbers` are further F32 keys below the architecture's name; qwen2 has biases always.
+    `numbers` are further F32 keys below the architecture's name; `biases` gives q, k and v one where they may have one.
     """
-    queries, groups = (count * head_dim for count in heads)
+    known = ARCHITECTURES[architecture]
     inner = 2 * width
-    rows = {
-        "attn_q": (queries, width),
-        "attn_k": (groups, width),
-        "attn_v": (groups, width),
-        "attn_output": (width, queries),
-    }
-    rows |= {"ffn_gate": (inner, width), "ffn_up": (inner, width), "ffn_down": (width, inner)}
     words = ["<unk>", "<s>", "</s>", "a", "b"]
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(words), width), "output_norm.weight": (width,)}
-    shapes |= {} if tied else {"output.weight": (len(words), width)}
+    sizes = {"V": len(words), "E": width, "F": inner, "D": head_dim, "Q": heads[0] * head_dim, "K": heads[1] * head_dim}
+    shapes = {
+        f"{role.gguf}.weight": shape_of(role, "weight", sizes) for role in known.once if not (tied and role.optional)
+    }
+    parts = sorted(known.layer, key=lambda role: len(role.shape) == 1)  # matrices first
     for layer in range(layers):
-        shapes |= {f"blk.{layer}.{part}.weight": shape for part, shape in rows.items()}
-        shapes |= {f"blk.{layer}.{part}.weight": (width,) for part in ("attn_norm", "ffn_norm")}
-        if biases or architecture == "qwen2":
-            shapes |= {f"blk.{layer}.{part}.bias": rows[part][:1] for part in ("attn_q", "attn_k", "attn_v")}
+        shapes |= {f"blk.{layer}.{role.gguf}.weight": shape_of(role, "weight", sizes) for role in parts}
+        for role in parts:
+            if role.bias == "always" or (biases and role.bias == "maybe" and role.shape in ("QE", "KE")):
+                shapes[f"blk.{layer}.{role.gguf}.bias"] = shape_of(role, "bias", sizes)
     stated: dict[str, Any] = {
         "block_count": layers, "context_length": 64, "embedding_length": width, "feed_forward_length": inner,
         "attention.head_count": heads[0], "attention.head_count_kv": heads[1], "attention.key_length": head_dim,
         "attention.value_length": head_dim, "rope.dimension_count": head_dim, "vocab_size": len(words),
     }  # fmt: skip
+    stated |= {row.gguf: row.default for row in known.numbers if row.kind is Kind.U32 and row.gguf not in stated}
     metadata = {"general.architecture": Value.scalar(Kind.STRING, architecture)}
     metadata |= {f"{architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in stated.items()}
     reals = {"attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 10000.0, **(numbers or {})}

@@ -53,7 +53,7 @@ class Member:
     shown_by, hidden_by: make the smallest input that shows it, and one that hides it (None: nothing does).
     asks: the type that is asked for where the caller asks for none; the bug is in the way to that type.
     options: what its conversions are told besides; blocks are never kept, which would undo the bug on the way back.
-    waiting_for: the architecture that the reference does not know yet, "gemma" or "experts"; None where it can run.
+    waiting_for: what the reference does not know yet, "experts"; None where it can run.
     alike: other members that write the very same for the smallest input, by their ids, and why: no diagnosis tells them apart.
     """
 

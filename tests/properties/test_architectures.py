@@ -252,7 +252,7 @@ def test_names_come_back(data: st.DataObject) -> None:
     """What is mapped at all is mapped one to one."""
     architecture = data.draw(st.sampled_from(list(ARCHITECTURES.values())))
     digits = st.text(st.sampled_from("0123456789٣١+ _\n"), max_size=4)
-    part = st.sampled_from([*architecture.per_layer.values(), *architecture.once.values()])
+    part = st.sampled_from([role.gguf for role in (*architecture.layer, *architecture.once)])
     prefix = digits.map(lambda layer: f"blk.{layer}.") | st.just("")
     end = st.sampled_from([".weight", ".bias", ".weight\n", ""])
     name = data.draw(st.builds(lambda a, b, c: a + b + c, prefix, part, end))

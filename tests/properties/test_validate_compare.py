@@ -99,6 +99,24 @@ def test_explosion_is_of_weights_only() -> None:
     assert [(f.tensor, f.problem) for f in report] == [("low", "explosion")]
 
 
+def test_a_gain_of_a_norm_is_a_number_like_another() -> None:
+    """blk.17.post_ffw_norm.weight of the published Gemma 3 270M has a mean of 324.01; bytes read as floats have another."""
+    names = ("blk.17.post_ffw_norm.weight", "model.layers.0.input_layernorm.weight")
+    assert validate(archive(*(floats(name, 324.01, 324.01) for name in names))).ok
+    matrix = floats("blk.0.attn_norm.weight", 324.01, 324.01, shape=(1, 2))
+    (finding,) = validate(archive(floats(names[0], 1e35, 1e35), floats("ok", 1.0)))
+    assert finding.problem == "explosion"
+    assert not validate(archive(matrix)).ok
+
+
+def test_an_importance_matrix_sums() -> None:
+    sums = floats("blk.0.attn_q.weight.in_sum2", 5e3, 5e3, shape=(1, 2))
+    assert not validate(archive(sums)).ok
+    assert validate(archive(sums, metadata={"general.type": Value.scalar(Kind.STRING, "imatrix")})).ok
+    odd = floats("blk.0.attn_q.weight.in_sum2", np.nan, 1.0, shape=(1, 2))
+    assert not validate(archive(odd, metadata={"general.type": Value.scalar(Kind.STRING, "imatrix")})).ok
+
+
 def test_a_double_beyond_float32_is_no_infinity() -> None:
     values = np.array([1e300, -1e300], "<f8")
     assert validate(archive(of("t", "F64", (2,), values))).ok

@@ -102,11 +102,11 @@ def test_what_a_tally_says() -> None:
     assert Standing(member, (dead, dead)).status == "killed"
     lives = Standing(member, (dead, Trial(member.id, 1)))
     assert (lives.status, len(lives.firsts), lives.seconds) == ("survived", 1, 0.5)
-    assert Standing(MEMBERS["norm-plus-one-twice"]).status == "waiting"
+    assert Standing(MEMBERS["expert-stacked-into-wrong-layer"]).status == "waiting"
     assert Tally((0,), [Standing(member, (dead,))]).exit_code == 0
     assert Tally((0, 1), [lives]).exit_code == 1
     assert Tally((0,), [Standing(member, (dead,))], ["the canary lives"]).exit_code == 2
-    assert Tally((0,), [Standing(MEMBERS["norm-plus-one-twice"])]).exit_code == 2
+    assert Tally((0,), [Standing(MEMBERS["expert-stacked-into-wrong-layer"])]).exit_code == 2
 
 
 def told_by(
@@ -121,17 +121,17 @@ def told_by(
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("rope-theta-forgotten", "norm-plus-one-twice")
+    names = ("rope-theta-forgotten", "expert-stacked-into-wrong-layer")
     code, text = told_by(monkeypatch, capsys, *names, "--json")
     killed, waiting = json.loads(text)["members"]
     assert code == 0
     assert (killed["status"], killed["gates"], killed["kind"]) == ("killed", {"F-CONV-META-001": 1}, "number-wrong")
-    assert (killed["killed_on"], waiting["status"], waiting["reason"]) == (1, "waiting", "gemma")
+    assert (killed["killed_on"], waiting["status"], waiting["reason"]) == (1, "waiting", "experts")
     code, text = told_by(monkeypatch, capsys, *names)
     assert code == 0
     assert "1 of 2 members killed on each of 1 seeds (1 waiting)" in text
     assert told_by(monkeypatch, capsys, "no-such-member")[0] == 2
-    assert told_by(monkeypatch, capsys, "norm-plus-one-twice")[0] == 2
+    assert told_by(monkeypatch, capsys, "expert-stacked-into-wrong-layer")[0] == 2
 
 
 def test_a_run_is_void_where_the_reference_fails_or_the_canary_lives(

@@ -315,7 +315,7 @@ def test_every_member_is_answered_for() -> None:
     assert {member.id for member in RUNNING} == ANSWERS.keys() | CHECKS.keys()
     assert not ANSWERS.keys() & CHECKS.keys()
     assert {member.id for member in MEMBERS.values() if not member.ours} >= LISTED
-    assert {member.waiting_for for member in WAITING} == {"gemma", "experts"}
+    assert {member.waiting_for for member in WAITING} == {"experts"}
 
 
 def test_no_class_is_empty_in_any_format() -> None:

@@ -64,6 +64,8 @@ MORE = {
     "biases-not-permuted": _model(14, blocks=4, why="biases of two pairs of rows"),
     "apr-rope-type-ignored": _model(rows=4, why="two pairs of rows"),
     "norm-plus-one-everywhere": _model(blocks=2),
+    "norm-plus-one-forgotten": _model(15, why="gemma3 has four more norms"),
+    "norm-plus-one-twice": _model(15, why="gemma3 has four more norms"),
     "embedding-scaled": _model(blocks=2, why="the root of a width of 1 is 1"),
     "tied-head-dropped": _model(),
     "tied-head-invented": _model(),

@@ -386,6 +386,13 @@ _HF = {
 }  # fmt: skip
 
 
+#: Gemma has more norms, and another one before the feed-forward part.
+_HF_OF_GEMMA = _HF | {
+    "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm", "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
+}  # fmt: skip
+
+
 def to_hf(values: Values) -> Values:
     made = {}
     for name, array in values.items():
@@ -394,8 +401,8 @@ def to_hf(values: Values) -> Values:
     return made
 
 
-def to_gguf(values: Values) -> Values:
-    back = {theirs: ours for ours, theirs in _HF.items()}
+def to_gguf(values: Values, names: dict[str, str] = _HF) -> Values:
+    back = {theirs: ours for ours, theirs in names.items()}
     made = {}
     for name, array in values.items():
         whole, kind = name.rsplit(".", 1)
@@ -472,6 +479,22 @@ def _(source: File):
 def _(source: File):
     right = reordered(to_gguf(source.all_values()), pairs, 2, 1)
     return right, {name: x + np.float32(1) if name.endswith("norm.weight") else x for name, x in right.items()}
+
+
+def shifted(values: Values, by: int) -> Values:
+    return {name: x + np.float32(by) if name.endswith("norm.weight") else x for name, x in values.items()}
+
+
+@answer("norm-plus-one-forgotten")
+def _(source: File):
+    stored = to_gguf(source.all_values(), _HF_OF_GEMMA)
+    return shifted(stored, 1), stored
+
+
+@answer("norm-plus-one-twice")
+def _(source: File):
+    stored = to_gguf(source.all_values(), _HF_OF_GEMMA)
+    return shifted(stored, 1), shifted(stored, 2)
 
 
 @answer("embedding-scaled")

@@ -51,10 +51,14 @@ def tokenizer_files(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     return {"tokenizer.json": vocabulary.to_json("tokenizer.json", content), **special.config_files(metadata, words)}
 
 
-def tokenizer_metadata(files: Mapping[str, bytes], vocab_size: int) -> dict[str, Value]:
+def tokenizer_metadata(
+    files: Mapping[str, bytes], vocab_size: int, *, space_prefix: bool | None = None, spare: bool = False
+) -> dict[str, Value]:
     """The `tokenizer.*` keys that convert_hf_to_gguf would write for the files of a Hugging Face directory.
 
-    `vocab_size` is the number of rows of the embedding: ids without a token get the placeholder [PADn]. Raises
+    `vocab_size` is the number of rows of the embedding: ids without a token get the placeholder [PADn]; with `spare`, tokens that
+    have no row are left out. `space_prefix` is what a SentencePiece model says of `add_space_prefix` behind all other keys; None:
+    what the files say, before them. Raises
     UnknownTokenizerModelError, UnknownPreTokenizerError, BrokenTokenizerFileError or BrokenVocabularyError.
     """
     tokenizer = parts.from_json(files, "tokenizer.json")
@@ -62,7 +66,7 @@ def tokenizer_metadata(files: Mapping[str, bytes], vocab_size: int) -> dict[str,
         return {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab")}
     try:
         if "tokenizer.model" in files or spm.is_sentencepiece(tokenizer):
-            return spm.metadata_of(files, tokenizer, vocab_size)
+            return spm.metadata_of(files, tokenizer, vocab_size, space_prefix=space_prefix, spare=spare)
         kind = parts.table(tokenizer.get("model"), "model").get("type")
         if kind != "BPE":
             raise UnknownTokenizerModelError(f"the model is {shown(kind)}", file="tokenizer.json")

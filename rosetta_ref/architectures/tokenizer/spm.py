@@ -28,6 +28,7 @@ _STEPS: dict[str, Json] = {
     "Replace": {"pattern": {"String": " "}, "content": _SPACE},
 }
 _PAD_SCORE, _ADDED_SCORE = -10000.0, -1000.0
+_PREFIX_KEY = "tokenizer.ggml.add_space_prefix"
 
 
 def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
@@ -90,13 +91,15 @@ def merges(ids: Mapping[str, int], scores: list[float]) -> list[tuple[str, str]]
     return out
 
 
-def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
+def metadata_of(
+    files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, *, space_prefix: bool | None, spare: bool
+) -> dict[str, Value]:
     """The `tokenizer.*` keys of a tokenizer.model, or of a tokenizer.json where there is none."""
     if "tokenizer.model" in files:
         pieces = sentencepiece_proto.parse(files["tokenizer.model"])
-        rows, prefix = _from_pieces(files, pieces.pieces, vocab_size), pieces.add_space_prefix
+        rows, prefix = _from_pieces(files, pieces.pieces, vocab_size, spare), pieces.add_space_prefix
     else:
-        rows, prefix = _from_json(tokenizer, vocab_size), _adds_prefix(tokenizer)
+        rows, prefix = _from_json(tokenizer, vocab_size, spare), _adds_prefix(tokenizer)
     config = parts.from_json(files, parts.CONFIG)
     stated = config.get("add_prefix_space")
     flag(stated, "add_prefix_space", file=parts.CONFIG)
@@ -106,33 +109,42 @@ def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) ->
         pass  # llama.cpp adds a BOS where no key says otherwise, as SentencePiece's own tokenizers do
     else:
         extra["tokenizer.ggml.add_bos_token"] = Value.scalar(Kind.BOOL, False)
-    head = {} if prefix_key is None else {"add_space_prefix": Value.scalar(Kind.BOOL, bool(prefix_key))}
+    first, last = _PREFIX_KEY if prefix_key is not None else "", ""
+    if space_prefix is not None:
+        first, last, prefix_key = "", _PREFIX_KEY, space_prefix
+    flagged = Value.scalar(Kind.BOOL, bool(prefix_key))
     return {
-        **{f"tokenizer.ggml.{key}": value for key, value in head.items()},
+        **({first: flagged} if first else {}),
         "tokenizer.ggml.model": Value.scalar(Kind.STRING, "llama"),
         "tokenizer.ggml.pre": Value.scalar(Kind.STRING, "default"),
         "tokenizer.ggml.tokens": Value.array(Kind.STRING, rows.tokens),
         "tokenizer.ggml.scores": Value.array(Kind.F32, rows.scores),
         "tokenizer.ggml.token_type": Value.array(Kind.I32, rows.types),
         **extra,
+        **({last: flagged} if last else {}),
     }
 
 
 class _Rows:
-    """Tokens, scores and types by id, all placeholders at first."""
+    """Tokens, scores and types by id, all placeholders at first; with `spare`, ids beyond them are left out."""
 
-    def __init__(self, vocab_size: int) -> None:
+    def __init__(self, vocab_size: int, *, spare: bool) -> None:
+        self.spare = spare
         self.tokens = [vocabulary.padding(i) for i in range(vocab_size)]
         self.scores = [_PAD_SCORE] * vocab_size
         self.types = [int(TokenType.UNUSED)] * vocab_size
 
     def put(self, index: int, token: str, score: float, kind: int) -> None:
+        if self.spare and type(index) is int and index >= len(self.tokens):
+            return
         vocabulary.check_entry(token, index, len(self.tokens))
         self.tokens[index], self.scores[index], self.types[index] = token, score, int(kind)
 
 
-def _from_pieces(files: Mapping[str, bytes], pieces: list[tuple[str, float, int]], vocab_size: int) -> _Rows:
-    rows = _Rows(vocab_size)
+def _from_pieces(
+    files: Mapping[str, bytes], pieces: list[tuple[str, float, int]], vocab_size: int, spare: bool
+) -> _Rows:
+    rows = _Rows(vocab_size, spare=spare)
     for index, (text, score, kind) in enumerate(pieces):
         rows.put(index, text, score, TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind)
     try:
@@ -150,9 +162,9 @@ def _from_pieces(files: Mapping[str, bytes], pieces: list[tuple[str, float, int]
     return rows
 
 
-def _from_json(tokenizer: Json, vocab_size: int) -> _Rows:
+def _from_json(tokenizer: Json, vocab_size: int, spare: bool) -> _Rows:
     """convert_hf_to_gguf gives every token the score -1000 here, which loses the order of merges; this keeps it."""
-    rows, model = _Rows(vocab_size), parts.table(tokenizer.get("model"), "model")
+    rows, model = _Rows(vocab_size, spare=spare), parts.table(tokenizer.get("model"), "model")
     vocab, unknown = parts.vocabulary_of(model), model.get("unk_token")
     made = dict.fromkeys(left + right for left, right in require_merges(model))
     rank = {token: -float(i) for i, token in enumerate(made)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rosetta_ref.architectures import aprender, aprender_keys, config, huggingface, tokenizer
@@ -16,7 +15,7 @@ _own_keys, _config_of, _tokenizer_metadata, _numbers_of = (
 )  # fmt: skip
 
 
-def _no_vocabulary(*_: Any) -> dict[str, Value]:
+def _no_vocabulary(*_: Any, **__: Any) -> dict[str, Value]:
     return {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab")}
 
 
@@ -40,8 +39,8 @@ def _as_many_as_queries(*args: Any) -> dict[str, Any]:
     return made | {"num_key_value_heads": made["num_attention_heads"]}
 
 
-def _exchanged(files: Mapping[str, bytes], size: int) -> dict[str, Value]:
-    made = _tokenizer_metadata(files, size)
+def _exchanged(*args: Any, **options: Any) -> dict[str, Value]:
+    made = _tokenizer_metadata(*args, **options)
     bos, eos = (f"tokenizer.ggml.{word}_token_id" for word in ("bos", "eos"))
     return made | {bos: made[eos], eos: made[bos]} if {bos, eos} <= made.keys() else made
 
@@ -81,7 +80,7 @@ MEMBERS = (
         ("G-S", "S-G", "G-A", "S-A", "A-S"), ("gguf", "apr", "safetensors"),
         replacing(
             (huggingface, "tokenizer_files", _no_files), (huggingface, "tokenizer_metadata", _no_vocabulary),
-            (aprender_keys, "_tokenizer_keys", _no_files),
+            (aprender_keys, "tokenizer_keys", _no_files),
         ),
         model_in("gguf", tokenizer=True),
         model_in("gguf", tokenizer=False),

@@ -14,6 +14,7 @@ from typing import Any
 from rosetta_ref.architectures import aprender, huggingface
 from rosetta_ref.architectures.complete import require_complete
 from rosetta_ref.architectures.names import ARCHITECTURES
+from rosetta_ref.architectures.record import Model, Role
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.apr.tables import aligned
@@ -53,7 +54,8 @@ def _without_biases(tensors: Tensors) -> Tensors:
 
 
 def _complete_but_for_biases(tensors: Any, metadata: Any, architecture: Any) -> None:
-    require_complete(tensors, metadata, replace(architecture, biases=()))
+    without = tuple(replace(role, bias="maybe") for role in architecture.layer)
+    require_complete(tensors, metadata, replace(architecture, layer=without))
 
 
 def _with_a_head(tensors: Tensors) -> Tensors:
@@ -80,8 +82,11 @@ def _said_to_be(tied: bool) -> Broken:
     return replacing((huggingface, "_files", files))
 
 
-def _gate_is_up(table: Mapping[str, str]) -> dict[str, str]:
-    return {**table, "mlp.gate_proj": "ffn_up", "mlp.up_proj": "ffn_gate"}
+def _gate_is_up(known: Model) -> tuple[Role, ...]:
+    """The parts of a layer, gate and up under each other's Hugging Face name."""
+    gate, up = (next(role for role in known.layer if role.gguf == name) for name in ("ffn_gate", "ffn_up"))
+    theirs = {gate.gguf: up.hf, up.gguf: gate.hf}
+    return tuple(replace(role, hf=theirs.get(role.gguf, role.hf)) for role in known.layer)
 
 
 _LAYER = re.compile(r"blk\.(\d+)\.")
@@ -168,7 +173,7 @@ MEMBERS = (
         "the two halves of the feed-forward part under each other's names",
         "any model", "both halves equal; a chain there and back",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing(*((known, "per_layer", _gate_is_up(known.per_layer)) for known in ARCHITECTURES.values())),
+        replacing(*((known, "layer", _gate_is_up(known)) for known in ARCHITECTURES.values())),
         model_in("safetensors"),
         in_safetensors(floats("F32", 1, 2)),
     ),

@@ -11,60 +11,49 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.architectures import aprender, heads, huggingface
-from rosetta_ref.architectures.checked import Keys
-from rosetta_ref.architectures.names import Architecture
+from rosetta_ref.architectures.names import ARCHITECTURES
+from rosetta_ref.architectures.record import ROPES, Model, Role
+from rosetta_ref.architectures.transforms import PermuteRows, PlusOne, Sizes, Transform
 from rosetta_ref.archive import Archive, Buffer, Tensor
 from rosetta_ref.formats import apr
 from rosetta_ref.zoo.files import floats, in_gguf, in_safetensors, model_in
-from rosetta_ref.zoo.member import Make, Member, WaitingError, replacing
+from rosetta_ref.zoo.member import Make, Member, replacing
+
+Transforms = tuple[Transform, ...]
 
 # --- the order of rows -------------------------------------------------------------------------------------------------------
 
-_reordered, _row_order = huggingface._reordered, heads.row_order
+_row_order, _transforms_of = heads.row_order, huggingface.transforms_of
+_TURNED = {role.gguf: role.transforms for role in ARCHITECTURES["llama"].layer if role.transforms}
 
 
-def _part(name: str) -> str:
-    return name.rsplit(".", 2)[-2] if name.startswith("blk.") else ""
-
-
-def _k_by_a_quotient(
-    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
-) -> Tensor:
+def _k_by_a_quotient(rows: PermuteRows, sizes: Sizes) -> int:
     """The number of heads of k is that of q over that of k, where they differ."""
-    if _part(name) != "attn_k" or not architecture.permutes_heads:
-        return _reordered(one, name, metadata, architecture, inverse=inverse)
-    queries, groups = Keys(metadata, architecture.name).heads
-    return heads.permuted(one, queries if queries == groups else queries // groups, inverse=inverse)
+    queries, groups = sizes["H"], sizes["G"]
+    return queries if rows.letter == "H" or queries == groups else queries // groups
 
 
-def _k_as_q(
-    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
-) -> Tensor:
+def _k_as_q(_: PermuteRows, sizes: Sizes) -> int:
     """K permuted with the number of heads of q, of which there are more."""
-    if _part(name) != "attn_k" or not architecture.permutes_heads:
-        return _reordered(one, name, metadata, architecture, inverse=inverse)
-    return heads.permuted(one, Keys(metadata, architecture.name).heads[0], inverse=inverse)
+    return sizes["H"]
 
 
 def _forward(rows: int, count: int, *, inverse: bool = False) -> Any:
     return _row_order(rows, count)
 
 
-def _every_architecture(
-    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
-) -> Tensor:
-    return _reordered(one, name, metadata, replace(architecture, permutes_heads=True), inverse=inverse)
+def _every_architecture(model: Model, role: Role, name: str) -> Transforms:
+    """Rows are turned as in llama, whatever the architecture."""
+    here = _transforms_of(model, role, name)
+    return here if any(isinstance(step, PermuteRows) for step in here) else (*here, *_TURNED.get(role.gguf, ()))
 
 
-def _weights_only(
-    one: Tensor, name: str, metadata: Mapping[str, Any], architecture: Architecture, *, inverse: bool = False
-) -> Tensor:
-    known = replace(architecture, permutes_heads=architecture.permutes_heads and name.endswith(".weight"))
-    return _reordered(one, name, metadata, known, inverse=inverse)
+def _weights_only(model: Model, role: Role, name: str) -> Transforms:
+    return () if name.endswith(".bias") else _transforms_of(model, role, name)
 
 
-def _own_rope_type(metadata: Mapping[str, Any], architecture: str, hf: bool) -> int:
-    return aprender._ROPE_TYPE[architecture]
+def _own_rope_type(metadata: Mapping[str, Any], model: Model, hf: bool) -> int:
+    return ROPES[model.rope]
 
 
 def _halves_in_apr(rope_type: int) -> Make:
@@ -85,9 +74,7 @@ def _halves_in_apr(rope_type: int) -> Make:
 
 # --- values ------------------------------------------------------------------------------------------------------------------
 
-_from_huggingface, _to_huggingface, _to_apr = (
-    huggingface.tensor_from_huggingface, huggingface.tensor_to_huggingface, aprender.to_apr,
-)  # fmt: skip
+_to_apr = aprender.to_apr
 
 
 def _changed(one: Tensor, change: Any) -> Tensor:
@@ -96,14 +83,20 @@ def _changed(one: Tensor, change: Any) -> Tensor:
     return replace(one, source=Buffer(np.ascontiguousarray(encode(change(one.values()))).view(np.uint8).reshape(-1)))
 
 
-def _norm_from(*args: Any) -> Tensor:
-    made = _from_huggingface(*args)
-    return _changed(made, lambda x: x + np.float32(1)) if made.name.endswith("norm.weight") else made
+def _no_one(model: Model, role: Role, name: str) -> Transforms:
+    return tuple(step for step in _transforms_of(model, role, name) if not isinstance(step, PlusOne))
 
 
-def _norm_to(*args: Any) -> Tensor:
-    made = _to_huggingface(*args)
-    return _changed(made, lambda x: x - np.float32(1)) if made.name.endswith("norm.weight") else made
+def _one_twice(model: Model, role: Role, name: str) -> Transforms:
+    here = _transforms_of(model, role, name)
+    return (*here, *(step for step in here if isinstance(step, PlusOne)))
+
+
+def _one_everywhere(model: Model, role: Role, name: str) -> Transforms:
+    """Norms of every architecture get Gemma's 1."""
+    return (
+        (*_no_one(model, role, name), PlusOne()) if name.endswith("norm.weight") else _transforms_of(model, role, name)
+    )
 
 
 def _embedding_scaled(model: Archive, **options: Any) -> Archive:
@@ -115,17 +108,13 @@ def _embedding_scaled(model: Archive, **options: Any) -> Archive:
     return made
 
 
-def _waits() -> Any:
-    raise WaitingError("the reference does not know gemma")
-
-
 MEMBERS = (
     Member(
         "k-permuted-with-wrong-head-count", "heads", "llama.cpp #3364",
         "the rows of k are turned by n_head // n_kv heads, and not by n_kv",
         "(n_head, n_kv) = (8, 2), (6, 3), (4, 1)", "n_head = n_kv^2: (4, 2), (9, 3), (16, 4), (64, 8)",
         ("S-G", "G-S", "S-A", "A-S"), ("safetensors",),
-        replacing((huggingface, "_reordered", _k_by_a_quotient)),
+        replacing((PermuteRows, "heads", _k_by_a_quotient)),
         model_in("safetensors", heads=(8, 2)),
         model_in("safetensors", heads=(4, 2)),
         "https://github.com/ggml-org/llama.cpp/pull/3364",
@@ -135,7 +124,7 @@ MEMBERS = (
         "k permuted with the number of heads of q",
         "grouped heads, (2, 1)", "as many heads of k as of q",
         ("G-S", "S-G", "S-A", "A-S"), ("safetensors",),
-        replacing((huggingface, "_reordered", _k_as_q)),
+        replacing((PermuteRows, "heads", _k_as_q)),
         model_in("gguf", heads=(2, 1)),
         model_in("gguf", heads=(2, 2)),
         "https://github.com/huggingface/transformers/pull/31788",
@@ -156,7 +145,7 @@ MEMBERS = (
         "q/k permuted for architectures whose GGUF files are not (qwen2, gemma, phi)",
         "any qwen2 file", "llama-only tests",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "_reordered", _every_architecture)),
+        replacing((huggingface, "transforms_of", _every_architecture)),
         model_in("safetensors", "qwen2"),
         model_in("safetensors", "llama"),
         "https://github.com/onnxruntime/mobius/pull/396",
@@ -166,7 +155,7 @@ MEMBERS = (
         "the weights of q and k are permuted, their biases are not",
         "a llama model with biases", "models without biases, and qwen2",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "_reordered", _weights_only)),
+        replacing((huggingface, "transforms_of", _weights_only)),
         model_in("safetensors", biases=True),
         model_in("safetensors", "qwen2"),
     ),
@@ -183,26 +172,28 @@ MEMBERS = (
         "norm-plus-one-forgotten", "values", "llama.cpp #5631",
         "Gemma stores w, the file needs 1 + w",
         "any gemma norm", "every other architecture",
-        ("S-G", "G-S"), ("gguf", "safetensors"),
-        _waits,
-        link="https://github.com/ggml-org/llama.cpp/pull/5631",
-        waiting_for="gemma",
+        ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
+        replacing((huggingface, "transforms_of", _no_one)),
+        model_in("safetensors", "gemma3"),
+        model_in("safetensors", "llama"),
+        "https://github.com/ggml-org/llama.cpp/pull/5631",
     ),
     Member(
         "norm-plus-one-twice", "values", "vllm #31464",
         "Gemma stores w, the file needs 1 + w, and gets 2 + w",
         "any gemma norm", "every other architecture",
-        ("S-G", "G-S"), ("gguf", "safetensors"),
-        _waits,
-        link="https://github.com/vllm-project/vllm/issues/31464",
-        waiting_for="gemma",
+        ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
+        replacing((huggingface, "transforms_of", _one_twice)),
+        model_in("safetensors", "gemma3"),
+        model_in("safetensors", "llama"),
+        "https://github.com/vllm-project/vllm/issues/31464",
     ),
     Member(
         "norm-plus-one-everywhere", "values", "ours",
         "the norms of every architecture get Gemma's 1 on the way to GGUF, and lose it on the way back",
         "any llama norm", "files without norms",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "tensor_from_huggingface", _norm_from), (huggingface, "tensor_to_huggingface", _norm_to)),
+        replacing((huggingface, "transforms_of", _one_everywhere)),
         model_in("safetensors"),
         in_safetensors(floats("F32", 1, 2)),
     ),

@@ -1,0 +1,77 @@
+"""Layers that see a window of the last tokens, and layers that see everything: `layer_types` in config.json.
+
+llama.cpp has a pattern of its own for each architecture (every sixth layer of gemma3 sees everything), which holds where the file
+does not say `attention.sliding_window_pattern`, so the key is only written for another one: an array, true for a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rosetta_ref.architectures.checked import Keys, shown, whole
+from rosetta_ref.architectures.record import Model
+from rosetta_ref.archive import Kind, Value
+from rosetta_ref.errors import RosettaError
+
+_FILE = "config.json"
+_WORDS = {"sliding_attention": True, "full_attention": False}
+PATTERN, WINDOW = "attention.sliding_window_pattern", "attention.sliding_window"
+
+
+class LayerKindError(RosettaError):
+    """A layer sees all tokens; a window of the last ones only where llama.cpp computes one in that architecture."""
+
+
+def _every(pattern: int, layers: int) -> list[bool]:
+    """For each layer, whether it sees a window: all but every so-many-th one."""
+    return [bool((layer + 1) % pattern) for layer in range(layers)]
+
+
+def keys_of_windows(config: Mapping[str, Any], model: Model, layers: int) -> dict[str, Value]:
+    """The keys that `layer_types` needs beside the window itself. Raises LayerKindError or WholeNumberError."""
+    windows = _windows(config, model, layers)
+    if any(windows) and (
+        model.window_pattern is None or ("sliding_window" in config and config["sliding_window"] is None)
+    ):
+        what = (
+            f"layer_types is {shown(config.get('layer_types'))}, sliding_window {shown(config.get('sliding_window'))}"
+        )
+        raise LayerKindError(f"{what} in {model.name}", file=_FILE)
+    if model.window_pattern is None or windows == _every(model.window_pattern, layers):
+        return {}
+    return {f"{model.name}.{PATTERN}": Value.array(Kind.BOOL, windows)}
+
+
+def _windows(config: Mapping[str, Any], model: Model, layers: int) -> list[bool]:
+    """For each layer, whether it sees a window, as config.json says it."""
+    said = config.get("layer_types")
+    if said is None:
+        every = config.get("sliding_window_pattern") if model.window_pattern is not None else 1
+        return _every(
+            model.window_pattern or 1 if every is None else whole(every, "sliding_window_pattern", file=_FILE), layers
+        )
+    if (
+        not isinstance(said, list)
+        or len(said) != layers
+        or not all(isinstance(word, str) and word in _WORDS for word in said)
+    ):
+        raise LayerKindError(f"layer_types is {shown(said)}, of {layers} layers", file=_FILE)
+    return [_WORDS[word] for word in said]
+
+
+def config_of_windows(keys: Keys, model: Model) -> dict[str, Any]:
+    """`layer_types` for config.json, as llama.cpp reads the keys. Raises LayerKindError or WholeNumberError."""
+    if model.window_pattern is None:
+        return {}
+    layers, said = keys.need("block_count"), keys.get(PATTERN)
+    if keys.get(WINDOW) is None:
+        windows = [False] * layers
+    elif isinstance(said, list):
+        if len(said) != layers or not all(isinstance(one, bool) for one in said):
+            raise LayerKindError(f"{keys.name(PATTERN)} is {shown(said)}, of {layers} layers")
+        windows = said
+    else:
+        windows = _every(model.window_pattern if said is None else whole(said, keys.name(PATTERN)), layers)
+    words = {window: word for word, window in _WORDS.items()}
+    return {"layer_types": [words[window] for window in windows]}
