@@ -5,6 +5,7 @@ Which number stands under which key is the gate's mapping.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +84,15 @@ def sizes_of(given: Given) -> Sizes | None:
 
 def number(given: Given, key: str) -> Any:
     """A number of a model by GGUF's key; None where it is not stated."""
-    if given.format == "gguf":
-        return mapping.number(given.metadata, key)
-    row = next(row for row in mapping.NUMBERS if row.gguf == key)
-    stated = given.metadata if given.format == "apr" else config_of(given)
-    return stated.get(row.apr if given.format == "apr" else row.hugging_face)
+    return _NUMBERS[given.format](given, key)
+
+
+_ROWS = {row.gguf: row for row in mapping.NUMBERS}
+_NUMBERS: dict[str, Callable[[Given, str], Any]] = {
+    "gguf": lambda given, key: mapping.number(given.metadata, key),
+    "apr": lambda given, key: given.metadata.get(_ROWS[key].apr),
+    "safetensors": lambda given, key: config_of(given).get(_ROWS[key].hugging_face),
+}
 
 
 def config_of(given: Given) -> dict[str, Any]:
