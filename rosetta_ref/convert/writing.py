@@ -109,9 +109,9 @@ def check_written(
     if written.blocks:
         with safetensors.read(written.folder / kept.FOLDER / kept.BLOCKS) as back:
             check(back, kept.blocks_archive(model, written.blocks), {})
-    with _reopen(written.kind, written.path, lenient) as again:
+    with reopen(written.kind, written.path, lenient) as again:
         sums = check(again, plan.archive, plan.origins, sums=plan.keep, sha256=sha256, progress=progress)
-        _check_metadata(again, plan)
+        check_metadata(again, plan)
         for name, crc in written.crcs.items():
             if sums[name].crc32 != crc:
                 raise MismatchError("changed since it was written", file=written.path, tensor=name)
@@ -157,7 +157,7 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
     ]
     if written.blocks:
         safetensors.write(kept.blocks_archive(model, written.blocks), written.folder / kept.FOLDER / kept.BLOCKS)
-    with _reopen(written.kind, written.path, False) as weights:
+    with reopen(written.kind, written.path, False) as weights:
         written.crcs = crcs_of(weights)
     return kept.source_json(
         model,
@@ -169,12 +169,14 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
     )
 
 
-def _reopen(kind: str, path: Path, lenient: bool) -> Archive:
+def reopen(kind: str, path: Path, lenient: bool) -> Archive:
+    """The weights that were written, read again."""
     container = of(kind)
     return container.read(path, lenient=lenient and "lenient" in container.writes)  # as it was written
 
 
-def _check_metadata(written: Archive, plan: Plan) -> None:
+def check_metadata(written: Archive, plan: Plan) -> None:
+    """Raise MetadataMismatchError where the metadata is not read back as it was planned."""
     if plan.layout:
         pairs = {part.map.path.name: dict(part.metadata) for part in written.parts}
         for shard in plan.layout:

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures import huggingface
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.beside import read_beside
 from rosetta_ref.convert.companions import present
@@ -28,18 +26,20 @@ from rosetta_ref.gate.judge.tensors import Judged, judge, judge_pair
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
 from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.quant import TYPES
-from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes, unchecked
+from rosetta_ref.zoo import seams
+from rosetta_ref.zoo.member import Member, is_model, takes, unchecked
+from rosetta_ref.zoo.seams import nothing, replaced
 
 
-def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int) -> int:
     return int(config.get("vocab_size") or tensors["token_embd.weight"].shape[0])
 
 
 #: The reference, content with a part of a model.
-_INCOMPLETE: tuple[tuple[Any, str, Any], ...] = (
-    (import_module("rosetta_ref.convert"), "require_complete", nothing),
-    (huggingface, "require_complete", nothing),
-    (huggingface, "_vocabulary", _stated_vocabulary),
+_INCOMPLETE = (
+    seams.COMPLETE_MODEL.by(nothing),
+    seams.COMPLETE_DIRECTORY.by(nothing),
+    seams.VOCABULARY_OF.by(_stated_vocabulary),
 )
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 

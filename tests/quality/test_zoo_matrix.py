@@ -22,7 +22,7 @@ from rosetta_ref.gate.run.engine import samples_for
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import entry_of
-from rosetta_ref.zoo.member import replacing
+from rosetta_ref.zoo.seams import replacing
 from rosetta_ref.zoo.trial import tally as tally_module
 from rosetta_ref.zoo.trial.canary import CANARY
 from rosetta_ref.zoo.trial.document import document

@@ -119,7 +119,7 @@ def read_entry(cursor: Cursor, number: int) -> Entry:
             cursor.bend(errors.LongNameError(f"a name of {size} bytes", offset=at))
         shape = _shape(cursor)
         id_, offset = cursor.fields(layout.PLACE, "type and offset")
-        kind = _type(id_)
+        kind = type_of(id_)
         nbytes = kind.nbytes(shape)
         if max(nbytes, offset + nbytes) > layout.SIZE_LIMIT:
             raise errors.HugeTensorError(f"{nbytes} bytes at offset {offset}")
@@ -141,7 +141,8 @@ def _shape(cursor: Cursor) -> tuple[int, ...]:
     return shape
 
 
-def _type(id_: int) -> BlockType:
+def type_of(id_: int) -> BlockType:
+    """The type of an id. Raises RemovedTypeError, UnknownTensorTypeError."""
     if id_ in layout.REMOVED_TYPES:
         raise errors.RemovedTypeError(
             f"type {id_} is {layout.REMOVED_TYPES[id_]}", hint="Convert the original model again."
