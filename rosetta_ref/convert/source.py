@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from rosetta_ref.architectures import aprender, huggingface
+from rosetta_ref.architectures import huggingface
 from rosetta_ref.architectures.tokenizer import library
 from rosetta_ref.archive import Archive, Buffer, Tensor, Value
 from rosetta_ref.beside import read_beside
@@ -16,10 +16,9 @@ from rosetta_ref.convert import companions, extras, kept, losses
 from rosetta_ref.convert.record import few
 from rosetta_ref.convert.restore import restored
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats import safetensors
 from rosetta_ref.formats.detect import whole
 from rosetta_ref.formats.registry import of
-from rosetta_ref.formats.unfinished import steady
 
 
 @dataclass
@@ -57,23 +56,13 @@ def read_source(
     path: Path, kind: str, *, lenient: bool = False, keep_names: bool = False, extra_keys: bool = True
 ) -> Source:
     """Read a file of format "gguf", "apr" or "safetensors" as a canonical model."""
-    source = _READERS[kind](path, lenient, keep_names)
+    source: Source = of(kind).part("rosetta_ref.convert.containers").read(path, lenient=lenient, keep_names=keep_names)
     source.notes += source.archive.notes
     if not extra_keys:
         source.notes += losses.of_stripped(source.model.metadata)
         metadata = extras.strip(source.model.metadata)
         source.model = Archive("gguf", metadata, source.model.tensors, source.model.path, source.model.parts)
     return source
-
-
-def _read_gguf(path: Path, lenient: bool, _keep_names: bool) -> Source:
-    archive = gguf.read(path, lenient=lenient)
-    return Source(archive, archive)
-
-
-def _read_apr(path: Path, _lenient: bool, keep_names: bool) -> Source:
-    archive = apr.read(path)
-    return Source(archive, aprender.from_apr(archive, keep_names=keep_names))
 
 
 def companion_files(path: Path) -> dict[str, bytes]:
@@ -85,17 +74,8 @@ def companion_files(path: Path) -> dict[str, bytes]:
     return companions.collect(folder, with_indexes=path.is_dir() or path.name.endswith(".index.json"))
 
 
-def _read_safetensors(path: Path, _lenient: bool, keep_names: bool) -> Source:
-    with steady(path):
-        return _read_whole(path, keep_names=keep_names)
-
-
-_READERS: Mapping[str, Callable[[Path, bool, bool], Source]] = {
-    "gguf": _read_gguf, "apr": _read_apr, "safetensors": _read_safetensors,
-}  # fmt: skip
-
-
-def _read_whole(path: Path, *, keep_names: bool) -> Source:
+def read_directory(path: Path, *, keep_names: bool) -> Source:
+    """A Hugging Face directory, or a file with what stands beside it. Raises what is wrong with either."""
     path = whole(path)  # a shard is not the model: its index is
     folder = path if path.is_dir() else path.parent
     archive = safetensors.read(path)

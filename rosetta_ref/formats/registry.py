@@ -55,6 +55,10 @@ class Container:
         """Its package, with `read`, `write` and `holds`."""
         return import_module(f"rosetta_ref.formats.{self.name}")
 
+    def part(self, package: str) -> Any:
+        """The module about this format in a package that has one for each."""
+        return import_module(f"{package}.{self.name}")
+
     def read(self, path: str | Path, **options: Any) -> Archive:
         """Read one file, or all files that belong to it. Raises what the format's reader raises.
 

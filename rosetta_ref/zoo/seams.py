@@ -143,7 +143,7 @@ CHECK = Seam(
 )  # fmt: skip
 REOPEN = Seam(_WRITING, "reopen", "(kind: str, path: Path, lenient: bool) -> Archive")
 CHECK_METADATA = Seam(_WRITING, "check_metadata", "(written: Archive, plan: Plan) -> None")
-PLAN_GGUF = Seam(_CONVERT, "plan_gguf", "(model: Archive, *, wanted: Encoding | None) -> Plan")
+PLAN_GGUF = Seam("rosetta_ref.convert.target", "plan_gguf", "(model: Archive, *, wanted: Encoding | None) -> Plan")
 COMPLETE_MODEL = Seam(_CONVERT, "require_complete", _OF_MODEL)
 DECODED = Seam("rosetta_ref.convert.target", "decoded", "(tensor: Tensor, name: str = F32) -> Tensor")
 ENCODED = Seam(
