@@ -5,15 +5,28 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from rosetta_ref import foreign
 from rosetta_ref.formats.apr import fields
 from rosetta_ref.formats.apr.fields import Entry
-from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules, edited
+from rosetta_ref.gate.malformed.broken import (
+    Edit,
+    Field,
+    Malformed,
+    Row,
+    Rules,
+    content_of,
+    cut_short,
+    edited,
+    made,
+    require_data,
+    require_few,
+)
 
 SOURCE = "crate apr-format 0.72, https://docs.rs/apr-format, and aprender's readers, https://github.com/paiml/aprender"
 _HEADER = 64
@@ -272,3 +285,16 @@ def _sourced(rows: Sequence[Row[Apr]]) -> list[Row[Apr]]:
 
 RULES: Rules[Apr] = Rules("apr", _sourced(_MUST), _sourced(_MAY))
 CHECKSUMS: Rules[Apr] = Rules("apr", (), _sourced(_CHECKSUMS))
+
+
+def of_file(path: Path, seed: int, everywhere: bool, foreigner: bool) -> Iterator[Malformed]:
+    """All that can be made of a file. Raises NoTwinError, ValueError and what `struct` raises."""
+    data = content_of(path)
+    if foreigner:
+        require_few(path, "tensors", *struct.unpack_from("<I", data, 8))
+    file = Apr.of(data)
+    require_data(path, file.by_data)
+    for rule, verdict, source, edits in RULES.broken(file):
+        yield Malformed(rule, verdict, source, path, path.name, tuple(file.sealed(edits)))
+    yield from made(path, path.name, CHECKSUMS.broken(file))
+    yield from made(path, path.name, cut_short("apr", len(data), file.fields, seed, everywhere))

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 from rosetta_ref.formats.fields import Field as Walked
 from rosetta_ref.formats.gguf import fields
 from rosetta_ref.formats.gguf.fields import Entry, Key
-from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules
+from rosetta_ref.gate.malformed.broken import (
+    Edit,
+    Field,
+    Malformed,
+    Row,
+    Rules,
+    content_of,
+    cut_short,
+    made,
+    require_data,
+    require_few,
+)
 from rosetta_ref.quant import BY_ID
 
 DOCUMENT = "https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"
@@ -269,3 +281,14 @@ RULES: Rules[Gguf] = Rules(
     "gguf",
     *([(name, breaks, f"{rule}: {DOCUMENT}, {GGML}") for name, breaks, rule in rows] for rows in (_MUST, _MAY)),
 )
+
+
+def of_file(path: Path, seed: int, everywhere: bool, foreigner: bool) -> Iterator[Malformed]:
+    """All that can be made of a file. Raises NoTwinError, ValueError and what `struct` raises."""
+    data = content_of(path)
+    for what, count in zip(("tensors", "keys"), struct.unpack_from("<QQ", data, 8), strict=True) if foreigner else ():
+        require_few(path, what, count)
+    file = Gguf.of(data)
+    require_data(path, file.infos)
+    yield from made(path, path.name, RULES.broken(file))
+    yield from made(path, path.name, cut_short("gguf", len(data), file.fields, seed, everywhere))

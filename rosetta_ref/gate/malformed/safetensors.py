@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rosetta_ref import foreign
 from rosetta_ref.formats.safetensors import fields
-from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules
+from rosetta_ref.gate.malformed.broken import (
+    MUST_REFUSE,
+    Edit,
+    Field,
+    Malformed,
+    NoTwinError,
+    Row,
+    Rules,
+    content_of,
+    cut_short,
+    made,
+    require_data,
+    require_few,
+)
 
 DOCUMENT = "https://github.com/huggingface/safetensors#format"
 LIBRARY = "https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs"
@@ -217,3 +231,31 @@ INDEX: Sequence[tuple[str, Callable[[dict[str, Any]], bytes], str]] = tuple(
         ("names-the-wrong-file", _elsewhere, "A tensor is in the file that is named"),
     )
 )
+
+
+def of_file(path: Path, seed: int, everywhere: bool, foreigner: bool) -> Iterator[Malformed]:
+    """All that can be made of the last of the files, and of the index where there is one. Raises NoTwinError, ValueError."""
+    index = path if path.name.endswith(".index.json") else None
+    if path.is_dir():
+        index = next(iter(path.glob("*.index.json")), None)
+    folder = path if path.is_dir() else path.parent
+    if index is not None:
+        data = content_of(index)
+        content = foreign.json_object(data, file=index, what="the index")
+        size, name = len(data), max(content["weight_map"].values())
+        if Path(name).name != name:
+            raise NoTwinError(f"the index names {name!r}, outside of the directory", file=index)
+        if foreigner:
+            require_few(index, "tensors", len(content["weight_map"]))
+        weights = folder / name
+        for rule, new, source in INDEX:
+            yield Malformed(rule, MUST_REFUSE, source, path, index.name, ((0, size, new(content)),))
+    else:
+        weights = max(path.glob("*.safetensors")) if path.is_dir() else path
+    data = content_of(weights)
+    file = Safetensors.of(data)
+    if foreigner:
+        require_few(weights, "tensors", len(file.header))
+    require_data(weights, file.names)
+    yield from made(path, weights.name, RULES.broken(file))
+    yield from made(path, weights.name, cut_short("safetensors", len(data), file.fields, seed, everywhere))
