@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rosetta_ref.errors import safe_line
 from rosetta_ref.quant import BlockType
@@ -26,8 +25,7 @@ class Walked(Protocol):
     reasons: dict[int, str]
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """Some bytes of a file and what they are.
 
     `format` is of `struct`: "<I", "<16B", "7s" for text and bytes. `meaning` is what the value stands for (the name of a type).
@@ -72,8 +70,8 @@ class Field:
 def rest(claim: Field, position: int) -> Field:
     """What is left of a field that begins before a position."""
     data = claim.data[position - claim.offset :]
-    return replace(
-        claim, offset=position, data=data, format=f"{len(data)}s", meaning="the rest, after an overlap", kind=None
+    return claim._replace(
+        offset=position, data=data, format=f"{len(data)}s", meaning="the rest, after an overlap", kind=None
     )
 
 

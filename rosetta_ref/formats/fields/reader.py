@@ -20,6 +20,8 @@ MOST_FIELDS = 1 << 17
 #: Bytes that tensors may hold together beside the file's own: overlapping ones hold the same bytes again and again.
 _AGAIN = 1 << 16
 
+_SIZES = {code: struct.calcsize("<" + code) for code in "bBhHiIqQefd"}
+
 Bytes = bytes | memoryview
 
 
@@ -103,10 +105,10 @@ class Walk(Reader):
         meaning: Callable[[int], str] | None = None,
     ) -> int:
         """The next number, as a field. Raises LostError at the end of the file, and for one that does not fit."""
-        label = self._label(words)
-        data = self._next(struct.calcsize("<" + code), label)
-        value: int = struct.unpack(self.order + code, data)[0]
-        self._claim(data, what, label, self.order + code, meaning(value) if meaning else "")
+        label, form = self._label(words), self.order + code
+        data = self._next(_SIZES[code], label)
+        value: int = struct.unpack(form, data)[0]
+        self._claim(data, what, label, form, meaning(value) if meaning else "")
         if problem and fits is not None and not fits(value):
             raise LostError(problem.format(label=label, title=self.title, value=value))
         return value
@@ -172,15 +174,15 @@ class Walk(Reader):
         return f"{self.title} / {words}" if self.title else words
 
     def _next(self, size: int, label: str) -> bytes:
-        left = max(self.left, 0)
-        if size > left:
-            raise LostError(f"{label} of {size} bytes, {left} are left")
+        left = len(self.data) - self.position
+        if size > max(left, 0):
+            raise LostError(f"{label} of {size} bytes, {max(left, 0)} are left")
         return bytes(self.data[self.position : self.position + size])
 
     def _claim(self, data: bytes, what: str, label: str, form: str, meaning: str = "") -> None:
-        if self.room <= 0:
+        if len(self.found) >= self.most:
             raise LostError(f"more than {self.most:,} fields")
-        self.found.append(Field(self.position, data, label, form, meaning, what=what))
+        self.found.append(Field(self.position, data, label, form, meaning, None, what))
         self.position += len(data)
 
 
