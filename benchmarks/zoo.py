@@ -1,8 +1,8 @@
-"""Does the gate see the bugs that really happened, and how soon? `python benchmarks/zoo.py [--every-gate] [--document]`.
+"""Does the gate see the bugs that really happened, and how soon? `python benchmarks/zoo.py [--every-gate] [--document] [--kinds]`.
 
 The kill matrix as Markdown, with the time and the conversions up to the first kill, medians of the seeds; the inputs are made once
 for each seed, and not counted. `--every-gate` adds the gates that see a member when none stops at the first kill, on seed 0;
-`--document` prints docs/zoo.md instead.
+`--document` prints docs/zoo.md instead, `--kinds` docs/kinds.md from what docs/zoo.md says.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 from statistics import median
 
 from rosetta_ref.zoo import MEMBERS
-from rosetta_ref.zoo.trial.document import document
+from rosetta_ref.zoo.trial import kinds_document
+from rosetta_ref.zoo.trial.document import document, kills_of
 from rosetta_ref.zoo.trial.tally import KILLED, SURVIVED, WAITING, Tally, tally
+
+PAGE = Path(__file__).parents[1] / "docs" / "zoo.md"
 
 
 def main() -> int:
@@ -24,8 +28,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="seeds at once")
     parser.add_argument("--every-gate", action="store_true")
     parser.add_argument("--document", action="store_true")
+    parser.add_argument("--kinds", action="store_true")
     options = parser.parse_args()
     members, began = list(MEMBERS.values()), time.perf_counter()
+    if options.kinds:
+        kills = kills_of(PAGE.read_text("utf-8"))
+        print(kinds_document.document(kinds_document.shown_by(kinds_document.trials(kills))), end="")
+        return 0
     every = tally(members, [0], every_gate=True) if options.every_gate or options.document else None
     if options.document:
         print(_page(every), end="")

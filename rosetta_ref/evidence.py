@@ -153,14 +153,18 @@ def write_json(path: Path, value: Any) -> None:
     Raises OSError, which names the file.
     """
     # Spelled otherwise where it would be a command to a CI service, whoever prints the file; the value is the same.
-    text = json.dumps(value, indent=2, allow_nan=False).replace("##[", r"#\u0023[") + "\n"
+    write_text(path, json.dumps(value, indent=2, allow_nan=False).replace("##[", r"#\u0023[") + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all. Raises OSError, which names the file."""
     made = None
     try:
         # Made anew under a name that nobody foresees: a link that was put there is not followed.
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}-", suffix=".partial", dir=path.parent)
         os.close(descriptor)
         made = Path(name)
-        made.write_text(text, encoding="utf-8")
+        made.write_text(text, encoding="utf-8", newline="")
         made.chmod(0o666 & ~_umask())
         made.replace(path)
     except BaseException as error:

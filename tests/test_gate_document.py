@@ -124,7 +124,7 @@ def run_all(place: Mapping[str, str], case: str) -> None:
 
 
 def test_commands_run(place: Mapping[str, str]) -> None:
-    assert [shlex.split(command)[:2] for command in commands()].count(["rosetta-ref", "gate"]) == 3
+    assert [shlex.split(command)[:2] for command in commands()].count(["rosetta-ref", "gate"]) == 4
     run_all(place, "F-CONV-META-001/?-A/*t*")
 
 

@@ -210,12 +210,12 @@ def test_flags_override_the_entry(here: Path) -> None:
     words = """
         --converter mine --pairs G-S,S-G --refuse-exit 7 --safetensors-as directory --time-limit 0.5 --no-lossless
         --memory-limit 2GiB --architectures llama,qwen2 --types f16,Q6_K --quantises Q4_0 --whole-models
-        --expectations other.yaml --loses META --env B=c=d --refuse-exceptions A,b.C --no-isolated
+        --expectations other.yaml --loses F-CONV-META-001,APR/BF16 --env B=c=d --refuse-exceptions A,b.C --no-isolated
     """
     converter = from_arguments(arguments(*words.split()))
     assert converter.entry == Entry(
         "mine", "true '{src}' '{dst}' '--type={type}'", None, ("G-S", "S-G"), ("llama", "qwen2"), ("F16", "Q6_K"), ("Q4_0",),
-        "directory", 0.5, 2 << 30, (7,), ("A", "b.C"), False, False, True, ("META",), Path("other.yaml"), {"A": "b", "B": "c=d"},
+        "directory", 0.5, 2 << 30, (7,), ("A", "b.C"), False, False, True, ("F-CONV-META-001", "apr/bf16"), Path("other.yaml"), {"A": "b", "B": "c=d"},
     )  # fmt: skip
 
 

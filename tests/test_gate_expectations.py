@@ -321,7 +321,7 @@ def test_a_list_in_brackets_is_not_rewritten() -> None:
         draft(RUN, "[{pattern: x, reason: y}]\n")
 
 
-_kinds = st.sets(st.sampled_from(["values", "nan", "lost", "*"]), max_size=3)
+_kinds = st.sets(st.sampled_from(["values", "nan", "lost", "answers-top1"]), max_size=3)
 _results = st.dictionaries(
     st.text(st.sampled_from("ab[*?]/!é: #-"), min_size=1, max_size=5),
     st.tuples(st.sampled_from(OUTCOMES), _kinds),

@@ -385,7 +385,8 @@ def test_q_k_and_v_in_one_tensor_are_fused_and_not_lost(tmp_path: Path) -> None:
         parts = [ours.tensors[name].tensor.values() for name in (Q, K, V)]
     fused, name = np.concatenate(parts), "model.layers.0.self_attn.qkv_proj.weight"
     kept = {key: tensor for key, tensor in face.tensors.items() if key not in (Q, K, V)}
-    apr.write(Archive("apr", face.metadata, kept | {name: Tensor.of(name, TYPES["F32"], fused.shape, fused)}), target)
+    halves = face.metadata | {"rope_type": 2}
+    apr.write(Archive("apr", halves, kept | {name: Tensor.of(name, TYPES["F32"], fused.shape, fused)}), target)
     assert told(verdict(source, target)) == {("fused", part) for part in (Q, K, V)}
     fused[0, 0] += 1
     apr.write(Archive("apr", face.metadata, kept | {name: Tensor.of(name, TYPES["F32"], fused.shape, fused)}), target)

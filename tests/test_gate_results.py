@@ -23,6 +23,7 @@ from rosetta_ref import evidence
 from rosetta_ref.cli import main
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
+from rosetta_ref.gate.names import VERSION
 from rosetta_ref.gate.report.expectations import parse
 from rosetta_ref.gate.report.files import RunInfo, evidence_json, result_json, schema, write_evidence, write_result
 from rosetta_ref.gate.report.history import HistoryError, compare, read
@@ -123,10 +124,12 @@ def test_the_schema_of_results_refuses_a_verdict_over_nothing() -> None:
 
 
 def test_every_field_of_a_result_is_required() -> None:
+    """But the version of the names: a file without it uses the first."""
     made = run(*EVERY)
+    assert made["names"] == VERSION
     validator = jsonschema.Draft202012Validator(schema("result"))
     for part in (made, made["cases"][0], made["verdict"], made["cases"][1]["findings"][0]):
-        for name in list(part):
+        for name in set(part) - {"names"}:
             value = part.pop(name)
             assert not validator.is_valid(made), name
             part[name] = value
@@ -234,7 +237,7 @@ def test_evidence_is_written_without_the_module_that_windows_has_not(monkeypatch
 def crowd(count: int = 300) -> list[Result]:
     """A run with many gates, and many causes."""
     made: list[Result] = [passed(f"F-CONV-{n:03}/a") for n in range(30)]
-    made += [failed(f"F-CONV-{n % 30:03}/kind-{n}", f"kind-{n}", seed=n) for n in range(count)]
+    made += [failed(f"F-CONV-{n % 30:03}/kind-{n}", "values", diagnosis=f"bug-{n}", seed=n) for n in range(count)]
     return made
 
 
@@ -278,25 +281,29 @@ def test_a_summary_says_what_came_of_it() -> None:
 
 def test_failures_are_grouped_by_cause_and_the_worst_comes_first() -> None:
     results = [
-        failed("g/1", "metadata"), failed("g/2", "metadata"), failed("g/3", outcome=CRASHED), failed("g/4", outcome=TIMEOUT),
-        failed("g/5", "values"), failed("g/6", "values", "metadata", diagnosis="q5_0", link="https://x/1"),
+        failed("g/1", "fused"), failed("g/2", "fused"), failed("g/3", outcome=CRASHED), failed("g/4", outcome=TIMEOUT),
+        failed("g/5", "values"), failed("g/6", "values", "fused", diagnosis="q5_0", link="https://x/1"),
         failed("g/7", "values", diagnosis="q5_0", link="https://x/1"), failed("g/8", "lossy-unasked"), failed("g/9"), passed("g/0"),
-        skipped("g/10"), failed("g/11", "a-new-kind"),
+        skipped("g/10"), failed("g/11", "nan-payload"), failed("g/12", "out-of-range"), failed("g/13", "refused"),
+        failed("g/14", "refused"), failed("g/15", "refused"), failed("g/16", "unreadable"),
     ]  # fmt: skip
     found = [(cause.title, [result.case for result in cause.results]) for cause in causes(results)]
     assert found == [
         ("values (q5_0)", ["g/6", "g/7"]),
-        ("a-new-kind", ["g/11"]),
+        ("out-of-range", ["g/12"]),
         ("values", ["g/5"]),
         ("Crashed", ["g/3"]),
         ("Timeout", ["g/4"]),
+        ("unreadable", ["g/16"]),
+        ("refused", ["g/13", "g/14", "g/15"]),
         ("unstated", ["g/9"]),
-        ("metadata", ["g/1", "g/2"]),
-        ("metadata (q5_0)", ["g/6"]),
+        ("fused", ["g/1", "g/2"]),
+        ("fused (q5_0)", ["g/6"]),
         ("lossy-unasked", ["g/8"]),
+        ("nan-payload", ["g/11"]),
     ]
-    second = next(cause for cause in causes(results) if cause.title == "metadata (q5_0)")
-    assert second.first == "tensor 'a.weight': metadata: metadata of 8 elements"
+    second = next(cause for cause in causes(results) if cause.title == "fused (q5_0)")
+    assert second.first == "tensor 'a.weight': fused: fused of 8 elements"
 
 
 def test_names_cannot_break_out_of_a_table() -> None:

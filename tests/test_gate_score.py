@@ -101,6 +101,7 @@ def test_the_playbooks_own_files() -> None:
         ("G1-LOAD-001", FALSIFIED, (), {"G1"}),
         ("F-CONV-BE-001", FALSIFIED, (), {"G2"}),
         ("F-CONV-BE-001", FALSIFIED, ("load",), {"G1", "G2"}),
+        ("F-CONV-BE-001", FALSIFIED, ("answers-load",), {"G1", "G2"}),
         ("G2-BASIC", TIMEOUT, (), {"G2"}),
         ("F-PERF-G12", FALSIFIED, (), set()),
         ("F-EDGE-1", CRASHED, (), {"G3"}),
@@ -120,6 +121,8 @@ def test_a_quarter_of_garbage_is_still_an_answer() -> None:
     assert made.gateways["G4"] == "F-G4-001 (1)"
     nonsense = [Case("F-CONV-BE-001", FALSIFIED, frozenset({"flat"}))]
     assert score(nonsense).gateways["G4"] == "F-CONV-BE-001 (1)"
+    assert score([Case("F-CONV-BE-001", FALSIFIED, frozenset({"answers-flat"}))]).gateways["G4"] == "F-CONV-BE-001 (1)"
+    assert score([Case("F-CONV-001", FALSIFIED, frozenset({"nan"}))]).gateways["G4"] is None
 
 
 @pytest.mark.parametrize(

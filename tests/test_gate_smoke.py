@@ -101,7 +101,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 def test_the_reference_keeps_what_it_claims() -> None:
     seen = smoke(resolve("reference"))
     assert working(seen.pairs) == ["G-A", "A-G", "G-S", "S-G", "A-S", "S-A", "G-G"]
-    assert working(seen.architectures) == ["llama", "qwen2"]
+    assert working(seen.architectures) == ["llama", "qwen2", "gemma3", "qwen3"]
     assert len(working(seen.forms)) == 4
     assert len(working(seen.types["G-A"])) == 33
     assert len(working(seen.quantises)) == len(seen.entry.quantises) > 10
@@ -149,6 +149,14 @@ def test_a_claim_that_is_not_kept_is_noted(glue: Path) -> None:
         architectures=("llama", "qwen2"),
     )
     assert [line.partition(":")[0] for line in seen.contradictions()] == ["G-S", "qwen2", "Q4_K (G-A)", "whole_models is false, but it seems to be true"]  # fmt: skip
+
+
+def test_an_architecture_that_nobody_knows_is_said_so(glue: Path) -> None:
+    seen = found(glue, "only_f32", pairs=("G-A",), types=("F32",), whole_models=True, architectures=("phi9", "llama"))
+    assert working(seen.architectures) == ["llama"]
+    assert seen.contradictions() == [
+        "phi9: claimed, but the gate has no model of it; it has llama, qwen2, gemma3, qwen3"
+    ]
 
 
 def test_files_are_tried_where_directories_are_refused(glue: Path) -> None:

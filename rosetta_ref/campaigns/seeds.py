@@ -83,7 +83,12 @@ def _ggufs(place: Path) -> list[Seed]:
     add("gguf-spm", build("m", Spec("llama", 2, 2, 4, 12, layers=1, tied=True, tokenizer="spm"), _CASES, 1).model)
     add(
         "gguf-qwen2",
-        build("m", Spec("qwen2", 2, 1, 4, 12, layers=1), (("BF16", "index-coded"), ("F32", "index-coded")), 2).model,
+        build(
+            "m",
+            Spec("qwen2", 2, 1, 4, 12, layers=1, tokenizer="smollm"),
+            (("BF16", "index-coded"), ("F32", "index-coded")),
+            2,
+        ).model,
     )
     add("gguf-q8", build("m", Spec("llama", 2, 1, 16, 32, layers=1, tied=True), (("Q8_0", "index-coded"),), 3).model)
     add("gguf-types", _blocks())
@@ -171,7 +176,7 @@ _BESIDE = {
 
 def _directories(place: Path) -> list[Seed]:
     made = []
-    for name, spec in (("hf-llama", _LITTLE), ("hf-modern", Spec("qwen2", 2, 1, 4, 12, layers=1, modern=True)),
+    for name, spec in (("hf-llama", _LITTLE), ("hf-modern", Spec("qwen2", 2, 1, 4, 12, layers=1, modern=True, tokenizer="smollm")),
                        ("hf-spm", Spec("llama", 2, 2, 4, 12, layers=1, tied=True, tokenizer="spm"))):  # fmt: skip
         sample = build("m", spec, _CASES, 5)
         gguf.write(sample.model, place / f"{name}.gguf")

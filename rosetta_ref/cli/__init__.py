@@ -37,7 +37,7 @@ from rosetta_ref.cli import (
     verify,
     zoo,
 )
-from rosetta_ref.cli.terminal import consoles, say_error
+from rosetta_ref.cli.terminal import consoles, old_names_told, say_error
 from rosetta_ref.errors import RosettaError
 
 COMMANDS: dict[str, ModuleType] = {
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     out, err = consoles(quiet=getattr(parsed, "quiet", False))
     try:
-        with _ended_in_order(), _few_collections(), limits.raised(parsed.limits):
+        with _ended_in_order(), _few_collections(), limits.raised(parsed.limits), old_names_told(err):
             code = int(COMMANDS[parsed.command].run(parsed, out, err))
         sys.stdout.flush()
     except BrokenPipeError:

@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=at_least_one, metavar="N", help="conversions at once (default: one for each core)"
     )
+    parser.add_argument(
+        "--migrate",
+        type=Path,
+        metavar="FILE",
+        help="only rewrite an expectations file or a result.json to today's names of kinds and cases",
+    )
     parser.add_argument("--write-expectations", type=Path, metavar="FILE", help="draft expected failures from this run")
     parser.add_argument("--json", action="store_true", help="print result.json")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -38,12 +44,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Run the gate: 0 all as expected, 1 something unexpected, 2 usage or harness."""
     try:
-        return _judge(arguments, out, err)
+        return _migrated(arguments, out, err) if arguments.migrate is not None else _judge(arguments, out, err)
     except BrokenPipeError:  # whoever reads has enough
         raise
     except Exception as error:  # noqa: BLE001 - what is wrong here says nothing of the converter, as 1 would
         say_error(err, f"the gate itself has failed: {unforeseen(error)}")
         return 2
+
+
+def _migrated(arguments: argparse.Namespace, out: Console, err: Console) -> int:
+    from rosetta_ref.gate.report.migrate import migrate
+
+    try:
+        changed = migrate(arguments.migrate)
+    except (RosettaError, OSError) as error:
+        say_error(err, str(error))
+        return 2
+    if not arguments.quiet:
+        say(out, f"{arguments.migrate}: {'rewritten' if changed else 'nothing to rewrite'}")
+    return 0
 
 
 def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rosetta_ref.errors import SHOWN, safe_line
+from rosetta_ref.gate.names import OldNameWarning
 
 #: Lines of one kind, and rows of a table, that are printed unless --all asks for the rest: a file decides how many there are.
 LINES, ROWS = 1_000, 2_000
@@ -42,6 +44,24 @@ def say(console: Console, text: str) -> None:
 def say_error(console: Console, text: str) -> None:
     """Print an error."""
     console.print(Text.assemble(("error: ", "bold red"), safe_line(text)), soft_wrap=True)
+
+
+@contextmanager
+def old_names_told(console: Console) -> Iterator[None]:
+    """Print warnings about old names in files as lines like any other, without a place in our code."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, OldNameWarning):
+            console.print(Text.assemble(("warning: ", "bold yellow"), safe_line(str(message))), soft_wrap=True)
+        else:
+            before(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def say_each(

@@ -17,7 +17,7 @@ from rosetta_ref.diagnosis import bytewise, numeric
 from rosetta_ref.diagnosis.cause import Cause
 from rosetta_ref.diagnosis.change import Change, in_shape
 from rosetta_ref.gate.judge import mapping, values
-from rosetta_ref.gate.judge.tensors import orders
+from rosetta_ref.gate.judge.elsewhere import orders
 from rosetta_ref.gate.judge.view import View
 
 _UNREVERSED = Cause("shape-not-reversed", "the dimensions stand in GGUF's order, fastest first; no byte was moved")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref.errors import SHOWN
+from rosetta_ref.gate.kinds import kind_of
 
 CORROBORATED, FALSIFIED, SKIPPED, TIMEOUT, CRASHED = "Corroborated", "Falsified", "Skipped", "Timeout", "Crashed"
 OUTCOMES = (CORROBORATED, FALSIFIED, SKIPPED, TIMEOUT, CRASHED)
@@ -17,9 +18,8 @@ OUTCOMES = (CORROBORATED, FALSIFIED, SKIPPED, TIMEOUT, CRASHED)
 class Finding:
     """One thing that is wrong.
 
-    `kind` is a word of the gate's vocabulary: values, rows-permuted, shape-not-reversed, truncated, lost, invented, twice,
-    metadata, lossy-unasked, nan, out-of-range, ...; `gate` is the gate that it falsifies; `first` is the first difference:
-    {index, offset, expected, actual} with hex texts.
+    `kind` is a row of `kinds.KINDS`; `gate` is the gate that it falsifies; `first` is the first difference: {index, offset,
+    expected, actual} with hex texts. Raises UnknownKindError for any other kind.
     """
 
     kind: str
@@ -34,7 +34,8 @@ class Finding:
     leg: str = ""
 
     def __post_init__(self) -> None:
-        """Names and words of a file may be of any length, and stand in every report."""
+        """Kinds are those of the table; names and words of a file may be of any length, and stand in every report."""
+        kind_of(self.kind)
         for name in ("detail", "tensor", "source_type", "target_type"):
             if len(text := getattr(self, name) or "") > SHOWN:
                 object.__setattr__(self, name, f"{text[:SHOWN]}... ({len(text):,} characters)")

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rosetta_ref.archive import Bytes
 from rosetta_ref.patterns.blocks import block_bytes, hard_bits
 from rosetta_ref.patterns.scales import SUBSCALES, float_scales, put_scale_bits, scale_bits
-from rosetta_ref.quant import BlockType
+from rosetta_ref.quant import TYPES, BlockType
 
 #: Floats: bits of the mantissa, bias of the exponent.
 _FLOATS = {"F16": (10, 15), "BF16": (7, 127), "F32": (23, 127), "F64": (52, 1023)}
@@ -49,6 +49,10 @@ def payloads_of(kind: BlockType) -> tuple[str, ...]:
         return ("index-coded", "zero")
     more = {"F32": ("halfway", "large"), "BF16": ("large",)}
     return ("index-coded", "edges", *more.get(kind.name, ()), "zero", "special")
+
+
+#: Every payload that some type has.
+PAYLOADS = tuple(dict.fromkeys([each for kind in TYPES.values() for each in payloads_of(kind)] + ["gaussian", "rough"]))
 
 
 def payload(kind: BlockType, count: int, name: str, seed: int) -> Bytes:

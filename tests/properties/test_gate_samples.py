@@ -16,6 +16,7 @@ from rosetta_ref.gate.inputs import models, write
 from rosetta_ref.gate.inputs.alignment import header_size
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.patterns import payloads
 from rosetta_ref.quant import TYPES, BlockType
 
@@ -150,7 +151,7 @@ def test_models_avoid_what_hides_bugs_of_heads(seed: int) -> None:
         shapes.add((sample.architecture, heads, groups, numbers["attention.key_length"]))
     assert {shape[1:3] for shape in shapes if shape[0] == "llama"} >= {(8, 2), (6, 3), (4, 1)}
     assert {shape[3] for shape in shapes} >= {8, 16, 64}
-    assert {shape[0] for shape in shapes} == {"llama", "qwen2"}
+    assert {shape[0] for shape in shapes} == set(MODELS)
 
 
 def test_what_a_wrong_head_count_does_is_seen() -> None:
@@ -184,6 +185,12 @@ def test_each_feature_has_a_model() -> None:
     for sample in made.values():
         tied[sample.architecture].add("output.weight" in sample.model.tensors)
     assert tied["llama"] == tied["qwen2"] == {True, False}
+    assert (tied["qwen3"], tied["gemma3"]) == ({True}, {False})
+    for name in set(MODELS) - {"llama", "qwen2"}:  # each has one of its own, and all its roles are in it
+        (own,) = [sample for sample in made.values() if sample.architecture == name]
+        roles = {mapping.role_of(tensor, name) for tensor in own.model.tensors}
+        assert roles >= {*MODELS[name].layer}
+        assert own.model.metadata[f"{name}.block_count"].plain() >= MODELS[name].pattern
     assert "blk.0.attn_q.bias" in made["llama-bf16-biased"].model.tensors
     assert "blk.0.attn_q.bias" in made["qwen2-f32"].model.tensors
     assert "tokenizer.ggml.scores" in made["llama-f16-scores"].model.metadata

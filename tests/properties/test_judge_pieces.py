@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.judge import mapping, pairs
 from rosetta_ref.gate.judge import values as right_values
-from rosetta_ref.gate.judge.tensors import same
+from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.values import Verdict
 from rosetta_ref.quant import TYPES
 
@@ -191,7 +191,7 @@ CASES: dict[str, tuple[str, Callable[[Rng], Made]]] = {
     "payload": ("nan-payload", payload),
     "truncated": ("truncated", narrowed(cut, gaussian)),
     "flushed": ("flushed", narrowed(lambda values: flushed(half(values), values))),
-    "both": ("truncated and flushed", narrowed(lambda values: flushed(cut(values), values))),
+    "both": ("truncated-and-flushed", narrowed(lambda values: flushed(cut(values), values))),
     "beyond the range": ("out-of-range", narrowed(half, large)),
     "wrong blocks": ("values", worse("Q4_0", "Q4_0", 1.5)),
     "encoded anew": ("lossy-unasked", worse("F32", "Q8_0", 1.0)),

@@ -18,23 +18,30 @@ import pytest
 
 from rosetta_ref import cli
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Finding, Result
+from rosetta_ref.gate.kinds import KINDS
 from rosetta_ref.gate.run.engine import samples_for
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import entry_of
 from rosetta_ref.zoo.seams import replacing
+from rosetta_ref.zoo.trial import kinds_document
 from rosetta_ref.zoo.trial import tally as tally_module
 from rosetta_ref.zoo.trial.canary import CANARY
-from rosetta_ref.zoo.trial.document import document
+from rosetta_ref.zoo.trial.document import document, kills_of
 from rosetta_ref.zoo.trial.matrix import EQUIVALENT, Arena, Kill, Trial, assertion, in_order
 from rosetta_ref.zoo.trial.tally import KILLED, Standing, Tally, tally
 
+KINDS_PAGE = (Path(__file__).parents[2] / "docs" / "kinds.md").read_text("utf-8")
+#: By kind: a member that shows it, and the case.
+SHOWN = {
+    found[1]: (found[2], found[3])
+    for found in re.finditer(
+        r"^### (\S+)\n(?:(?!### ).*\n)*?Shown by \[`(.+?)`\]\(zoo\.md\), in `(.+?)`\.$", KINDS_PAGE, re.MULTILINE
+    )
+}
 PAGE = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text("utf-8")
 #: By member: the case that kills it first, and the gates that see it.
-NAMED = {
-    found[1]: (found[2], [f"F-CONV-{gate}" for gate in found[3].split(", ")])
-    for found in re.finditer(r"^\| `(.+?)`<br>.* \| `(F-CONV-.+?)`<br>(.+?) \|$", PAGE, re.MULTILINE)
-}
+NAMED = kills_of(PAGE)
 RUNNING = [member for member in MEMBERS.values() if member.waiting_for is None and member.id not in EQUIVALENT]
 SEEDS = range(10)
 
@@ -57,6 +64,22 @@ def test_the_case_that_is_named_kills_it(member: Member, arena: Arena) -> None:
     assert [kill.case for kill in trial.kills] == [case], f"{case} does not see {member.does}"
     assert trial.kills[0].gate in gates
     assert trial.cases == 1
+    shown = {kind for kind, place in SHOWN.items() if place == (member.id, case)}
+    assert shown <= trial.kinds.keys()
+
+
+def test_the_page_of_kinds_is_current() -> None:
+    assert kinds_document.document(SHOWN) == KINDS_PAGE
+    assert len(SHOWN) > 30
+    assert f"{len(SHOWN)} of {len(KINDS)}" == f"{KINDS_PAGE.count('Shown by')} of {KINDS_PAGE.count('### ')}"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (member, case) in SHOWN.items() if NAMED[member][0] != case])
+def test_the_case_that_is_named_shows_the_kind(kind: str, arena: Arena) -> None:
+    """The others are shown by the case that kills the member first."""
+    member, case = SHOWN[kind]
+    trial = arena.trial(MEMBERS[member], only=[case])
+    assert kind in trial.kinds, f"{case} does not show {kind}"
 
 
 def test_the_canary_dies_at_once(arena: Arena) -> None:

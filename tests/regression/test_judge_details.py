@@ -79,7 +79,7 @@ def test_a_number_that_stands_twice(alias: str | None, wrong: bool, tmp_path: Pa
 @pytest.mark.parametrize(
     ("found", "kind"),
     [
-        ([1.0, 1.0, 0.0, 0.0], "truncated and flushed"),
+        ([1.0, 1.0, 0.0, 0.0], "truncated-and-flushed"),
         ([1.0, 1.0, 0.0, 6.0e-8], "values"),
         ([1.0009765625, 1.0, 0.0, 0.0], "values"),
     ],

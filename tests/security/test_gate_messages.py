@@ -27,7 +27,7 @@ STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 
 def hostile() -> tuple[list[Result], Verdict, Entry]:
-    finding = Finding(HOSTILE, "F-CONV-001", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1)
+    finding = Finding("values", "F-CONV-001", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1)
     result = Result(
         f"F-CONV-001/{HOSTILE}", "F-CONV-001", FALSIFIED, HOSTILE, expected=1, compared=1, findings=[finding]
     )

@@ -232,7 +232,7 @@ def test_a_judge_that_falls_says_so_and_the_run_goes_on(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(files.Judging, "_words", falls)
     monkeypatch.setattr(files, "_fails_on", lambda ours: False)
-    monkeypatch.setattr(processes.judgements, "are_replaced", lambda: True)
+    monkeypatch.setattr(processes.cache, "are_replaced", lambda: True)
     found = results(lambda dst: None)
     (words,) = [one for one in found["spoiled"] if one.gate == "F-CONV-META-001"]
     assert words.findings[0].kind == "unreadable"
@@ -241,7 +241,7 @@ def test_a_judge_that_falls_says_so_and_the_run_goes_on(monkeypatch: pytest.Monk
 
 
 def test_a_judge_that_falls_over_our_own_files_accuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes.judgements, "are_replaced", lambda: True)
+    monkeypatch.setattr(processes.cache, "are_replaced", lambda: True)
     monkeypatch.setattr("rosetta_ref.gate.judge.cache.judge_words", lambda *_: [][1])
     with pytest.raises(HarnessError, match="has no answer: IndexError"):
         results(lambda dst: None)
@@ -254,7 +254,7 @@ def test_a_process_that_judges_has_limits(how: str, monkeypatch: pytest.MonkeyPa
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         "if 'rosetta_ref.gate.judge.process' in sys.orig_argv:\n"
-        "    from rosetta_ref.gate import judging\n"
+        "    from rosetta_ref.gate.judge import files as judging\n"
         "    plain = judging.Judging._words\n"
         "    def words(self, result, question):\n"
         "        if result.sample == 'spoiled':\n"
@@ -282,7 +282,7 @@ def test_a_request_to_end_is_heard_while_the_judge_hangs(tmp_path: Path) -> None
         "import os, sys, time\n"
         "if 'rosetta_ref.gate.judge.process' in sys.orig_argv:\n"
         f"    open({str(tmp_path / 'judging')!r}, 'w').write(str(os.getpid()))\n"
-        "    from rosetta_ref.gate import judging\n"
+        "    from rosetta_ref.gate.judge import files as judging\n"
         "    judging.Judging._words = lambda *_: time.sleep(60)\n"
     )
     words = [
@@ -315,7 +315,7 @@ def test_nobody_else_looks_at_what_the_judge_could_not(monkeypatch: pytest.Monke
     """Diagnosis and reduction read outputs in the gate's own process."""
     handed: list[object] = []
     monkeypatch.setattr(files, "_fails_on", lambda ours: False)
-    monkeypatch.setattr(processes.judgements, "are_replaced", lambda: True)
+    monkeypatch.setattr(processes.cache, "are_replaced", lambda: True)
     monkeypatch.setattr(files.Judging, "_words", lambda *_: {}["no such"])
     found = run(Odd(lambda dst: None), samples=[model("spoiled")], only=["F-CONV-META-001/G-S/*"], failed=handed.extend)
     assert [one.outcome for one in found] == [FALSIFIED]

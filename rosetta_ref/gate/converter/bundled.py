@@ -21,13 +21,14 @@ _LEGACY = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 _K = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 _IQ = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS")
 
+#: Scripts that copy tensors know no architecture; they claim those that what they get wrong is written down for.
 #: Named by a string: the gate shares no code with what it judges, the reference included.
 _ENTRIES = (
     Entry("reference", function=f"{_ADAPTERS}/reference.py:convert", pairs=(*PAIRS, "G-G"), lossless=True, whole_models=False,
-          architectures=("llama", "qwen2"), quantises=("F16", "BF16", *_LEGACY, *_K, "IQ4_NL", "IQ4_XS")),
+          architectures=("llama", "qwen2", "qwen3", "gemma3"), quantises=("F16", "BF16", *_LEGACY, *_K, "IQ4_NL", "IQ4_XS")),
     Entry("gguf-py", function=f"{_ADAPTERS}/gguf_py.py:convert", pairs=("G-S", "S-G"), safetensors_as="file", whole_models=False,
           types=(*_FLOATS, "F64", "I8", "I16", "I32", "I64", *_LEGACY, *_K, *_IQ, "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"),
-          loses=("safetensors/bf16", "sharded"), expectations=_EXPECTATIONS / "gguf-py.yaml"),
+          architectures=("llama", "qwen2"), loses=("safetensors/bf16", "sharded"), expectations=_EXPECTATIONS / "gguf-py.yaml"),
     Entry("llama-quantize", function=f"{_ADAPTERS}/llama_quantize.py:convert", isolated=True, pairs=("G-G",), whole_models=True,
           architectures=("llama", "qwen2"), types=(*_FLOATS, *_LEGACY, *_K), quantises=(*_FLOATS, *_LEGACY, *_K),
           expectations=_EXPECTATIONS / "llama-quantize.yaml"),
@@ -35,9 +36,10 @@ _ENTRIES = (
           whole_models=True, architectures=("llama", "qwen2"), environment={"RUST_BACKTRACE": "0"},
           types=(*_FLOATS, *_LEGACY, "Q4_K", "Q5_K", "Q6_K")),
     Entry("mlx", function=f"{_ADAPTERS}/mlx.py:convert", isolated=True, pairs=("G-S", "S-G"), safetensors_as="file",
-          whole_models=False, types=(*_FLOATS, "Q4_0", "Q4_1", "Q8_0"), refuse_exceptions=("RuntimeError",)),
+          whole_models=False, architectures=("llama", "qwen2"), types=(*_FLOATS, "Q4_0", "Q4_1", "Q8_0"),
+          refuse_exceptions=("RuntimeError",)),
     Entry("tinygrad", function=f"{_ADAPTERS}/tinygrad.py:convert", isolated=True, pairs=("G-S",), safetensors_as="file",
-          whole_models=False, types=(*_FLOATS, "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K")),
+          whole_models=False, architectures=("llama", "qwen2"), types=(*_FLOATS, "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K")),
     Entry("transformers", function=f"{_ADAPTERS}/transformers.py:convert", isolated=True, pairs=("G-S",), whole_models=True,
           architectures=("llama", "qwen2"), types=(*_FLOATS, *_LEGACY, *_K), time_limit=120,
           environment={"HF_HUB_OFFLINE": "1"}),

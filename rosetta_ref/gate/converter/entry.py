@@ -29,8 +29,9 @@ class Entry:
     isolated: a function runs in a process of its own.
     lossless: it claims that chains give back every bit.
     whole_models: it takes only models of a known architecture with a tokenizer, no arbitrary tensors.
-    loses: what it does not promise: kinds of findings ("lossy-unasked", say), and inputs that it may refuse: a payload ("special":
-        NaN and Inf; "large": beyond F16), a type in a format ("apr/bf16"), models of several files ("sharded", "gguf/sharded").
+    loses: what it does not promise: kinds of findings ("lossy-unasked", say), gates ("F-CONV-META-001"), and inputs that it may
+        refuse: a payload ("special": NaN and Inf; "large": beyond F16), a type in a format ("apr/bf16"), models of several files
+        ("sharded", "gguf/sharded"). `loses` says what each of them excuses.
     expectations: a YAML file of expected failures.
     """
 

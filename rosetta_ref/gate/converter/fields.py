@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from rosetta_ref.gate.converter import loses
 from rosetta_ref.gate.pairs import PAIRS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.units import byte_size
@@ -141,7 +142,7 @@ FIELDS: dict[str, Field] = {
     "isolated": Field(_flag, "run a function in a process of its own"),
     "lossless": Field(_flag, "it claims that nothing is lost over a chain of conversions"),
     "whole_models": Field(_flag, "it takes only whole models, no arbitrary tensors"),
-    "loses": Field(_listed(_text), "gates and kinds of findings that it does not promise", "WORDS", _words),
+    "loses": Field(_listed(loses.word), "kinds of findings, gates and inputs that it does not promise", "WORDS", _words),
     "expectations": Field(lambda value: Path(_text(value)), "a YAML file of expected failures", "FILE"),
     "environment": Field(_environment, "set a variable of its environment; may be repeated", "NAME=VALUE"),
     "disk_limit": Field(_bytes, "bytes on the disk that a command may write", "SIZE"),

@@ -24,6 +24,7 @@ from typing import Any
 
 from rosetta_ref import foreign
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
+from rosetta_ref.gate import names
 from rosetta_ref.gate.converter import bundled, fields
 from rosetta_ref.gate.converter.command import CommandLine
 from rosetta_ref.gate.converter.entry import Converter, Entry
@@ -216,7 +217,10 @@ def read_entries(path: Path) -> dict[str, Entry]:
 
 def _entry(path: Path, place: str, name: str, table: Any) -> Entry:
     """One entry of its table."""
-    given = {key.replace("-", "_"): value for key, value in _table(path, place, table).items()}
+    given = {
+        names.field(key.replace("-", "_"), place=f"{path}: {place}"): value
+        for key, value in _table(path, place, table).items()
+    }
     _known(path, place, given, FIELDS)
     values: dict[str, Any] = {}
     for key, value in given.items():

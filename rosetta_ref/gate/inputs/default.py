@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.gate.inputs import big_endian
+from rosetta_ref.gate.inputs import big_endian, models
 from rosetta_ref.gate.inputs.alignment import aligned
 from rosetta_ref.gate.inputs.models import Case, Spec, build, formats_of, seed_of, tensor_of
 from rosetta_ref.gate.inputs.sample import Sample
-from rosetta_ref.gate.judge.mapping import FAMILIES
+from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.patterns import payloads
 from rosetta_ref.quant import TYPES, BlockType
 
@@ -61,15 +61,16 @@ _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, keys=_YARN), "F32"),
     "llama-f32-llama3": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, llama3=_LLAMA3), "F32"),
     "llama-f32-long-heads": (Spec("llama", 4, 1, 32, 96, stream=64, layers=11, tied=True), "F32"),
-    "qwen2-bf16-tied": (Spec("qwen2", 8, 2, 8, 96, tied=True, tokenizer="qwen2", base="BF16"), "BF16"),
-    "qwen2-f32": (Spec("qwen2", 6, 3, 16, 64, tokenizer="qwen2", modern=True), "F32"),
+    "qwen2-bf16-tied": (Spec("qwen2", 8, 2, 8, 96, tied=True, base="BF16"), "BF16"),
+    "qwen2-f32": (Spec("qwen2", 6, 3, 16, 64, modern=True), "F32"),
 }
 _TINY = Spec("llama", 4, 1, 16, 96, layers=1, tied=True)
-#: Rows of 256 for every type of blocks; heads of 32.
+#: Models of blocks, which show of names and rows what others do not: one architecture with rows in pairs, and one without.
 _BLOCKS = {
     "llama": Spec("llama", 8, 2, 32, 512, tied=True),
-    "qwen2": Spec("qwen2", 8, 1, 32, 512, tied=True, tokenizer="qwen2"),
+    "qwen2": Spec("qwen2", 8, 1, 32, 512, tied=True),
 }
+_PUBLISHED = ("BF16", "F16", "F32")
 _F32: list[Case] = [("F32", "index-coded")]
 #: llama.cpp loads no model that is aligned to less than 32.
 _ALIGNMENTS, _MODEL_ALIGNMENTS = (8, 16, 32, 64), (32, 64, 128)
@@ -93,23 +94,24 @@ def default(
     """
     named = [name for name in TYPES if name not in _INTERMEDIATE] if types is None else types
     known = {kind.name for kind in TYPES.values() if kind.name in named and (quantised or kind.is_scalar)}
-    families = [name for name in _BLOCKS if architectures is None or name in architectures]
+    families = models.families(architectures)
     made = [
         build(name, spec, [(kind, "index-coded")], seed)
         for name, (spec, kind) in _MODELS.items()
         if kind in known and spec.architecture in families
     ]
-    for family in families:
+    made += [sample for family in families for sample in _plain_model(family, known, seed)]
+    for family in [name for name in families if name in _BLOCKS] or families[:1]:
         made += _block_models(family, known, seed)
     for family in families[:1]:
-        made += _small_models(replace(_TINY, **_family(family)), known, seed)
+        made += _small_models(replace(_TINY, architecture=family), known, seed)
         made += _typed_models(family, known, seed) if whole_models else ()
     if not whole_models:
         made += _archives(known, seed)
         made += [aligned(_few(known, seed), alignment, seed) for alignment in _ALIGNMENTS if known & _FEW.keys()]
         made += _big_endian(known, seed)
     if families and "F32" in known:
-        tiny = replace(_TINY, **_family(families[0]))
+        tiny = replace(_TINY, architecture=families[0])
         # A chain shows whether the writer keeps to the key that it keeps: models have chains, so there is one in any case.
         name, alignments = ("aligned", _MODEL_ALIGNMENTS) if whole_models else ("aligned-model", _MODEL_ALIGNMENTS[1:2])
         made += [aligned(build(name, tiny, _F32, seed), alignment, seed) for alignment in alignments]
@@ -122,8 +124,15 @@ def for_quantisers(seed: int) -> list[Sample]:
     return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
 
 
-def _family(name: str) -> dict[str, Any]:
-    return {"architecture": name, "tokenizer": _BLOCKS[name].tokenizer}
+def _plain_model(family: str, known: Collection[str], seed: int) -> Iterator[Sample]:
+    """The model of an architecture that has none above: everything of its own, in the type that such models are published in."""
+    kind = next((name for name in _PUBLISHED if name in known), None)
+    if kind is None or any(spec.architecture == family for spec, _ in _MODELS.values()):
+        return
+    model = MODELS[family]
+    layers, stream = max(model.pattern, 2), 96 if model.head_keys else 0
+    spec = Spec(family, 8, 2, 16, 160, layers=layers, stream=stream, tied=model.tied, base=kind, modern=True)
+    yield build(f"{family}-{kind.lower()}", spec, [(kind, "index-coded")], seed)
 
 
 def _small_models(tiny: Spec, known: Collection[str], seed: int) -> Iterator[Sample]:
@@ -131,9 +140,7 @@ def _small_models(tiny: Spec, known: Collection[str], seed: int) -> Iterator[Sam
     if own:  # the quantised types that only APR has
         yield replace(build("apr-types", tiny, own, seed), formats=("apr",))
     if "F32" in known:
-        if FAMILIES[
-            tiny.architecture
-        ].pairs:  # in APR the rows of q and k stand in either order, and rope_type says in which
+        if MODELS[tiny.architecture].pairs:  # in APR such rows stand in either order, and rope_type says in which
             yield replace(build("apr-halves", tiny, _F32, seed), formats=("apr",), halves_in_apr=True)
         yield from _sharded(replace(tiny, layers=2), seed)
         yield from (_metadata(tiny, seed, finite=finite) for finite in (True, False))
@@ -149,7 +156,12 @@ def _block_models(family: str, known: Collection[str], seed: int) -> Iterator[Sa
     for mix, (payload, kinds) in mixes.items():
         cases = [(kind, payload) for kind in kinds if kind in known]
         if cases and (family, mix) != ("qwen2", "gaussian"):
-            yield build(f"{family}-{mix}", replace(_BLOCKS[family], tied=mix != "mix"), cases, seed)
+            yield build(f"{family}-{mix}", replace(_wide(family), tied=mix != "mix"), cases, seed)
+
+
+def _wide(family: str) -> Spec:
+    """Rows of 256 for every type of blocks; heads of 32."""
+    return _BLOCKS.get(family) or replace(_BLOCKS["llama"], architecture=family)
 
 
 def _sharded(spec: Spec, seed: int) -> Iterator[Sample]:
@@ -214,8 +226,8 @@ def _typed_models(family: str, known: Collection[str], seed: int) -> Iterator[Sa
 
 
 def _filled(name: str, family: str, cases: list[Case], seed: int) -> Iterator[Sample]:
-    tiny = replace(_TINY, layers=2, **_family(family))
-    spec = tiny if all(TYPES[kind].is_scalar for kind, _ in cases) else replace(_BLOCKS[family], inner=256)
+    tiny = replace(_TINY, layers=2, architecture=family)
+    spec = tiny if all(TYPES[kind].is_scalar for kind, _ in cases) else replace(_wide(family), inner=256)
     room = 1 + 7 * spec.layers
     for number, start in enumerate(range(0, len(cases), room)):
         yield build(f"{name}-{number}" if len(cases) > room else name, spec, cases[start : start + room], seed)

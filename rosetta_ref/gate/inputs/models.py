@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats.registry import CONTAINERS
 from rosetta_ref.gate.inputs import tokenizers
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.claims import config_of
-from rosetta_ref.gate.judge.mapping import EMBEDDING, FACTORS, LAYER_ROLES
+from rosetta_ref.gate.judge.config import modern
+from rosetta_ref.gate.judge.mapping import EMBEDDING, FACTORS, HEAD
+from rosetta_ref.gate.judge.model import ALWAYS, Role
+from rosetta_ref.gate.judge.models import MODELS, of
 from rosetta_ref.gate.judge.rope import llama3_factors
 from rosetta_ref.patterns import payloads
 from rosetta_ref.quant import TYPES, BlockType
 
-#: The shape of a role's matrix in letters: V tokens, E width, F inner, Q rows of q, K rows of k.
-_SHAPES = {
-    "attn_q": "QE", "attn_k": "KE", "attn_v": "KE", "attn_output": "EQ", "ffn_gate": "FE", "ffn_up": "FE",
-    "ffn_down": "EF",
-}  # fmt: skip
-_BIASED = {"llama": ("attn_q", "attn_k", "attn_v", "attn_output"), "qwen2": ("attn_q", "attn_k", "attn_v")}
+#: The architectures that most converters take, first: what a converter is asked with that does not say which it takes.
+_FIRST = ("llama", "qwen2")
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _THETA = 100_000.0
 #: Type and payload of a matrix.
@@ -38,7 +38,7 @@ Case = tuple[str, str]
 
 @dataclass(frozen=True)
 class Spec:
-    """The numbers of a model. `kv_heads` heads of k and v; `head` elements in a head; qwen2 always has biases.
+    """The numbers of a model. `kv_heads` heads of k and v; `head` elements in a head; `biased` where the architecture may be.
 
     Blind, so not to be used alone: kv_heads^2 = heads, a head of 2 or 4 elements, inner = width. `modern` is how transformers 5
     writes the directory; `llama3` the parameters of that rope scaling, which GGUF has as a tensor.
@@ -52,7 +52,8 @@ class Spec:
     layers: int = 2
     tied: bool = False
     biased: bool = False
-    tokenizer: str = "smollm"
+    #: A vocabulary of `tokenizers`; "" for the architecture's own.
+    tokenizer: str = ""
     #: The float type of everything that is not a matrix: stored as F32, exact in this one.
     base: str = "F32"
     keys: Mapping[str, Value] = field(default_factory=dict)
@@ -68,7 +69,13 @@ class Spec:
 
     def vocabulary(self) -> dict[str, Value]:
         """GGUF's keys of the tokenizer."""
-        return tokenizers.sentencepiece() if self.tokenizer == "spm" else tokenizers.byte_level(self.tokenizer)
+        return tokenizers.vocabulary(self.tokenizer or of(self.architecture).tokenizer)
+
+
+def families(claimed: Collection[str] | None = None) -> list[str]:
+    """The architectures that there are models of, common ones first; of those that a converter takes, where it says so."""
+    known = [*(name for name in _FIRST if name in MODELS), *(name for name in MODELS if name not in _FIRST)]
+    return [name for name in known if claimed is None or name in claimed]
 
 
 def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
@@ -80,13 +87,12 @@ def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
     for tensor, role, shape in _slots(spec, len(tokens["tokenizer.ggml.tokens"].data)):
         own = seed_of(seed, name, tensor)
         if len(shape) == 1:
-            make = payloads.near_one if role.endswith("norm") else payloads.small
-            values = make(TYPES[spec.base], shape[0], own)
+            values = _vector(role, TYPES[spec.base], shape[0], own)
             tensors[tensor], case = Tensor.of(tensor, TYPES["F32"], shape, values), ("F32", "index-coded")
         else:
             case = next(turn)
             tensors[tensor] = tensor_of(tensor, TYPES[case[0]], shape, case[1], own)
-        part = f"{role}-bias" if tensor.endswith(".bias") else role
+        part = f"{role.gguf}-bias" if tensor.endswith(".bias") else role.gguf
         labels[tensor] = f"{case[0].lower()}/{stem}-{part}/{case[1]}"
     if spec.llama3:
         tensors[FACTORS] = Tensor.of(
@@ -109,27 +115,41 @@ def _config(model: Archive, spec: Spec) -> bytes:
     if dtype:
         config["dtype" if spec.modern else "torch_dtype"] = dtype
     if spec.modern:
-        scaling = config.pop("rope_scaling", {"rope_type": "default"})
-        config["rope_parameters"] = {"rope_theta": config.pop("rope_theta"), **scaling}
+        config = modern(config)
     return (json.dumps(config, indent=2) + "\n").encode()
 
 
-def _slots(spec: Spec, tokens: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def _vector(role: Role, base: BlockType, count: int, seed: int) -> NDArray[np.float32]:
+    """Weights of a norm, or a bias: all different, and exact in that type as Hugging Face has them."""
+    if role.is_matrix:
+        return payloads.small(base, count, seed)
+    values = payloads.near_one(base, count, seed)
+    if not role.plus:
+        return values
+    signs = np.where(np.arange(count) % 2, np.float32(-1 / 16), np.float32(1 / 16))
+    return values * signs + np.float32(role.plus)  # of more bits than a narrow type has
+
+
+def _slots(spec: Spec, tokens: int) -> Iterator[tuple[str, Role, tuple[int, ...]]]:
     """Name, role and shape of every tensor, in an order of llama.cpp's converter."""
     sizes = {
         "V": tokens, "E": spec.width, "F": spec.inner, "Q": spec.heads * spec.head, "K": spec.kv_heads * spec.head,
+        "D": spec.head,
     }  # fmt: skip
-    yield "token_embd.weight", "token_embd", (tokens, spec.width)
-    if not spec.tied:
-        yield "output.weight", "output", (tokens, spec.width)
-    biased = _BIASED[spec.architecture] if spec.biased or spec.architecture == "qwen2" else ()
+
+    def slot(stem: str, role: Role, part: str = "weight") -> tuple[str, Role, tuple[int, ...]]:
+        letters = role.shape if part == "weight" else role.shape[:1]
+        return f"{stem}{role.gguf}.{part}", role, tuple(sizes[letter] for letter in letters)
+
+    model = of(spec.architecture)
+    ends = [slot("", role) for role in model.whole]
+    yield from (end for end in ends if len(end[2]) > 1 and not (spec.tied and end[0] == HEAD))
     for layer in range(spec.layers):
-        for role, _ in LAYER_ROLES:
-            shape = tuple(sizes[letter] for letter in _SHAPES.get(role, "E"))
-            yield f"blk.{layer}.{role}.weight", role, shape
-            if role in biased:
-                yield f"blk.{layer}.{role}.bias", role, shape[:1]
-    yield "output_norm.weight", "output_norm", (spec.width,)
+        for role in model.layer:
+            yield slot(f"blk.{layer}.", role)
+            if role.biased == ALWAYS or (spec.biased and role.biased):
+                yield slot(f"blk.{layer}.", role, "bias")
+    yield from (end for end in ends if len(end[2]) == 1)
 
 
 def _keys(name: str, spec: Spec, tokens: Mapping[str, Value]) -> dict[str, Value]:
@@ -138,21 +158,23 @@ def _keys(name: str, spec: Spec, tokens: Mapping[str, Value]) -> dict[str, Value
         "feed_forward_length": spec.inner, "attention.head_count": spec.heads, "attention.head_count_kv": spec.kv_heads,
         "vocab_size": len(tokens["tokenizer.ggml.tokens"].data),
     }  # fmt: skip
-    if spec.architecture == "llama":
-        numbers |= {
-            "attention.key_length": spec.head,
-            "attention.value_length": spec.head,
-            "rope.dimension_count": spec.head,
-        }
+    numbers |= dict.fromkeys(of(spec.architecture).head_keys, spec.head)
     texts = {"general.architecture": spec.architecture, "general.type": "model", "general.name": name}
     return {
         **{key: Value.scalar(Kind.STRING, text) for key, text in texts.items()},
         **{f"{spec.architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in numbers.items()},
         f"{spec.architecture}.attention.layer_norm_rms_epsilon": Value.scalar(Kind.F32, np.float32(1e-5)),
+        **_examples(spec.architecture),
         f"{spec.architecture}.rope.freq_base": Value.scalar(Kind.F32, np.float32(_THETA)),
         **spec.keys,
         **tokens,
     }  # fmt: skip
+
+
+def _examples(architecture: str) -> dict[str, Value]:
+    model = of(architecture)
+    kinds = {row.gguf: row.kind for row in model.numbers}
+    return {f"{architecture}.{key}": Value.scalar(kinds[key], value) for key, value in model.example.items()}
 
 
 def tensor_of(name: str, kind: BlockType, shape: tuple[int, ...], payload: str, seed: int) -> Tensor:

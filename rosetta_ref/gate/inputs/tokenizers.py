@@ -1,9 +1,10 @@
 """The tokenizers of the samples, as GGUF's keys and as the files of a Hugging Face directory.
 
-Two small vocabularies with all 256 bytes: byte-level BPE as GPT-2 has it (llama files of SmolLM, qwen2), and SentencePiece BPE
-with scores (llama). Both faces are written here, each by its format's own rules, so that a converter can be asked whether the
-one becomes the other. Sources: tokenizer.json by the `tokenizers` library, tokenizer.model by sentencepiece_model.proto,
-GGUF's keys by ggml/docs/gguf.md, pre-tokenizers by the tokenizer.json files of SmolLM2 and Qwen2.
+Small vocabularies with all 256 bytes: byte-level BPE as GPT-2 has it (llama files of SmolLM, qwen2), and SentencePiece BPE with
+scores (llama; gemma with other special tokens, and no space before a text). Both faces are written here, each by its format's own
+rules, so that a converter can be asked whether the one becomes the other. Sources: tokenizer.json by the `tokenizers` library,
+tokenizer.model by sentencepiece_model.proto, GGUF's keys by ggml/docs/gguf.md, pre-tokenizers and normalizers by the tokenizer.json
+files of SmolLM2, Qwen2 and Gemma 3.
 """
 
 from __future__ import annotations
@@ -25,10 +26,19 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 _SPM_TEMPLATE = "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]{% endfor %}"
+_GEMMA_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }}{% endfor %}"
+)
 #: SentencePiece: pieces in the order of their merges, then single characters; a score is minus the place. "the" has two ways.
 _PIECES = ("▁t", "he", "▁the", "th", "an", "in", "▁", "t", "h", "e", "a", "n", "i")
 _SPM_SPECIAL = ("<unk>", "<s>", "</s>")
+_GEMMA_SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>")
 _GENERATION: tuple[str, ...] = ("bos_token_id", "eos_token_id")
+
+
+def vocabulary(name: str) -> dict[str, Value]:
+    """GGUF's keys of a vocabulary by its name: "spm", "gemma", or a pre-tokenizer's."""
+    return {"spm": sentencepiece, "gemma": gemma}[name]() if name in ("spm", "gemma") else byte_level(name)
 
 
 def byte_level(pre: str) -> dict[str, Value]:
@@ -64,6 +74,22 @@ def sentencepiece() -> dict[str, Value]:
         "tokenizer.ggml.add_bos_token": Value.scalar(Kind.BOOL, 1),
         "tokenizer.ggml.add_eos_token": Value.scalar(Kind.BOOL, 0),
         **_text("tokenizer.chat_template", _SPM_TEMPLATE),
+    }  # fmt: skip
+
+
+def gemma() -> dict[str, Value]:
+    """The same as Gemma has it: other special tokens, with a padding, and texts that begin with no space."""
+    keys = sentencepiece()
+    tokens, types = keys["tokenizer.ggml.tokens"].plain(), keys["tokenizer.ggml.token_type"].plain()
+    own = len(_SPM_SPECIAL)
+    ids = {"bos": 2, "eos": 1, "unknown": 3, "padding": 0}
+    return keys | {
+        "tokenizer.ggml.tokens": Value.array(Kind.STRING, [*_GEMMA_SPECIAL, *tokens[own:]]),
+        "tokenizer.ggml.scores": Value.array(Kind.F32, [0.0, *keys["tokenizer.ggml.scores"].plain()]),
+        "tokenizer.ggml.token_type": Value.array(Kind.I32, [CONTROL, CONTROL, CONTROL, UNKNOWN, *types[own:]]),
+        **{f"tokenizer.ggml.{word}_token_id": Value.scalar(Kind.U32, place) for word, place in ids.items()},
+        "tokenizer.ggml.add_space_prefix": Value.scalar(Kind.BOOL, 0),
+        **_text("tokenizer.chat_template", _GEMMA_TEMPLATE),
     }  # fmt: skip
 
 
@@ -106,7 +132,8 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 def _config(plain: Mapping[str, Any], spm: bool) -> dict[str, Any]:
     tokens = plain["tokens"]
-    classes = {"qwen2": "Qwen2Tokenizer", "default": "LlamaTokenizer"}
+    classes = {"qwen2": "Qwen2Tokenizer", "default": "LlamaTokenizer" if _prefixed(plain) else "GemmaTokenizer"}
+    legacy = {"legacy": False} if _prefixed(plain) else {}
     named = {"bos": "bos_token_id", "eos": "eos_token_id", "pad": "padding_token_id", "unk": "unknown_token_id"}
     # Not beside a tokenizer.model, whose special tokens have scores and types of their own there: converters would have a choice.
     added = {str(token["id"]): _without_id(token) for token in _added(plain)}
@@ -115,10 +142,15 @@ def _config(plain: Mapping[str, Any], spm: bool) -> dict[str, Any]:
         "tokenizer_class": classes.get(plain["pre"], "GPT2Tokenizer"),
         **special,
         "add_bos_token": plain["add_bos_token"],
-        **({"add_eos_token": plain["add_eos_token"], "legacy": False} if spm else {"added_tokens_decoder": added}),
+        **({"add_eos_token": plain["add_eos_token"], **legacy} if spm else {"added_tokens_decoder": added}),
         "chat_template": plain["chat_template"],
         "model_max_length": 128,
     }
+
+
+def _prefixed(plain: Mapping[str, Any]) -> bool:
+    """Whether a space comes before every text: what SentencePiece does unless it is told otherwise."""
+    return bool(plain.get("add_space_prefix", True))
 
 
 def _without_id(token: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,17 +209,20 @@ def _sentencepiece_json(plain: Mapping[str, Any]) -> dict[str, Any]:
     spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     back = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
     strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    prefix = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, spaces]}
+    alone = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
+    decoders = [back, {"type": "ByteFallback"}, {"type": "Fuse"}, *([strip] if _prefixed(plain) else [])]
     return _tokenizer(
         plain,
-        normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, spaces]},
-        pre_tokenizer=None,
+        normalizer=prefix if _prefixed(plain) else spaces,
+        pre_tokenizer=None if _prefixed(plain) else alone,
         post_processor={
             "type": "TemplateProcessing",
             "single": [special, text],
             "pair": [special, text, *again],
             "special_tokens": known,
         },
-        decoder={"type": "Sequence", "decoders": [back, {"type": "ByteFallback"}, {"type": "Fuse"}, strip]},
+        decoder={"type": "Sequence", "decoders": decoders},
         model={
             "unk_token": "<unk>",
             "fuse_unk": True,
@@ -206,11 +241,13 @@ def _model_proto(plain: Mapping[str, Any]) -> bytes:
         _message(1, _message(1, token.encode()) + b"\x15" + struct.pack("<f", score) + _varint_field(3, kind))
         for token, score, kind in rows
     ]
-    # model_type BPE, vocab_size, byte_fallback, ids of unk, bos, eos; no pad (-1)
-    numbers = {3: 2, 4: len(plain["tokens"]), 35: 1, 40: 0, 41: 1, 42: 2, 43: -1 % 2**64}
+    # model_type BPE, vocab_size, byte_fallback, ids of unk, bos, eos, pad (-1: none)
+    ids = (plain.get(f"{word}_token_id", -1) % 2**64 for word in ("unknown", "bos", "eos", "padding"))
+    numbers = {3: 2, 4: len(plain["tokens"]), 35: 1, **dict(zip((40, 41, 42, 43), ids, strict=True))}
     trainer = b"".join(_varint_field(field, number) for field, number in numbers.items())
-    # no normalisation; a dummy prefix, no spaces removed, spaces escaped
-    normalizer = _message(1, b"identity") + b"".join(_varint_field(*pair) for pair in ((3, 1), (4, 0), (5, 1)))
+    # no normalisation; a dummy prefix or none, no spaces removed, spaces escaped
+    flags = ((3, int(_prefixed(plain))), (4, 0), (5, 1))
+    normalizer = _message(1, b"identity") + b"".join(_varint_field(*pair) for pair in flags)
     return b"".join(pieces) + _message(2, trainer) + _message(3, normalizer)
 
 

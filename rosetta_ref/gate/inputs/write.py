@@ -22,6 +22,7 @@ from rosetta_ref.gate.inputs.big_endian import big_endian
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.claims import apr_metadata_of
+from rosetta_ref.gate.judge.shift import shifted
 from rosetta_ref.quant import BlockType
 
 _NARROW = ("F16", "BF16")
@@ -68,8 +69,13 @@ def hugging_face_face(sample: Sample) -> Archive:
     kept = {name: tensor for name, tensor in model.tensors.items() if name not in mapping.FROM_CONFIGURATION}
     base = model.tensors[mapping.EMBEDDING].type
     turned = {name: _in_halves(tensor, mapping.row_heads(name, model.metadata)) for name, tensor in kept.items()}
+    turned |= {
+        name: shifted(tensor, -role.plus)
+        for name, tensor in turned.items()
+        if (role := mapping.role_of(name, sample.architecture)) is not None and role.plus
+    }
     narrow = {name: _narrowed(tensor, base) for name, tensor in turned.items()}
-    names = {name: mapping.hugging_face_name(name) or name for name in kept}
+    names = {name: mapping.hugging_face_name(name, sample.architecture) or name for name in kept}
     return Archive("safetensors", {"format": "pt"}, _renamed(replace(model, tensors=narrow), names))
 
 

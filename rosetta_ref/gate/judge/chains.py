@@ -20,16 +20,14 @@ from rosetta_ref.gate.judge.metadata import NO_PLACE, compare_keys, judge_words
 from rosetta_ref.gate.judge.question import Leg
 from rosetta_ref.gate.judge.tensors import Judged, gate_of
 from rosetta_ref.gate.judge.view import look
+from rosetta_ref.gate.kinds import About, named
 
 #: What a leg does to a tensor without changing one number. All else that is right, or that an entry does not promise, rounds.
 _EXACT = frozenset(
     {values.CARRIED, values.WIDENED, values.DECODED, values.REPACKED, values.EXACTLY, "tied", "from the configuration"}
 )
 #: Kinds of findings that say "other numbers", which is what rounding makes.
-OF_NUMBERS = frozenset(
-    {"values", "nan", "nan-lost", "nan-payload", "out-of-range", "narrowed", "truncated", "flushed", "truncated and flushed",
-     "lossy-unasked", "error-too-large"}
-)  # fmt: skip
+OF_NUMBERS = named(About.NUMBERS)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.gate.judge.mapping import (
-    FAMILIES,
     HEAD,
     SCALING,
     SPECIAL_IDS,
@@ -17,25 +16,27 @@ from rosetta_ref.gate.judge.mapping import (
     numbers_of,
     shortest,
 )
+from rosetta_ref.gate.judge.models import of
 
 
 def config_of(metadata: Mapping[str, Value], tensors: Collection[str] = ()) -> dict[str, Any]:
     """config.json of a GGUF model, each key a claim that can be checked.
 
     What only its tensors say (whether the head is tied, where there are biases) is there when their GGUF names are given.
-    Raises KeyError for an architecture that has no place in `FAMILIES`.
+    Raises UnknownModelError for an architecture that has no record.
     """
-    family = FAMILIES[architecture_of(metadata) or ""]
-    config = {"architectures": [family.hugging_face], "model_type": family.model_type, "hidden_act": "silu"}
-    made: dict[str, Any] = config | {row.hugging_face: value for row, value in numbers_of(metadata).items()}
+    model = of(architecture_of(metadata) or "")
+    config = {"architectures": [model.hugging_face], "model_type": model.model_type, **model.config}
+    numbers = numbers_of(metadata)
+    made: dict[str, Any] = config | {row.hugging_face: value for row, value in numbers.items()}
+    made |= model.implied({row.gguf: value for row, value in numbers.items()})
     made |= {theirs: metadata[ours].plain() for ours, theirs, _ in SPECIAL_IDS if ours in metadata}
     if scaling := _scaling(metadata):
         made["rope_scaling"] = scaling
     if tensors:
         made["tie_word_embeddings"] = HEAD not in tensors
-        if family.model_type == "llama":  # qwen2 has biases of q, k and v, and no key that says so
-            made["attention_bias"] = any(name.endswith("attn_q.bias") for name in tensors)
-            made["mlp_bias"] = any(name.endswith("ffn_up.bias") for name in tensors)
+        for key, role in model.bias_keys.items():
+            made[key] = any(name.endswith(f"{role}.bias") for name in tensors)
     return made
 
 
@@ -49,19 +50,19 @@ def _scaling(metadata: Mapping[str, Value]) -> dict[str, Any]:
 def apr_metadata_of(metadata: Mapping[str, Value]) -> dict[str, Any]:
     """APR's own keys of a GGUF model: what aprender computes with, and the tokenizer.
 
-    Raises KeyError for an architecture that has no place in `FAMILIES`.
+    Raises UnknownModelError for an architecture that has no record.
     """
     architecture = architecture_of(metadata) or ""
-    family = FAMILIES[architecture]
+    model = of(architecture)
     made: dict[str, Any] = {
-        "model_type": family.model_type,
+        "model_type": model.model_type,
         "architecture": architecture,
-        "hf_architecture": family.hugging_face,
-        "rope_type": family.apr_rope_type,
+        "hf_architecture": model.hugging_face,
+        "rope_type": model.apr_rope_type,
     }
     if "general.name" in metadata:
         made["name"] = metadata["general.name"].plain()
-    made |= {row.apr: value for row, value in numbers_of(metadata).items()}
+    made |= {row.apr: value for row, value in numbers_of(metadata).items() if row.apr}
     for ours, theirs in TOKENIZER + tuple((ours, theirs) for ours, _, theirs in SPECIAL_IDS):
         if ours in metadata:
             made[theirs] = _plain(metadata[ours])

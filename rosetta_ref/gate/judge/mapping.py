@@ -1,96 +1,38 @@
 """What names, rows and numbers become between the three formats: the gate's own reading of the formats' documents.
 
-The converter under test may be the reference, so nothing here comes from `rosetta_ref.architectures`. Sources:
+The converter under test may be the reference, so nothing here comes from `rosetta_ref.architectures`. What differs between
+architectures stands in their records (`models`). Sources of the rest:
 
 - GGUF's names and keys: "Standardized tensor names" and "Standardized key-value pairs" of ggml/docs/gguf.md.
-- Hugging Face's names and keys: the modules and the configuration classes of transformers, models/llama and models/qwen2.
-- Row order: rope turns adjacent rows of a head in llama files of llama.cpp (LLAMA_ROPE_TYPE_NORM) and the two halves against
-  each other in Hugging Face's models (`rotate_half`) and in qwen2 files (LLAMA_ROPE_TYPE_NEOX).
+- Hugging Face's names and keys: the modules and the configuration classes of transformers.
 - APR's keys and names: the struct AprV2Metadata of the crate apr-format and the importers of aprender.
 
-Canonical is GGUF: its names, and its order of rows. Read `ROLES` and `NUMBERS` first.
+Canonical is GGUF: its names, and its order of rows. An architecture is given by its name. Without one, or with one that has no
+record, a name means what the plainest record that has it says.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.gate.judge.model import ASSUMED, FACTORS_ROLE, HALVES, NUMBERS, PAIRS, Model, Number, Role
+from rosetta_ref.gate.judge.models import MODELS, PLAINEST
+
+__all__ = ["HALVES", "MODELS", "NUMBERS", "PAIRS", "Number"]
 
 Array = NDArray[Any]
 
-EMBEDDING, HEAD, FACTORS = "token_embd.weight", "output.weight", "rope_freqs.weight"
-#: Modules of the whole model and of a layer: in GGUF, in Hugging Face.
-ROLES = (
-    ("token_embd", "model.embed_tokens"),
-    ("output_norm", "model.norm"),
-    ("output", "lm_head"),
-)
-LAYER_ROLES = (
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-)
-#: Tensors that a file of one format has and one of another need not: a head that is the embedding again; factors that llama.cpp's
-#: converter makes of config.json's llama3 scaling.
-MAY_BE_ABSENT = frozenset({HEAD, FACTORS})
+EMBEDDING, HEAD, FACTORS = "token_embd.weight", "output.weight", f"{FACTORS_ROLE.gguf}.weight"
+#: Tensors that llama.cpp's converter makes of config.json's llama3 scaling.
 FROM_CONFIGURATION = frozenset({FACTORS})
 #: Buffers that old checkpoints hold: computed from rope_theta, so no weights.
 _BUFFER = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
-
-
-class Family(NamedTuple):
-    """An architecture: class and model_type in config.json, rope_type in APR, whether q and k stand in pairs in GGUF files."""
-
-    hugging_face: str
-    model_type: str
-    pairs: bool
-    #: APR files keep GGUF's names and rows (rope_type 0), or have Hugging Face's (2): what is written here; both are right.
-    apr_rope_type: int
-
-
-#: By general.architecture.
-FAMILIES = {
-    "llama": Family("LlamaForCausalLM", "llama", pairs=True, apr_rope_type=0),
-    "qwen2": Family("Qwen2ForCausalLM", "qwen2", pairs=False, apr_rope_type=2),
-}
-#: What APR's rope_type says of the rows of q and k.
-PAIRS, HALVES = 0, 2
-
-
-class Number(NamedTuple):
-    """A number of a model and its key in each format; GGUF's stands behind "{architecture}."."""
-
-    gguf: str
-    hugging_face: str
-    apr: str
-    #: The kind that llama.cpp reads; config.json has integers, and reals that are this number's shortest decimal.
-    kind: Kind = Kind.U32
-
-
-NUMBERS = (
-    Number("context_length", "max_position_embeddings", "max_position_embeddings"),
-    Number("embedding_length", "hidden_size", "hidden_size"),
-    Number("block_count", "num_hidden_layers", "num_layers"),
-    Number("feed_forward_length", "intermediate_size", "intermediate_size"),
-    Number("attention.head_count", "num_attention_heads", "num_heads"),
-    Number("attention.head_count_kv", "num_key_value_heads", "num_kv_heads"),
-    Number("attention.key_length", "head_dim", "head_dim"),
-    Number("vocab_size", "vocab_size", "vocab_size"),
-    Number("attention.layer_norm_rms_epsilon", "rms_norm_eps", "rms_norm_eps", Kind.F32),
-    Number("rope.freq_base", "rope_theta", "rope_theta", Kind.F32),
-)
 _NUMBER = {row.gguf: row for row in NUMBERS}
 #: Special tokens by id: GGUF, config.json, APR.
 SPECIAL_IDS = (
@@ -120,48 +62,46 @@ SCALING = (
 )
 
 
-def hugging_face_name(name: str) -> str | None:
+def hugging_face_name(name: str, architecture: str | None = None) -> str | None:
     """The Hugging Face name of a tensor of a GGUF file; None for one that has none.
 
     >>> hugging_face_name("blk.3.attn_q.bias")
     'model.layers.3.self_attn.q_proj.bias'
     """
-    return _renamed(name, "blk", "model.layers", _OURS_TO_THEIRS)
+    return next(filter(None, (model.to_hugging_face(name) for model in _readings(architecture))), None)
 
 
-def gguf_name(name: str) -> str | None:
+def gguf_name(name: str, architecture: str | None = None) -> str | None:
     """The GGUF name of a tensor of a Hugging Face model; None for one that has none (a buffer, say).
 
     >>> gguf_name("lm_head.weight")
     'output.weight'
     """
-    return _renamed(name, "model.layers", "blk", _THEIRS_TO_OURS)
+    return next(filter(None, (model.to_gguf(name) for model in _readings(architecture))), None)
 
 
-#: With the part behind the stem; only projections have biases. Those of layers begin with a dot.
-_OURS_TO_THEIRS = {f"{ours}.weight": f"{theirs}.weight" for ours, theirs in ROLES}
-_OURS_TO_THEIRS |= {f".{ours}.weight": f".{theirs}.weight" for ours, theirs in LAYER_ROLES}
-_OURS_TO_THEIRS |= {f".{ours}.bias": f".{theirs}.bias" for ours, theirs in LAYER_ROLES if theirs.endswith("proj")}
-_THEIRS_TO_OURS = {theirs: ours for ours, theirs in _OURS_TO_THEIRS.items()}
+def _readings(architecture: str | None) -> tuple[Model, ...]:
+    model = MODELS.get(architecture or "")
+    return PLAINEST if model is None else (model,)
 
 
-def _renamed(name: str, layers: str, other_layers: str, names: Mapping[str, str]) -> str | None:
-    found = re.fullmatch(rf"{re.escape(layers)}\.(0|[1-9]\d*)(\..+)", name)
-    if found is None:
-        return None if name.startswith(".") else names.get(name)
-    rest = names.get(found[2])
-    return None if rest is None else f"{other_layers}.{found[1]}{rest}"
-
-
-def canonical_name(name: str) -> str | None:
+def canonical_name(name: str, architecture: str | None = None) -> str | None:
     """The GGUF name of a tensor that goes by either name; None where it has neither."""
-    return name if name == FACTORS or hugging_face_name(name) is not None else gguf_name(name)
+    known = name == FACTORS or hugging_face_name(name, architecture) is not None
+    return name if known else gguf_name(name, architecture)
+
+
+def role_of(name: str, architecture: str | None = None) -> Role | None:
+    """What a tensor is for, by its canonical name."""
+    if name == FACTORS:
+        return FACTORS_ROLE
+    return next((role for model in _readings(architecture) if (role := model.role(name)) is not None), None)
 
 
 def apr_name(name: str, architecture: str | None) -> str:
     """The name that aprender's own importers give a GGUF tensor: Hugging Face's in qwen2 files, GGUF's in others."""
-    family = FAMILIES.get(architecture or "")
-    theirs = hugging_face_name(name) if family is not None and family.apr_rope_type == HALVES else None
+    model = MODELS.get(architecture or "")
+    theirs = model.to_hugging_face(name) if model is not None and model.apr_theirs else None
     return theirs or name
 
 
@@ -173,15 +113,14 @@ def is_buffer(name: str) -> bool:
 def row_heads(name: str, metadata: Mapping[str, Value]) -> int | None:
     """The heads over which the rows of that GGUF tensor stand in another order in Hugging Face; None where they do not.
 
-    Weights and biases of q and k, in llama only; k by the number of its own heads.
+    Weights and biases of q and k, in llama for one; k by the number of its own heads.
     """
-    architecture = architecture_of(metadata)
-    family = FAMILIES.get(architecture or "")
-    found = re.fullmatch(r"blk\.\d+\.attn_([qk])\.(weight|bias)", name)
-    if family is None or not family.pairs or found is None:
+    model = MODELS.get(architecture_of(metadata) or "")
+    role = model.role(name) if model is not None else None
+    if model is None or role is None or not (model.pairs and role.rotated):
         return None
     heads: int | None = number(metadata, "attention.head_count")
-    return heads if found[1] == "q" else number(metadata, "attention.head_count_kv") or heads
+    return heads if role.shape[0] == "Q" else number(metadata, "attention.head_count_kv") or heads
 
 
 def to_halves(rows: Array, heads: int) -> Array:
@@ -231,28 +170,41 @@ def shortest(value: Value) -> Any:
 
 def numbers_of(metadata: Mapping[str, Value]) -> dict[Number, Any]:
     """The numbers of a model: those that are stated, those that are assumed, and the vocabulary, counted."""
-    found = assumed_numbers(metadata)
+    return numbers_by(number_rows(architecture_of(metadata)), metadata)
+
+
+def numbers_by(rows: Collection[Number], metadata: Mapping[str, Value]) -> dict[Number, Any]:
+    """The same of those rows, whatever architecture the metadata names."""
+    found = assumed_of(number(metadata, "attention.head_count"), number(metadata, "embedding_length"), rows)
     tokens = metadata.get("tokenizer.ggml.tokens")
     if tokens is not None and tokens.kind is Kind.ARRAY:
         found[_NUMBER["vocab_size"]] = len(tokens.data)
-    found |= {row: value for row in NUMBERS if (value := number(metadata, row.gguf)) is not None}
-    return {row: found[row] for row in NUMBERS if row in found}
+    found |= {row: value for row in rows if (value := number(metadata, row.gguf)) is not None}
+    return {row: found[row] for row in rows if row in found}
 
 
-def assumed_numbers(metadata: Mapping[str, Value]) -> dict[Number, Any]:
-    """What loaders of every format take where a key is absent: a converter may leave out a number that is this one."""
-    return assumed_of(number(metadata, "attention.head_count"), number(metadata, "embedding_length"))
+def number_rows(architecture: str | None) -> tuple[Number, ...]:
+    """The numbers of an architecture; those of every model, where it has no record."""
+    return MODELS[architecture].numbers if architecture in MODELS else NUMBERS
 
 
-def assumed_of(heads: Any, width: Any) -> dict[Number, Any]:
-    """The same from the numbers that it hangs on; None for one that is not stated.
+def assumed_of(heads: Any, width: Any, rows: Collection[Number] = NUMBERS) -> dict[Number, Any]:
+    """What llama.cpp takes where one of these numbers is absent: of some, a converter may leave out one that is this.
+
+    Made of the numbers that it hangs on; None for one that is not stated.
 
     >>> [(row.gguf, value) for row, value in assumed_of(8, 256).items()]
     [('rope.freq_base', 10000.0), ('attention.head_count_kv', 8), ('attention.key_length', 32)]
     """
-    found: dict[Number, Any] = {_NUMBER["rope.freq_base"]: 10000.0}
+    found: dict[str, Any] = {"rope.freq_base": 10000.0, "rope.freq_base_swa": 10000.0}
     if heads:
-        found[_NUMBER["attention.head_count_kv"]] = heads
+        found["attention.head_count_kv"] = heads
     if type(heads) is int and type(width) is int and heads > 0:  # a file may say anything, a list for one
-        found[_NUMBER["attention.key_length"]] = width // heads
-    return found
+        found |= dict.fromkeys(("attention.key_length", "attention.value_length"), width // heads)
+    by_key = {row.gguf: row for row in rows}
+    return {by_key[key]: value for key, value in found.items() if key in by_key}
+
+
+def assumed_alike(architecture: str | None) -> frozenset[str]:
+    """Those of these numbers, by GGUF's key, that transformers takes as well where config.json says nothing."""
+    return MODELS[architecture].assumed if architecture in MODELS else ASSUMED

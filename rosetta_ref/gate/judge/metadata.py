@@ -18,9 +18,10 @@ from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
+from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.mapping import Number
-from rosetta_ref.gate.judge.tensors import META, same
-from rosetta_ref.gate.judge.tokenizer import Facts, facts
+from rosetta_ref.gate.judge.tensors import META
+from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, facts
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
@@ -67,7 +68,9 @@ def judge_words(source: View, target: View) -> Asked:
         asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
     if of(target.format).has_companions and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
+    target = target.read_as(source)
     _numbers(asked, source, target)
+    _implied(asked, source, target)
     _head(asked, source, target)
     _rope(asked, source, target)
     judge_encoding(asked, target)
@@ -76,8 +79,9 @@ def judge_words(source: View, target: View) -> Asked:
     except UnreadableError as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = [*NO_PLACE] if of(target.format).has_companions else []
-    if no_place and "tokens" in theirs and "pre-tokenizer" not in theirs:
+    by_name = of(target.format).has_companions
+    no_place = [*NO_PLACE] if by_name else [PREFIX] if target.format == "apr" else []
+    if by_name and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
     _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
     return asked
@@ -86,7 +90,8 @@ def judge_words(source: View, target: View) -> Asked:
 def _spelled_once(asked: Asked, target: View) -> None:
     """A number of an APR file stands under one key. Beside an alias, even a null, the engine realizar drops all metadata."""
     keys = target.archive.metadata
-    found = [there for row in mapping.NUMBERS if (there := [key for key in spellings(row.apr) if key in keys])]
+    named = dict.fromkeys(row.apr for row in mapping.number_rows(target.reading) if row.apr)
+    found = [there for name in named if (there := [key for key in spellings(name) if key in keys])]
     asked.expected += max(len(found), 1)
     asked.compared += max(len(found), 1)
     twice = [" and ".join(map(repr, there)) for there in found if len(there) > 1]
@@ -95,11 +100,13 @@ def _spelled_once(asked: Asked, target: View) -> None:
 
 
 def _numbers(asked: Asked, source: View, target: View) -> None:
-    assumed = _assumed(source)
-    for row, value in (assumed | source.numbers).items():
+    assumed = _assumed(source, target.format)
+    for row, value in (_assumed(source, source.format) | source.numbers).items():
+        name = getattr(row, {"safetensors": "hugging_face"}.get(target.format, target.format))
+        if not name:
+            continue  # the format has no place for it
         asked.expected += 1
         here = target.numbers.get(row)
-        name = getattr(row, {"safetensors": "hugging_face"}.get(target.format, target.format))
         if here is None and row in assumed and _equal(value, assumed[row]):
             asked.compared += 1  # every loader takes that number where there is none
         elif here is None and row not in source.numbers:
@@ -113,6 +120,24 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
                 asked.wrong("number-wrong", f"{name} is {here!r}, and was {value!r}")
         else:
             asked.compared += 1
+
+
+def _implied(asked: Asked, source: View, target: View) -> None:
+    """What config.json has to say of a model because llama.cpp computes with it, though GGUF has no key for it."""
+    model = mapping.MODELS.get(source.architecture or "")
+    if model is None or target.config is None or of(source.format).has_companions:
+        return
+    try:
+        implied = model.implied({row.gguf: value for row, value in source.numbers.items()})
+    except (KeyError, TypeError, ZeroDivisionError):  # a chain's own file may state anything, or nothing
+        return
+    for key, value in implied.items():
+        asked.expected += 1
+        asked.compared += 1
+        here = target.config.get(key)
+        taken = model.silent.get(key, value) if here is None else here
+        if taken != value:
+            asked.wrong("number-wrong", f"{key} is {here!r}, and has to be {value!r}")
 
 
 def _head(asked: Asked, source: View, target: View) -> None:
@@ -188,10 +213,13 @@ def judge_encoding(asked: Asked, target: View) -> None:
             asked.wrong("file-type-wrong", f"general.file_type is {number}, {named}, and the matrices are {there}")
 
 
-def _assumed(view: View) -> dict[Number, Any]:
-    """What loaders take where a key is absent."""
+def _assumed(view: View, kind: str) -> dict[Number, Any]:
+    """What loaders of a format take where a key of that model is absent; those of config.json have defaults of their own."""
     stated = {row.gguf: value for row, value in view.numbers.items()}
-    return mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"))
+    rows = mapping.number_rows(view.reading)
+    found = mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"), rows)
+    same = mapping.assumed_alike(view.reading)
+    return {row: value for row, value in found.items() if not of(kind).has_companions or row.gguf in same}
 
 
 def _equal(one: Any, other: Any) -> bool:

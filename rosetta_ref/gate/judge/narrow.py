@@ -72,5 +72,5 @@ def narrowed_wrongly(values: Array, kind: BlockType) -> dict[str, Array]:
     return {
         "truncated": cut,
         "flushed": np.where(tiny, 0.0, _nearest(values, kind)),
-        "truncated and flushed": np.where(tiny, 0.0, cut),
+        "truncated-and-flushed": np.where(tiny, 0.0, cut),
     }

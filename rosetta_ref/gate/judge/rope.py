@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.config import scaling_table
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Scalings that GGUF has keys for.
@@ -86,6 +87,4 @@ def _llama3_factors(head: int, theta: float, scaling: Mapping[str, Any]) -> NDAr
 
 
 def _table(view: View) -> Mapping[str, Any]:
-    config = view.config or {}
-    found = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    return found if isinstance(found, dict) else {}
+    return scaling_table(view.config or {})

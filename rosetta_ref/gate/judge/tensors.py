@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, islice
 
 from rosetta_ref.archive import Tensor
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, pairs, values
+from rosetta_ref.gate.judge.elsewhere import elsewhere, fits, orders, same
+from rosetta_ref.gate.judge.shift import judge_shifted
 from rosetta_ref.gate.judge.values import Verdict
 from rosetta_ref.gate.judge.view import IllFitting, Seen, View
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
 
 PAIR_GATES = {pair: f"F-CONV-{number:03}" for number, pair in enumerate(PAIRS, start=1)}
 CARD, NAME, META, QUANT = "F-CONV-CARD-001", "F-CONV-NAME-001", "F-CONV-META-001", "F-CONV-QUANT-001"
-#: Elements that are looked at before all are: whole blocks of any type.
-_FIRST = 4096
-#: Foreign tensors that are tried for one that is not there: an output may have any number.
-_TRIED = 1000
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 
 
@@ -63,6 +60,7 @@ def judge(
     """Every tensor of the target against the source's. `asked` is the type that a quantiser was asked for."""
     judged = Judged()
     gate = gate or gate_of(source.format, target.format)
+    target = target.read_as(source)
     for name, seen in source.tensors.items():
         tensor = seen.tensor
         if mapping.is_buffer(tensor.name):
@@ -105,10 +103,13 @@ def judge_pair(source: View, target: View, name: str, *, asked: bool = False) ->
 
 def _of_one_shape(source: View, target: View, name: str, asked: bool) -> list[Verdict]:
     before, after = source.tensors[name], target.tensors[name]
-    heads = source.heads(name)
-    if heads and (not before.tensor.shape or before.tensor.shape[0] % (2 * heads)):
-        heads = None  # a chain's own file may state any number
-    turn = (heads, after.order == mapping.HALVES) if heads and before.order != after.order else None
+    if any(pluses := source.pluses(name, target)):
+        return [judge_shifted(before.tensor, after.tensor, pluses, asked=asked)]
+    heads = source.rotated_heads(name)
+    if heads and not fits(before.tensor, heads):
+        heads = None
+    differ = source.heads(name) is not None and before.order != after.order
+    turn = (heads, after.order == mapping.HALVES) if heads and differ else None
     verdict = values.judge(before.tensor, after.tensor, turn=turn, asked=asked)
     if not verdict.right and verdict.kind != "lossy-unasked" and heads:
         return _permuted(before, after, heads, source, turn) or [verdict]
@@ -159,22 +160,14 @@ def _permuted(before: Seen, after: Seen, heads: int, source: View, turn: tuple[i
             continue
         verdict = values.judge(before.tensor, after.tensor, turn=order)
         if verdict.right or verdict.kind == "lossy-unasked":
-            detail = f"every row is there, in another order: turned {said}"
-            permuted = Verdict(kind="rows-permuted", detail=detail, count=before.tensor.count)
+            permuted = _rows_permuted(before.tensor, said)
             return [permuted] if verdict.right else [permuted, verdict]
     return []
 
 
-def orders(heads: int, source: View, turn: tuple[int, bool] | None) -> list[tuple[str, tuple[int, bool] | None]]:
-    """The wrong orders of rows of q or k, each with how they were turned; `turn` is the right one."""
-    ways = (turn[1], not turn[1]) if turn is not None else (True, False)
-    stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
-    others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
-    tried: list[tuple[str, tuple[int, bool] | None]] = [("not at all", None)] if turn is not None else []
-    tried += [(f"by {other} heads, not {heads}", (other, ways[0])) for other in others] if turn is not None else []
-    how = ("", "the wrong way") if turn is not None else ("though they stood right", "though they stood right, back")
-    tried += [(said, (heads, way)) for said, way in zip(how, ways, strict=True) if said]
-    return tried + [(f"by {other} heads", (other, way)) for other in others for way in ways]
+def _rows_permuted(tensor: Tensor, said: str) -> Verdict:
+    detail = f"every row is there, in another order: turned {said}"
+    return Verdict(kind="rows-permuted", detail=detail, count=tensor.count)
 
 
 # Names and numbers of tensors
@@ -182,10 +175,10 @@ def orders(heads: int, source: View, turn: tuple[int, bool] | None) -> list[tupl
 
 def _check_name(judged: Judged, source: View, target: View, name: str) -> None:
     stored = target.tensors[name].tensor.name
-    expected = mapping.hugging_face_name(name) if of(target.format).has_companions else name
-    if stored == source.tensors[name].tensor.name and source.architecture not in mapping.FAMILIES:
+    expected = mapping.hugging_face_name(name, source.reading) if of(target.format).has_companions else name
+    if stored == source.tensors[name].tensor.name and source.architecture not in mapping.MODELS:
         return  # of tensors that are no model any name is right that stays
-    right = {name, mapping.hugging_face_name(name)} if target.format == "apr" else {expected or name}
+    right = {name, mapping.hugging_face_name(name, source.reading)} if target.format == "apr" else {expected or name}
     if stored not in right:
         judged.renamed.add(stored)
         detail = f"it is called {stored!r}, and {expected!r} in every {target.format} file of that kind"
@@ -203,19 +196,19 @@ def _absent(judged: Judged, source: View, target: View, name: str, gate: str) ->
         judged.elements[name] = judged.expected[name]
         judged.by_tensor[name] = "tied"
         return
-    others = (seen for other, seen in target.tensors.items() if other not in source.tensors)
-    foreign = next((seen for seen in islice(others, _TRIED) if same(tensor, seen.tensor)), None)
-    if foreign is not None:
-        judged.renamed.add(foreign.tensor.name)
-        detail = f"its values arrive as {foreign.tensor.name!r}"
+    found = elsewhere(source, target, name)
+    if found is not None:
+        judged.renamed.add(found.name)
         judged.elements[name] = judged.expected[name]
-        judged.findings.append(Finding("foreign-name", NAME, detail, name))
-        return
-    fused = _fused(source, target, name)
-    if fused is not None:
-        judged.renamed.add(fused)
-        judged.elements[name] = judged.expected[name]
-        judged.findings.append(Finding("fused", NAME, f"its rows stand in {fused!r}, among those of others", name))
+        kind, detail = "foreign-name", f"its values arrive as {found.name!r}"
+        if found.fused:
+            kind, detail = "fused", f"its rows stand in {found.name!r}, among those of others"
+        judged.findings.append(Finding(kind, NAME, detail, name))
+        if found.permuted:
+            permuted = _rows_permuted(tensor, found.permuted)
+            judged.findings.append(
+                Finding(permuted.kind, gate, permuted.detail, name, tensor.type.name, "", permuted.count)
+            )
         return
     judged.findings.append(Finding("lost", CARD, "it is not there", name, tensor.type.name))
     judged.findings.append(
@@ -223,44 +216,14 @@ def _absent(judged: Judged, source: View, target: View, name: str, gate: str) ->
     )
 
 
-def _fused(source: View, target: View, name: str) -> str | None:
-    """The foreign tensor that holds q, k and v of a layer one after the other, each with the right values."""
-    layer, _, rest = name.rpartition(".attn_")
-    parts = [source.tensors.get(f"{layer}.attn_{part}{rest[1:]}") for part in "qkv"]
-    if rest[:1] not in ("q", "k", "v") or None in parts:
-        return None
-    found = [part.tensor for part in parts if part is not None]
-    rows = [tensor.shape[0] for tensor in found]
-    shape = (sum(rows), *found[0].shape[1:])
-    for other, seen in islice(target.tensors.items(), _TRIED):
-        if other in source.tensors or seen.tensor.shape != shape or not seen.tensor.type.is_scalar:
-            continue
-        ends = list(accumulate(tensor.count for tensor in found))
-        if all(_stands_in(seen.tensor, tensor, end) for tensor, end in zip(found, ends, strict=True)):
-            return seen.tensor.name
-    return None
-
-
-def _stands_in(whole: Tensor, tensor: Tensor, end: int) -> bool:
-    """Whether the elements of one tensor are those of another, before an end."""
-    return pairs.Pair(tensor, pairs.within(whole, end - tensor.count, end)).same_numbers()
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    """Whether a tensor is a right conversion of another one, in the same shape. Its first blocks say so of most that are not."""
-    if one.shape != other.shape:
-        return False
-    few = min(_FIRST, one.count)
-    first = values.judge(pairs.part(one, 0, few), pairs.part(other, 0, few))
-    return first.right and values.judge(one, other).right
-
-
 def _surplus(judged: Judged, source: View, target: View) -> None:
     for name in (name for name in target.twice if name not in source.twice):
         judged.findings.append(Finding("twice", CARD, "its canonical name stands twice", name))
     for broken in (each for each in target.broken if each not in source.broken):
         judged.findings.append(
-            Finding(broken.kind, CARD, broken.detail, mapping.canonical_name(broken.name) or broken.name)
+            Finding(
+                broken.kind, CARD, broken.detail, mapping.canonical_name(broken.name, target.reading) or broken.name
+            )
         )
     for name, seen in target.tensors.items():
         if name in source.tensors or seen.tensor.name in judged.renamed or mapping.is_buffer(seen.tensor.name):

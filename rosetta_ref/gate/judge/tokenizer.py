@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.view import UnreadableError, View, beside, read_json, read_text
 
 Facts = dict[str, Any]
@@ -17,14 +18,16 @@ QWEN2_PATTERN = (
 
 def facts(view: View) -> Facts:
     """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises UnreadableError."""
-    found = _READERS[view.format](view)
+    found = container_of(view.format).facts(view)
     return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
 
 
 #: The tokenizer of a model that has none, in llama.cpp's words (llama-vocab.cpp): nothing is lost without it.
 _NO_TOKENIZER = ("tokenizer", "no_vocab")
+#: Whether SentencePiece puts a space before a text: a fact where it does not, since it does where nothing is said.
+PREFIX = "space prefix"
 #: Fact: GGUF's key, APR's.
-_PLACES = {
+PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
     "pre-tokenizer": ("tokenizer.ggml.pre", "tokenizer.pre_type"),
     "tokens": ("tokenizer.ggml.tokens", "tokenizer.vocabulary"),
@@ -38,16 +41,8 @@ _PLACES = {
 }
 
 
-def _of_gguf(view: View) -> Facts:
-    metadata = view.archive.metadata
-    return {name: metadata[key].plain() for name, (key, _) in _PLACES.items() if key in metadata}
-
-
-def _of_apr(view: View) -> Facts:
-    return {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
-
-
-def _of_directory(view: View) -> Facts:
+def facts_of_directory(view: View) -> Facts:
+    """The facts of a Hugging Face directory, or of what stands beside a file. Raises UnreadableError."""
     tokenizer = read_json(view.path, "tokenizer.json")
     config = view.config or {}
     stated = read_json(view.path, "tokenizer_config.json") or {}
@@ -94,7 +89,24 @@ def _of_tokenizer(tokenizer: Mapping[str, Any], file: Path | None) -> Facts:
     merges = None if model.get("byte_fallback") else _part(model, "merges", list, file)
     spelled = merges and [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in merges]
     kind = "llama" if model.get("byte_fallback") else "gpt2" if model.get("type") == "BPE" else None
-    return {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
+    found = {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
+    return found | ({PREFIX: False} if kind == "llama" and not _prefixed(tokenizer) else {})
+
+
+def _prefixed(tokenizer: Mapping[str, Any]) -> bool:
+    """Whether some step puts a space before a text."""
+    steps: list[Any] = []
+    for key, parts in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
+        whole = tokenizer.get(key)
+        inner = whole.get(parts) if isinstance(whole, dict) else None
+        steps += [whole, *(inner if isinstance(inner, list) else ())]
+    return any(_puts_a_space(step) for step in steps if isinstance(step, dict))
+
+
+def _puts_a_space(step: Mapping[str, Any]) -> bool:
+    if step.get("type") == "Metaspace":
+        return step.get("prepend_scheme", "always") != "never" and step.get("add_prefix_space") is not False
+    return step.get("type") == "Prepend"
 
 
 #: Ids may have holes between them: so many times the tokens that there are, and so many more.
@@ -120,6 +132,3 @@ def _pre_tokenizer(tokenizer: Mapping[str, Any]) -> str | None:
         return "smollm"
     split = steps[0].get("pattern") if kinds == ["Split", "ByteLevel"] else None
     return "qwen2" if isinstance(split, dict) and split.get("Regex") == QWEN2_PATTERN else None
-
-
-_READERS: dict[str, Callable[[View], Facts]] = {"gguf": _of_gguf, "apr": _of_apr, "safetensors": _of_directory}

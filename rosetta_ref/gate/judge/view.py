@@ -6,7 +6,7 @@ cannot be read at all is an UnreadableError with the reader's own words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,24 @@ from typing import Any
 from rosetta_ref import foreign
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr
-from rosetta_ref.formats.apr.metadata import lookup
-from rosetta_ref.formats.apr.tables import TYPES_BY_CODE
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.formats.errors import DuplicateNameError
 from rosetta_ref.formats.gguf.errors import TensorOverlapError
 from rosetta_ref.formats.registry import Container, of
-from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
-from rosetta_ref.gate.judge.mapping import NUMBERS, Number
+from rosetta_ref.gate.judge.container import of as container_of
+from rosetta_ref.gate.judge.mapping import MODELS, Number
 
 #: Names of an architecture in APR's metadata and in config.json.
-_ARCHITECTURES = {family.hugging_face.lower(): name for name, family in mapping.FAMILIES.items()}
-_ARCHITECTURES |= {family.model_type: name for name, family in mapping.FAMILIES.items()}
+_ARCHITECTURES = {
+    word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
+}
+_ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
+#: Whether a format has Hugging Face's names and numbers, or GGUF's; APR has both.
+_AT_HOME = {"gguf": (False,), "safetensors": (True,), "apr": (False, True)}
+#: The keys of APR's metadata that may name it.
+APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
 
 class UnreadableError(RosettaError):
@@ -40,6 +44,8 @@ class Seen:
 
     tensor: Tensor
     order: int
+    #: Whether it stands under Hugging Face's name: then it has Hugging Face's numbers, where GGUF's are others.
+    theirs: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,17 @@ class IllFitting:
 
 @dataclass
 class View:
-    """One file. `tensors` goes by canonical name, `ill_fitting` by stored name; `twice` are names that stand there once more."""
+    """One file. `tensors` goes by canonical name, `ill_fitting` by stored name; `twice` are names that stand there once more.
+
+    `architecture` is what the file says, `reading` the record that its names and numbers were read by: that one, or where nobody
+    knows it the plainest that has most of the names.
+    """
 
     path: Path
     format: str
     archive: Archive
     architecture: str | None = None
+    reading: str | None = None
     tensors: dict[str, Seen] = field(default_factory=dict)
     twice: list[str] = field(default_factory=list)
     ill_fitting: dict[str, IllFitting] = field(default_factory=dict)
@@ -68,13 +79,37 @@ class View:
 
     def heads(self, name: str) -> int | None:
         """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
-        family = mapping.FAMILIES.get(self.architecture or "")
-        part = name.split(".")[2] if name.startswith("blk.") and name.count(".") > 2 else ""
-        if family is None or not family.pairs or part not in ("attn_q", "attn_k"):
+        model = MODELS.get(self.architecture or "")
+        return self.rotated_heads(name) if model is not None and model.pairs else None
+
+    def rotated_heads(self, name: str) -> int | None:
+        """The heads of a tensor whose rows rope turns against each other, whether formats differ in their order or not."""
+        model = MODELS.get(self.architecture or "")
+        role = model.role(name) if model is not None else None
+        if role is None or not role.rotated:
             return None
         heads = self._whole("attention.head_count")
-        groups = self._whole("attention.head_count_kv")
-        return heads if part == "attn_q" else groups or heads
+        return heads if role.shape[0] == "Q" else self._whole("attention.head_count_kv") or heads
+
+    def pluses(self, name: str, other: View) -> tuple[int, ...]:
+        """What may be added to a tensor of this file on the way to the other one, each of which is right; (0,) nearly always.
+
+        A name tells whose numbers a tensor has. Under a name of another format it may as well have those of its own format's; where
+        it has no name that is known, only those, and in APR, where both are at home, either.
+        """
+        role = mapping.role_of(name, self.architecture) if self.architecture in MODELS else None
+        if role is None or not role.plus:
+            return (0,)
+        there, at_home = other.tensors.get(name), _AT_HOME[other.format]
+        wanted = (*((there.theirs,) if there is not None else ()), *at_home)
+        wanted = wanted[:1] if there is not None and len(at_home) > 1 else tuple(dict.fromkeys(wanted))
+        here = self.tensors[name].theirs
+        return tuple(role.plus * (here - theirs) for theirs in wanted)
+
+    @property
+    def rows(self) -> int:
+        """How rows of q and k stand in such a file, whatever a tensor is called: mapping.PAIRS or mapping.HALVES."""
+        return container_of(self.format).rows(self)
 
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
@@ -84,6 +119,17 @@ class View:
     def _whole(self, key: str) -> int | None:
         found = next((value for row, value in self.numbers.items() if row.gguf == key), None)
         return found if type(found) is int and found > 0 else None
+
+    def read_as(self, other: View) -> View:
+        """The same file, its names and numbers read as those of the other's architecture, whatever it says that it is.
+
+        That it says something else is a finding of its own; read by another record, every tensor would be one more.
+        """
+        if self.reading == other.reading or other.architecture not in MODELS:
+            return self
+        made = replace(self, tensors={}, twice=[], numbers={})
+        _read_as(made, other.architecture)
+        return made
 
     def close(self) -> None:
         """Give up the file."""
@@ -118,13 +164,22 @@ def look(path: Path) -> View:
 
 def _complete(view: View) -> None:
     """Numbers and words, and the tensors by their canonical names."""
-    _READERS[view.format](view)
+    container_of(view.format).look(view)
+    _read_as(view, models.reading(view.architecture, view.archive.tensors).name)
+
+
+def _read_as(view: View, architecture: str) -> None:
+    """Fill in numbers and tensors, with the names of that architecture."""
+    view.reading = architecture
+    view.numbers = container_of(view.format).numbers(view, mapping.number_rows(architecture))
     for name, tensor in view.archive.tensors.items():
-        canonical = mapping.canonical_name(name) or name
+        canonical = mapping.canonical_name(name, architecture) or name
         if canonical in view.tensors:
             view.twice.append(name)
         else:
-            view.tensors[canonical] = Seen(tensor, _order(view, name))
+            view.tensors[canonical] = Seen(
+                tensor, _order(view, name), mapping.gguf_name(name, architecture) is not None
+            )
 
 
 def _opened(path: Path, container: Container, broken: list[Broken]) -> Archive:
@@ -143,52 +198,17 @@ def _opened(path: Path, container: Container, broken: list[Broken]) -> Archive:
 
 def _order(view: View, name: str) -> int:
     """GGUF's names go with GGUF's rows, Hugging Face's with halves; in APR rope_type says it, whatever the names."""
-    if view.format == "apr" and view.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
-        return int(view.archive.metadata["rope_type"])
-    return mapping.HALVES if mapping.gguf_name(name) is not None else mapping.PAIRS
+    stated = container_of(view.format).stated_rows(view)
+    if stated is not None:
+        return stated
+    return mapping.HALVES if mapping.gguf_name(name, view.reading) is not None else mapping.PAIRS
 
 
-def _architecture(named: Iterable[Any]) -> str | None:
+def named_architecture(named: Iterable[Any]) -> str | None:
     """By the first name that is known; one that nobody here knows is the first that is there, as GGUF would have it."""
     words = [word for word in named if isinstance(word, str)]
     known = (_ARCHITECTURES[word.lower()] for word in words if word.lower() in _ARCHITECTURES)
     return next(known, next(iter(words), None))
-
-
-def _of_gguf(view: View) -> None:
-    view.architecture = mapping.architecture_of(view.archive.metadata)
-    view.numbers = mapping.numbers_of(view.archive.metadata)
-
-
-def _of_apr(view: View) -> None:
-    metadata = view.archive.metadata
-    view.architecture = _architecture(metadata.get(key) for key in ("architecture", "hf_architecture", "model_type"))
-    view.numbers = {row: value for row in NUMBERS if (value := lookup(metadata, row.apr)) is not None}
-    assert isinstance(view.archive, apr.reader.AprArchive)
-    for name, error in view.archive.ill_fitting.items():
-        entry = view.archive.stated[name]
-        kind = TYPES_BY_CODE.get(entry.code)
-        view.ill_fitting[name] = IllFitting(
-            error.problem, f"code {entry.code}" if kind is None else kind.name, entry.shape
-        )
-
-
-def _of_config(view: View) -> None:
-    config = read_json(view.path, "config.json")
-    if config is None:
-        return
-    view.config = config
-    named, rope = config.get("architectures") or [], config.get("rope_parameters") or {}
-    for value, kind, key in ((named, list, "architectures"), (rope, dict, "rope_parameters")):
-        if not isinstance(value, kind):
-            words = f"{key} is {type(value).__name__} {value!r:.40}, not a {kind.__name__}"
-            raise UnreadableError(words, file=beside(view.path, "config.json"))
-    view.architecture = _architecture([*named, config.get("model_type")])
-    everywhere = {**config, **rope}
-    view.numbers = {row: value for row in NUMBERS if (value := everywhere.get(row.hugging_face)) is not None}
-
-
-_READERS: dict[str, Callable[[View], None]] = {"gguf": _of_gguf, "apr": _of_apr, "safetensors": _of_config}
 
 
 def read_json(path: Path, name: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Result
+from rosetta_ref.gate.names import VERSION
 from rosetta_ref.gate.report.expectations import TODO, Expectation, ExpectationError, excused, kinds_of, parse
 from rosetta_ref.gate.report.verdict import said
 
@@ -17,6 +18,7 @@ from rosetta_ref.gate.report.verdict import said
 def draft(results: Sequence[Result], existing: str = "", *, facts: Mapping[str, str] | None = None) -> str:
     """The text of a file of expectations: `existing`, and entries for what it does not expect of these results.
 
+    A new file says which version of the names it uses.
     An entry that has expired is not written a second time: somebody has to renew its date.
     """
     import yaml
@@ -26,7 +28,8 @@ def draft(results: Sequence[Result], existing: str = "", *, facts: Mapping[str, 
     added = [_entry(group) for group in _groups(results, active)]
     if not added:
         return existing
-    text = yaml.safe_dump(added, sort_keys=False, allow_unicode=True, width=120)
+    said = [] if entries else [{"names": VERSION}]
+    text = yaml.safe_dump([*said, *added], sort_keys=False, allow_unicode=True, width=120)
     kept = existing if entries else "".join(line for line in existing.splitlines(True) if line.startswith("#"))
     indent = next((len(line) - len(line.lstrip()) for line in kept.splitlines() if line.lstrip().startswith("-")), 0)
     text = "".join(" " * indent + line for line in text.splitlines(keepends=True))

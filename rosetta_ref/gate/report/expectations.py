@@ -1,8 +1,9 @@
 """Expected failures, in a YAML file beside the converter: a list of entries, each for cases known to fail or to be skipped.
 
+    - names: 2                         # first, if at all: the version of the names that the file uses; none given: 1
     - pattern: F-CONV-001/q5_0/*       # or a list of patterns; * ? [] as in a shell, over the whole id of a case
       outcome: Falsified               # the default; Crashed, Timeout, or Skipped: skipped cases are pinned here too
-      kinds: [values, nan]             # only these kinds of findings are expected; none given: any
+      kinds: [values, nan]             # only these kinds of findings (docs/kinds.md) are expected; none given: any
       reason: the fifth bit is read from the wrong byte
       issue: https://github.com/...
       strict: true                     # the default: every case that matches has to fail
@@ -26,11 +27,11 @@ from typing import Any
 
 from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate import names
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, OUTCOMES, Result
+from rosetta_ref.gate.kinds import UNSTATED, UnknownKindError, kind_of
 from rosetta_ref.gate.report.conditions import Condition, ConditionError
 
-#: The kind of a failure that has no finding: valid input was refused, say.
-UNSTATED = "unstated"
 TODO = "TODO"
 _GLOB = re.compile(r"[*?[]")
 #: Patterns of a file that are tried on every case, characters of one, and of a condition.
@@ -122,7 +123,12 @@ def parse(text: str, *, drafting: bool = False) -> list[Expectation]:
         return []
     if not isinstance(items, list):
         raise ExpectationError("not a list of entries")
-    made = [_entry(item, f"entry {index}", drafting=drafting) for index, item in enumerate(items, 1)]
+    version = _version_of(items)
+    made = [
+        _entry(item, f"entry {index}", version, drafting=drafting)
+        for index, item in enumerate(items, 1)
+        if not (index == 1 and _says_names(item))
+    ]
     globs = sum(len(entry._globs) for entry in made)
     if globs > _MOST_GLOBS:
         raise ExpectationError(
@@ -132,7 +138,28 @@ def parse(text: str, *, drafting: bool = False) -> list[Expectation]:
     return made
 
 
-def _entry(item: Any, place: str, *, drafting: bool) -> Expectation:
+def _says_names(item: Any) -> bool:
+    return isinstance(item, dict) and list(item) == ["names"]
+
+
+def version_of(text: str) -> int:
+    """The version of the names that a file says it uses. Raises as `parse`."""
+    items = foreign.yaml_of(text)
+    return _version_of(items if isinstance(items, list) else [])
+
+
+def _version_of(items: list[Any]) -> int:
+    if not items or not _says_names(items[0]):
+        return 1
+    version = items[0]["names"]
+    if type(version) is not int or not 1 <= version <= names.VERSION:
+        raise ExpectationError(
+            f"entry 1: names: {version!r:.80} is no version of the names; this program knows 1 to {names.VERSION}"
+        )
+    return version
+
+
+def _entry(item: Any, place: str, version: int, *, drafting: bool) -> Expectation:
     if not isinstance(item, dict):
         raise ExpectationError(f"{place} is not a mapping")
     for key in item:
@@ -145,7 +172,9 @@ def _entry(item: Any, place: str, *, drafting: bool) -> Expectation:
     for key, value in item.items():
         name, reader = _FIELDS[key]
         try:
-            read[name] = reader(value)
+            read[name] = _today(name, reader(value), version, f"{place}: {key}")
+        except UnknownKindError as error:
+            raise ExpectationError(f"{place}: {key}: {error.problem}", hint=error.hint) from None
         except (ValueError, ConditionError) as error:
             raise ExpectationError(f"{place}: {key}: {error}") from error
     made = Expectation(**read)
@@ -154,6 +183,15 @@ def _entry(item: Any, place: str, *, drafting: bool) -> Expectation:
     if not drafting and made.reason.strip().upper().startswith(TODO):
         raise ExpectationError(f"{place}: the reason is still {made.reason!r}", hint="Write why it is expected.")
     return made
+
+
+def _today(name: str, value: Any, version: int, place: str) -> Any:
+    """Kinds and patterns with the names that they have today. Raises UnknownKindError."""
+    if name == "kinds":
+        return frozenset(kind_of(names.kind(kind, names=version, place=place)).name for kind in value)
+    if name == "patterns":
+        return tuple(names.case(pattern, names=version, place=place) for pattern in value)
+    return value
 
 
 def _text(value: Any) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref import evidence
+from rosetta_ref.gate import names
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import OUTCOMES, Finding, Result
 from rosetta_ref.gate.report.score import Case, EvidenceError, score
@@ -52,6 +53,7 @@ def result_json(results: Sequence[Result], verdict: Verdict, entry: Entry, info:
     """The whole run as values of JSON, the cases in the order of their ids, so that two runs can be laid side by side."""
     made: dict[str, Any] = evidence.plain({
         "format": FORMAT,
+        "names": names.VERSION,
         "converter": {**_claims(entry), "version": info.version},
         "versions": {"rosetta-ref": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "host": evidence.host(),

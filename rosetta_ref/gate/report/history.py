@@ -9,6 +9,7 @@ from typing import Any
 
 from rosetta_ref import foreign
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
+from rosetta_ref.gate import names
 from rosetta_ref.gate.findings import CORROBORATED, OUTCOMES, SKIPPED
 from rosetta_ref.gate.report.files import FORMAT
 
@@ -59,7 +60,7 @@ class Changes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A result.json."""
+    """A result.json, with today's names of cases and kinds. Raises HistoryError."""
     try:
         value = foreign.json_of(foreign.read_file(path, "record-bytes"), file=path)
     except RosettaError as error:
@@ -76,7 +77,10 @@ def read(path: Path) -> dict[str, Any]:
             raise HistoryError(f"{case['case']!r:.80}: its findings are no list of objects", file=path)
     if not isinstance(value.get("converter", {}), dict):
         raise HistoryError("the converter is no object", file=path)
-    return value
+    version = value.get("names", 1)
+    if type(version) is not int or not 1 <= version <= names.VERSION:
+        raise HistoryError(f"names {version!r:.80}; this version knows 1 to {names.VERSION}", file=path)
+    return names.run(value, place=str(path))
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:

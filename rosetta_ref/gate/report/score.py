@@ -19,7 +19,9 @@ from typing import Any
 
 from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.gate import names as renamed
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Result
+from rosetta_ref.gate.kinds import ANSWERS
 from rosetta_ref.gate.pairs import PAIRS
 
 #: Points that each category gives at most; 1000 in all.
@@ -44,8 +46,9 @@ GATEWAYS = {
 _BY_LETTERS = {f"F-CONV-{pair}": f"F-CONV-{number:03}" for number, pair in enumerate(PAIRS, 1)}
 _INTEGRITY = re.compile(r"F-CONV-(00[1-6]|CARD-\d+|SAFE-\d+)|G0-INTEGRITY.*")
 _META, _ENGINES = re.compile(r"F-CONV-META-\d+"), re.compile(r"F-CONV-BE-\d+")
-#: What `verify` calls answers that no working model gives.
-_GARBAGE = frozenset({"nan", "flat", "deaf", "silent"})
+#: What `verify` calls a model that does not load, and answers that no working model gives. Evidence of the gate has `kinds.ANSWERS`
+#: in front of these, evidence of `verify` has not.
+_UNLOADED, _GARBAGE = frozenset({"load"}), frozenset({"nan", "flat", "deaf", "silent"})
 
 
 class EvidenceError(RosettaError):
@@ -69,6 +72,12 @@ class Case:
     def failed(self) -> bool:
         """Whether it was tested and did not pass."""
         return self.outcome in (FALSIFIED, TIMEOUT, CRASHED)
+
+    def says(self, failures: frozenset[str]) -> bool:
+        """Whether `verify` has said so of its model, by either spelling. A tensor may be `nan`, too: that is another thing."""
+        if not _ENGINES.fullmatch(self.gate):
+            return False
+        return any(kind.removeprefix(ANSWERS) in failures for kind in self.kinds)
 
 
 @dataclass(frozen=True)
@@ -163,11 +172,11 @@ def score(cases: Iterable[Case]) -> Score:
 
 def _gateways(tested: Sequence[Case]) -> dict[str, str | None]:
     integrity = [c for c in tested if _INTEGRITY.fullmatch(c.gate) and _counts_against(c)]
-    unloaded = [c for c in tested if c.failed and "load" in c.kinds]
+    unloaded = [c for c in tested if c.failed and c.says(_UNLOADED)]
     loads = [c for c in tested if (_META.fullmatch(c.gate) and c.outcome == FALSIFIED) or _is(c, "G1") or c in unloaded]
     inference = [c for c in tested if (_ENGINES.fullmatch(c.gate) and c.outcome == FALSIFIED) or _is(c, "G2")]
     crashes = [c for c in tested if c.outcome == CRASHED]
-    garbage = [c for c in tested if _is(c, "G4") or (c.failed and c.kinds & _GARBAGE and _ENGINES.fullmatch(c.gate))]
+    garbage = [c for c in tested if _is(c, "G4") or (c.failed and c.says(_GARBAGE))]
     failing = {"G0": integrity, "G1": loads, "G2": inference, "G3": crashes, "G4": garbage}
     if 4 * len(garbage) <= len(tested):
         failing["G4"] = []
@@ -238,7 +247,8 @@ def _case(item: Any, place: str) -> Case:
     compared, kinds = about.get("compared"), about.get("kinds")
     if outcome == CORROBORATED and isinstance(compared, dict) and not compared.get("compared"):
         raise EvidenceError(f"{place} ({gate}): Corroborated, although nothing was compared")
-    names = frozenset(kind for kind in kinds if isinstance(kind, str)) if isinstance(kinds, list) else frozenset()
+    listed = kinds if isinstance(kinds, list) else ()
+    names = frozenset(renamed.kind(kind) for kind in listed if isinstance(kind, str))
     return Case(_BY_LETTERS.get(gate, gate), outcome, names)
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from rosetta_ref.errors import SHOWN, safe_line
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
-from rosetta_ref.gate.report.expectations import UNSTATED
+from rosetta_ref.gate.kinds import KINDS, UNSTATED, Severity
 from rosetta_ref.gate.report.files import counts
 from rosetta_ref.gate.report.score import Score
 from rosetta_ref.gate.report.verdict import Verdict, said
@@ -29,13 +29,10 @@ _LONGEST = 400
 _MOST_GATES = 21
 #: What a terminal gets of skips and expectations that are wrong; failures are grouped, and all there.
 _MOST_SAID = 20
-#: How bad it is, by kind: 0 is silent damage, which nobody notices, and so is every kind that is not listed.
-_SEVERITY = {
-    CRASHED: 1, TIMEOUT: 2, UNSTATED: 2, "name": 3, "metadata": 3, "invented": 3, "lossy-unasked": 4, "out-of-range": 4,
-}  # fmt: skip
+#: Outcomes that are a cause by themselves, whatever was found, and the kinds that they are.
+_ENDED = {CRASHED: "crashed", TIMEOUT: "timeout"}
 #: A link that Markdown shows as it is.
 _ADDRESS = re.compile(r"https?://[\w./#?=&%+~:-]{1,500}", re.ASCII)
-_WORDS = ("damage", "crash", "refusal or silence", "names and metadata", "precision")
 
 Reproduce = Callable[[Result, Entry], str]
 
@@ -51,9 +48,9 @@ class Cause:
     findings: tuple[Finding, ...]
 
     @property
-    def severity(self) -> int:
-        """0 is the worst."""
-        return _SEVERITY.get(self.kind, 0)
+    def severity(self) -> Severity:
+        """How bad it is: the severity of its kind, or of the outcome that it is named after."""
+        return KINDS.get(_ENDED.get(self.kind, self.kind), KINDS[UNSTATED]).severity
 
     @property
     def title(self) -> str:
@@ -81,7 +78,7 @@ def causes(results: Sequence[Result]) -> list[Cause]:
         cases = tuple(result for result, _ in members.values())
         found = tuple(finding for _, findings in members.values() for finding in findings)
         made.append(Cause(kind, diagnosis, cases[0].link, cases, found))
-    return sorted(made, key=lambda cause: (cause.severity, -len(cause.results), cause.title))
+    return sorted(made, key=lambda cause: (cause.severity.rank, -len(cause.results), cause.title))
 
 
 def reproduce(result: Result, entry: Entry) -> str:
@@ -221,5 +218,5 @@ def _causes(found: Sequence[Cause]) -> Table:
         if cause.link:
             what.append(f"\n{safe_line(cause.link)}", style="dim")
         first = Text.assemble((safe_line(cause.results[0].case), "bold"), f"\n{safe_line(_short(cause.first, 300))}")
-        made.add_row(_WORDS[cause.severity], what, str(len(cause.results)), first)
+        made.add_row(cause.severity.value, what, str(len(cause.results)), first)
     return made

@@ -12,6 +12,7 @@ from rosetta_ref.errors import unforeseen
 from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters
 from rosetta_ref.gate.converter.entry import Converter, Entry
 from rosetta_ref.gate.converter.interrupt import at_once
+from rosetta_ref.gate.converter.loses import excuse
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.inputs import default as default_samples
 from rosetta_ref.gate.inputs.sample import Sample
@@ -86,7 +87,8 @@ class Engine:
         Raises HarnessError, for which no converter is to blame.
         """
         try:
-            return self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+            result = self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+            return excuse(result, self.session.converter.entry.loses)
         except HarnessError as error:
             raise HarnessError(f"{case.id} has no answer: {error.problem}") from error
         except Exception as error:

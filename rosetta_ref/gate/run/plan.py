@@ -38,7 +38,7 @@ from rosetta_ref.gate.pairs import FORMATS, PAIRS
 #: more.
 _THOROUGH = (
     ("llama-f32-tied", "qwen2-f32"), ("llama-f16-scores", "llama-bf16-biased", "qwen2-bf16-tied"), ("llama-mix", "qwen2-mix"),
-    ("qwen2-q4_k_m", "llama-q4_k_m"), ("metadata",), ("aligned-model-64",),
+    ("qwen2-q4_k_m", "llama-q4_k_m"), ("metadata",), ("aligned-model-64",), ("gemma3-bf16", "gemma3-f16", "gemma3-f32"),
 )  # fmt: skip
 #: Models that are converted twice, likewise.
 _TWICE = (

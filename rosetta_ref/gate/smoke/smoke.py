@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ from typing import Any
 from rosetta_ref.archive import Archive
 from rosetta_ref.gate.converter.entry import TIMEOUT, Converter, Entry
 from rosetta_ref.gate.inputs import write
-from rosetta_ref.gate.inputs.models import Spec, build, formats_of, tensor_of
+from rosetta_ref.gate.inputs.models import Spec, build, families, formats_of, tensor_of
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
 from rosetta_ref.gate.run.workspace import Workspace
 from rosetta_ref.gate.smoke.attempt import Attempt, attempt
 from rosetta_ref.quant import TYPES
 
-_TOKENIZERS = {"llama": "smollm", "qwen2": "qwen2"}
 #: The plainest model first; who takes none of these takes nothing that would be called plain.
 _PLAIN = ("F32", "F16", "BF16", "Q8_0", "Q4_K")
 _FORMS = ("directory", "file")
@@ -83,6 +82,11 @@ class Findings:
         found |= {f"to {name}": each for name, each in self.quantises.items()}
         said = [f"{', '.join(names)}: claimed, but {reason}" for names, reason in failures(found)]
         said += [
+            f"{name}: claimed, but the gate has no model of it; it has {', '.join(families())}"
+            for name in entry.architectures or ()
+            if name not in families()
+        ]
+        said += [
             f"{pair}: {each.output}, of {each.tensors} tensors" for pair, each in self.pairs.items() if each.miscounts
         ]
         if entry.whole_models is False and self.whole_models:  # who takes more than is claimed contradicts nothing
@@ -113,14 +117,11 @@ class _Smoke:
     ) -> None:
         self._converter, self._entry = converter, converter.entry
         self._work, self._findings, self._seed, self._said = work, findings, seed, said
-        self._family = next(iter(self._known_families(self._entry.architectures or ())), "llama")
+        claimed = (name for name in self._entry.architectures or () if name in families())
+        self._family = next(claimed, families()[0])  # what is claimed and not known cannot be asked with
         self._first_type = self._entry.quantises[0] if self._entry.quantises else None
         self._plain: dict[str, str] = {}  # pair: the type of the model that it takes
         self._inputs = 0
-
-    @staticmethod
-    def _known_families(names: Iterable[str]) -> Iterator[str]:
-        yield from (name for name in names if name in _TOKENIZERS)
 
     def everything(self) -> None:
         """All questions, in the order in which answers are needed."""
@@ -134,7 +135,7 @@ class _Smoke:
         for pair in firsts:
             self._arbitrary(pair)
         for pair in firsts[:1]:
-            for family in _TOKENIZERS:
+            for family in families():
                 self._findings.architectures[family] = self._try(pair, self._model(family, self._plain[pair]))
         self._forms(working)
         for pair in firsts:
@@ -225,7 +226,7 @@ class _Smoke:
         sizes: dict[str, Any] = {"heads": 8, "kv_heads": 2, "head": 8, "inner": 96}
         if not TYPES[name].is_scalar:
             sizes |= {"head": 32, "inner": 512}
-        spec = Spec(family, **sizes, layers=1, tied=True, tokenizer=_TOKENIZERS[family])
+        spec = Spec(family, **sizes, layers=1, tied=True)
         return build(f"{family} {name}", spec, [(name, "index-coded")], self._seed)
 
     def _tensors(self, name: str) -> Sample:

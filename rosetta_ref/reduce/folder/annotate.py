@@ -19,6 +19,7 @@ from rosetta_ref.foreign import read_file
 from rosetta_ref.formats.fields import format_of, tensors
 from rosetta_ref.formats.safetensors.table import DTYPES
 from rosetta_ref.gate.judge.mapping import canonical_name
+from rosetta_ref.gate.judge.models import reading
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce.folder.annotation import Annotation, Right, Row, Table, annotate
 from rosetta_ref.reduce.folder.dump import Left, Line
@@ -113,8 +114,10 @@ def _stored_names(inputs: Mapping[str, bytes]) -> dict[str, str]:
     """Names in the input by canonical ones, as far as its tables can be read."""
     found: dict[str, str] = {}
     for name, data in sorted(inputs.items()):
-        for tensor in tensors(data, format_of(PurePosixPath(name).name, data)):
-            found.setdefault(canonical_name(tensor.name) or tensor.name, tensor.name)
+        there = [tensor.name for tensor in tensors(data, format_of(PurePosixPath(name).name, data))]
+        architecture = reading(None, there).name
+        for tensor in there:
+            found.setdefault(canonical_name(tensor, architecture) or tensor, tensor)
     return found
 
 

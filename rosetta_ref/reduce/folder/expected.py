@@ -17,8 +17,10 @@ import numpy as np
 from rosetta_ref import evidence, limits
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import ForeignTextError, LinkedFileError, json_object, open_file, read_file
+from rosetta_ref.gate import names
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.view import UnreadableError, View
+from rosetta_ref.gate.kinds import UnknownKindError
 from rosetta_ref.gate.pairs import FORMATS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce.search.candidate import looked
@@ -86,8 +88,13 @@ def load(folder: Path) -> Expected:
             if not is_right(values[name]):
                 raise FolderError(f"{name} is not what it has to be: {str(values[name])[:80]!r}", file=path)
         fields = {name: values[name] for name in _PLAIN}
-        fields |= {"fingerprint": Fingerprint.of_json(values["fingerprint"]), "loses": tuple(values["loses"])}
+        fields |= {
+            "fingerprint": Fingerprint.of_json(values["fingerprint"]),
+            "loses": tuple(map(names.kind, values["loses"])),
+        }
         made = Expected(**fields)
+    except UnknownKindError as error:
+        raise FolderError(error.problem, file=path, hint=error.hint) from None
     except (ValueError, KeyError, TypeError) as error:
         raise FolderError(f"it cannot be understood: {type(error).__name__}: {error}", file=path) from None
     _check_files(folder, made)

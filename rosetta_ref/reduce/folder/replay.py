@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rosetta_ref import evidence
 from rosetta_ref.gate.cases import SAFE
-from rosetta_ref.gate.converter.entry import CRASHED, REFUSED, TIMEOUT, Converter
+from rosetta_ref.gate.converter.entry import Converter
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.chains import OF_NUMBERS
+from rosetta_ref.gate.kinds import About, named
 from rosetta_ref.gate.run.workspace import Workspace
 from rosetta_ref.reduce.folder.expected import Expected, copy, load, wrong
 from rosetta_ref.reduce.folder.output import keep_output
@@ -18,7 +19,7 @@ from rosetta_ref.reduce.search.candidate import Oracle, Seen, same_failure
 FIXED, FAILED, DIFFERENTLY, ERROR = "FIXED", "FAILED", "FAILED DIFFERENTLY", "ERROR"
 EXIT = {FIXED: 0, FAILED: 1, DIFFERENTLY: 1, ERROR: 2}
 #: Findings about a run that gave nothing to compare.
-_NOTHING = (CRASHED, TIMEOUT, REFUSED, "missing", "empty")
+_NOTHING = named(About.RUN)
 
 
 @dataclass(frozen=True)

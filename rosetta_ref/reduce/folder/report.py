@@ -13,6 +13,7 @@ from rosetta_ref.gate.converter.entry import ACCEPTED
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.judge.view import UnreadableError
+from rosetta_ref.gate.kinds import kind_of
 from rosetta_ref.reduce.folder.expected import Expected
 from rosetta_ref.reduce.folder.prose import block, code, last_words, plain_words
 from rosetta_ref.reduce.folder.where import where
@@ -25,25 +26,6 @@ if TYPE_CHECKING:
 
 #: Bytes of an input that has a build.py and an annotated.txt.
 LARGE = 1 << 16
-#: Kinds of findings in a reader's words; others are said as they are.
-_SAID = {
-    "values": "values are wrong", "nan": "NaN or Inf appears", "nan-lost": "NaN or Inf is lost",
-    "label": "bytes stand under a wrong type",
-    "size": "the data has another size than type and shape say", "shape": "the shape is wrong",
-    "shape-not-reversed": "the shape is not reversed between GGUF and row-major", "transposed": "the data was transposed",
-    "rows-permuted": "rows of q or k stand in the wrong order", "lost": "a tensor is lost", "invented": "a tensor is invented",
-    "truncated": "floats are truncated instead of rounded", "flushed": "subnormal floats become zero",
-    "out-of-range": "large values become Inf", "error-too-large": "the encoding loses more than it has to",
-    "lossy-unasked": "weights are encoded anew, which nobody asked for", "unreadable": "the output cannot be read",
-    "accepted": "a broken file is accepted", "refused": "a valid file is refused", "crashed": "it crashes",
-    "timeout": "it does not end", "missing": "there is no output", "empty": "the output is empty",
-    "stale": "the output is an old one",
-    "copied": "the output is the input once more", "linked": "the output is the input itself", "touched": "the input is changed",
-    "twice": "a tensor stands twice in the output",
-    "number-wrong": "a number of the configuration is wrong", "number-lost": "a number of the configuration is lost",
-    "words-lost": "a part of the tokenizer is lost", "words-wrong": "a part of the tokenizer is wrong",
-    "tokenizer-lost": "the tokenizer is lost", "key-twice": "a number stands under two keys",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +82,7 @@ def markdown(told: Told) -> str:
 def title(told: Told) -> str:
     """One line: the formats, and what happens."""
     expected = told.expected
-    said = _SAID.get(expected.fingerprint.kind, expected.fingerprint.kind)
+    said = kind_of(expected.fingerprint.kind).says
     said += " on a broken file" if expected.fingerprint.gate == SAFE and expected.fingerprint.kind != ACCEPTED else ""
     subject = expected.fingerprint.subject
     if subject and expected.fingerprint.gate != SAFE and expected.fingerprint.kind in _ENDED:
@@ -212,29 +194,10 @@ def _same_as(name: str) -> dict[str, str]:
 def _right(fingerprint: Fingerprint) -> str:
     if fingerprint.gate == SAFE:
         return "a malformed file is refused, with a message and an exit code that say so, and nothing is left of it"
-    return _RULES_OF_KINDS.get(fingerprint.kind) or _RULES.get(fingerprint.gate, "")
+    return kind_of(fingerprint.kind).right or _RULES.get(fingerprint.gate, "")
 
 
 _ENDED = {"accepted": "says that all is well", "refused": "refuses it", "crashed": "crashes", "timeout": "does not end"}
-_RULES_OF_KINDS = {
-    "rows-permuted": "in GGUF files of llama the rows of a head of q and k stand in pairs (x0 y0 x1 y1 ...), in Hugging Face's "
-    "in halves (x0 x1 ... y0 y1 ...): each head is turned by itself, q by n_head heads and k by n_kv; other architectures are "
-    "not turned",
-    "shape-not-reversed": "GGUF's ne is the row-major shape the other way round, and no byte moves",
-    "transposed": "only the order in which dimensions are written changes between formats, never that of the data",
-    "refused": "this input is valid, the reference converts it, and nothing says that it may be refused",
-    "crashed": "this input is valid, and the reference converts it; what cannot be converted is refused with a message",
-    "timeout": "this input is valid, and the reference converts it at once",
-    "missing": "a run that says that all is well leaves the file that it was asked for",
-    "empty": "a run that says that all is well leaves a file with all of its tensors",
-    "stale": "an output is written by the run that says so",
-    "copied": "an output is of the format that was asked for, not the input once more",
-    "linked": "an output is a file of its own",
-    "touched": "an input is read, and never written",
-    "unreadable": "what is written is a whole file of the target format, which any reader of it takes",
-    "twice": "each tensor is written once",
-    "label": "the type that is written is the type that the bytes are of",
-}
 _RULES = {
     META: "every number, token and special id that the target has a place for arrives with its value",
     "F-CONV-CARD-001": "no tensor is lost, none invented, none written twice",

@@ -13,7 +13,7 @@ from rosetta_ref.reduce.passes.resize import resize
 from rosetta_ref.reduce.passes.vocabulary import special_ids, without_words
 from rosetta_ref.reduce.search.input import Given
 from rosetta_ref.reduce.search.search import Search
-from rosetta_ref.reduce.search.sizes import Sizes, role_of, sizes_of, with_free_heads
+from rosetta_ref.reduce.search.sizes import Sizes, model_of, place_of, sizes_of, with_free_heads
 
 #: Heads of q and of k and v, simplest first: what hides a bug of heads (one head, a group for each) is tried before what shows it.
 _HEADS = ((1, 1), (2, 1), (2, 2), (4, 1), (3, 1), (4, 2), (6, 3), (6, 2))
@@ -137,7 +137,9 @@ def _fewer_roles(search: Search) -> bool:
     """Without what a model need not have: factors, a head of its own, biases."""
     changed = False
     for role in _OPTIONAL:
-        kept = [name for name, one in search.best.tensors.items() if (role_of(one) or ("",))[0] != role]
+        model = model_of(search.best)
+        places = {name: place_of(one, model) for name, one in search.best.tensors.items()}
+        kept = [name for name, place in places.items() if place is None or place.role != role]
         if len(kept) < len(search.best.tensors):
             changed |= search.first([search.best.only(kept)])
     kept = [name for name in search.best.tensors if not name.endswith(".bias")]

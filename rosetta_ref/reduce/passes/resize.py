@@ -6,21 +6,23 @@ from collections.abc import Callable, Mapping
 
 from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.model import Model
 from rosetta_ref.reduce.passes.cut import resized
 from rosetta_ref.reduce.passes.vocabulary import with_vocabulary
 from rosetta_ref.reduce.search.input import Given
-from rosetta_ref.reduce.search.sizes import KEYS, Sizes, config_of, role_of
+from rosetta_ref.reduce.search.sizes import KEYS, Sizes, config_of, model_of, place_of
 
 
 def resize(given: Given, old: Sizes, new: Sizes) -> Given:
     """The model in smaller sizes. Raises ValueError where one of its tensors cannot be cut so."""
-    kept = [name for name, tensor in given.tensors.items() if _stays(tensor, new.layers)]
+    model = model_of(given)
+    kept = [name for name, tensor in given.tensors.items() if _stays(tensor, model, new.layers)]
 
     def cut(tensor: Tensor) -> Tensor:
-        found = role_of(tensor)
+        found = place_of(tensor, model)
         if found is None:
             return tensor
-        shape = new.shape(*found[:2])
+        shape = new.shape(found.letters)
         return tensor if shape == tensor.shape else resized(tensor, shape)
 
     made = given.only(kept).with_tensors(cut)
@@ -30,9 +32,9 @@ def resize(given: Given, old: Sizes, new: Sizes) -> Given:
     return _stated(made, changed)
 
 
-def _stays(tensor: Tensor, layers: int) -> bool:
-    found = role_of(tensor)
-    return found is None or found[2] is None or found[2] < layers
+def _stays(tensor: Tensor, model: Model, layers: int) -> bool:
+    found = place_of(tensor, model)
+    return found is None or found.layer is None or found.layer < layers
 
 
 def _stated(given: Given, changed: Mapping[str, int]) -> Given:
@@ -51,12 +53,12 @@ def _stated_in_gguf(given: Given, keys: Mapping[str, int]) -> Given:
 
 
 def _stated_in_apr(given: Given, keys: Mapping[str, int]) -> Given:
-    words = {row.apr: keys[row.gguf] for row in mapping.NUMBERS if row.gguf in keys}
+    words = {row.apr: keys[row.gguf] for row in mapping.number_rows(model_of(given).name) if row.gguf in keys}
     return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
 
 
 def _stated_in_config(given: Given, keys: Mapping[str, int]) -> Given:
-    words = {row.hugging_face: keys[row.gguf] for row in mapping.NUMBERS if row.gguf in keys}
+    words = {row.hugging_face: keys[row.gguf] for row in mapping.number_rows(model_of(given).name) if row.gguf in keys}
     config = {key: words.get(key, value) for key, value in config_of(given).items()}
     return given.with_json("config.json", config) if config else given
 

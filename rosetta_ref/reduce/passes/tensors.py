@@ -17,6 +17,7 @@ from rosetta_ref.reduce.passes.cut import grid, of_values, unit, window
 from rosetta_ref.reduce.search.failure import fitting
 from rosetta_ref.reduce.search.input import Given
 from rosetta_ref.reduce.search.search import Search
+from rosetta_ref.reduce.search.sizes import model_of
 
 #: Windows that are tried before anything is halved: rows and blocks.
 _WINDOWS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3))
@@ -40,7 +41,8 @@ def focus(search: Search) -> Tensor | None:
     if len(tensors) == 1 and all(finding.tensor is None and finding.gate != META for finding in found):
         return next(iter(tensors.values()))
     names = {finding.tensor for finding in found}
-    held = [tensor for name, tensor in tensors.items() if (mapping.canonical_name(name) or name) in names]
+    reading = model_of(search.best).name
+    held = [tensor for name, tensor in tensors.items() if (mapping.canonical_name(name, reading) or name) in names]
     return min(held, key=lambda tensor: tensor.nbytes, default=None)
 
 
@@ -183,7 +185,7 @@ def _span(at: int, size: int, count: int) -> range:
 
 def _place(tensor: Tensor, search: Search) -> tuple[int, int]:
     """Row and block of the first element that is wrong in it."""
-    canonical = mapping.canonical_name(tensor.name) or tensor.name
+    canonical = mapping.canonical_name(tensor.name, model_of(search.best).name) or tensor.name
     for finding in fitting(search.fingerprint, search.seen.findings):
         index = (finding.first or {}).get("index")
         if finding.tensor == canonical and index and len(index) == len(tensor.shape):

@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rosetta_ref.diagnosis import Diagnosis, UndiagnosedError, diagnose
@@ -19,6 +19,7 @@ from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter import bundled
 from rosetta_ref.gate.converter.entry import CRASHED, REFUSED, TIMEOUT, Converter, Run
+from rosetta_ref.gate.converter.loses import is_excused
 from rosetta_ref.gate.converter.named import made
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding, judge_words
@@ -95,6 +96,11 @@ class Oracle:
         return self._look(self._reference, source, source).target
 
     def _look(self, converter: Converter, source: Path, handed: Path) -> Seen:
+        """What came of it, but for what the entry does not promise."""
+        seen, loses = self._converted(converter, source, handed), converter.entry.loses
+        return replace(seen, findings=[finding for finding in seen.findings if not is_excused(finding, loses)])
+
+    def _converted(self, converter: Converter, source: Path, handed: Path) -> Seen:
         """`handed` is what the converter is given: the source, or a copy."""
         before = Snapshot(handed)
         with self._lock:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rosetta_ref.gate import names
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter.entry import CRASHED, REFUSED
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.chains import OF_NUMBERS
 from rosetta_ref.gate.judge.tensors import META
+from rosetta_ref.gate.kinds import kind_of
 from rosetta_ref.reduce.search.complaint import unchanging
 
 #: Letters of the name of a folder, and of the words that tell a failure from another one.
@@ -104,8 +106,9 @@ class Fingerprint:
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Fingerprint:
-        """The fingerprint of such JSON. Raises KeyError and TypeError."""
-        return cls(values["gate"], values["kind"], values["subject"], tuple(values["cause"]), values["type"])
+        """The fingerprint of such JSON, by today's name of its kind. Raises KeyError, TypeError and UnknownKindError."""
+        kind = kind_of(names.kind(values["kind"])).name
+        return cls(values["gate"], kind, values["subject"], tuple(values["cause"]), values["type"])
 
 
 def subject_of(finding: Finding) -> str:

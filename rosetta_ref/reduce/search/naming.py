@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from rosetta_ref.diagnosis import UNKNOWN
 from rosetta_ref.diagnosis.explain import WHOLE
+from rosetta_ref.gate import kinds
 from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.chains import OF_NUMBERS
 from rosetta_ref.gate.judge.tensors import CARD, META, NAME
+from rosetta_ref.gate.kinds import About
 from rosetta_ref.reduce.search.candidate import Seen, diagnosed, looked
 from rosetta_ref.reduce.search.failure import Fingerprint, Wanted
 from rosetta_ref.reduce.search.input import size_of
@@ -19,8 +21,8 @@ from rosetta_ref.reduce.search.input import size_of
 _LAST = (NAME, CARD, META)
 #: No failure in particular.
 ANY = Wanted()
-#: Kinds that are about where the numbers stand.
-_OF_SHAPES = frozenset({"shape", "shape-not-reversed", "transposed", "rows-permuted", "label", "size", "type"})
+#: Kinds that single tensors show, none of which is lost.
+_OF_A_TENSOR = OF_NUMBERS | kinds.named(About.LAYOUT)
 #: Elements of a tensor of which a cause is looked for.
 _LARGE = 1 << 20
 
@@ -52,7 +54,7 @@ def _can_be_named(finding: Finding, seen: Seen) -> bool:
     if size_of(seen.source) <= WHOLE:
         return True
     # Of a large file single tensors are looked at, of which none is lost.
-    if finding.tensor is None or finding.kind not in OF_NUMBERS | _OF_SHAPES:
+    if finding.tensor is None or finding.kind not in _OF_A_TENSOR:
         return False
     with looked(seen.source) as view:
         there = view.tensors.get(finding.tensor)

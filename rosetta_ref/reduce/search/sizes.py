@@ -1,6 +1,6 @@
 """The sizes of a model: layers, heads, widths, tokens, in any of the three formats.
 
-Which number stands under which key is the gate's mapping.
+Which number stands under which key, and which shape a tensor has, say the judge's records of architectures.
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosetta_ref.archive import Tensor
-from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge import mapping, models
+from rosetta_ref.gate.judge.model import Model
+from rosetta_ref.gate.judge.view import APR_ARCHITECTURE, named_architecture
 from rosetta_ref.reduce.search.input import Given, json_of_companion
 
-#: The shape of a role in letters: V tokens, E width, F inner, Q and K rows of q and k, D a head.
-SHAPES = {
-    "token_embd": "VE", "output": "VE", "output_norm": "E", "attn_norm": "E", "ffn_norm": "E", "attn_q": "QE", "attn_k": "KE",
-    "attn_v": "KE", "attn_output": "EQ", "ffn_gate": "FE", "ffn_up": "FE", "ffn_down": "EF", "rope_freqs": "R",
-}  # fmt: skip
 #: GGUF's key of each size; the other formats' by the mapping.
 KEYS = {
     "layers": ("block_count",), "width": ("embedding_length",), "inner": ("feed_forward_length",),
@@ -38,13 +35,12 @@ class Sizes:
     groups: int
     head: int
 
-    def shape(self, role: str, part: str) -> tuple[int, ...]:
-        """The shape of a role's weight or bias."""
+    def shape(self, letters: str) -> tuple[int, ...]:
+        """The shape that those letters of `gate.judge.model.Role` stand for."""
         by_letter = {
             "V": self.tokens, "E": self.width, "F": self.inner, "Q": self.heads * self.head, "K": self.groups * self.head,
-            "R": self.head // 2,
+            "D": self.head, "R": self.head // 2,
         }  # fmt: skip
-        letters = SHAPES[role] if part == "weight" else SHAPES[role][:1]
         return tuple(by_letter[letter] for letter in letters)
 
     def fits_in(self, other: Sizes) -> bool:
@@ -53,33 +49,65 @@ class Sizes:
         return all(0 < mine[name] <= theirs[name] for name in mine) and self.heads % self.groups == 0
 
 
-def role_of(tensor: Tensor) -> tuple[str, str, int | None] | None:
-    """Role, weight or bias, and the layer of a tensor of a known model; None for any other."""
-    name = mapping.canonical_name(tensor.name)
-    words = name.split(".") if name is not None else []
-    if len(words) not in (2, 4) or words[-2] not in SHAPES:
+@dataclass(frozen=True)
+class Place:
+    """What a tensor of a known model is: GGUF's name of its role, weight or bias, its shape in letters, its layer if any."""
+
+    role: str
+    part: str
+    letters: str
+    layer: int | None
+
+
+def model_of(given: Given) -> Model:
+    """The record that the names of an input are read by: of the architecture that it states, or by the names that there are."""
+    return models.reading(_ARCHITECTURE[given.format](given), given.tensors)
+
+
+def _of_config(given: Given) -> str | None:
+    config = config_of(given)
+    classes = config.get("architectures")
+    return named_architecture([*(classes if isinstance(classes, list) else ()), config.get("model_type")])
+
+
+_ARCHITECTURE: dict[str, Callable[[Given], str | None]] = {
+    "gguf": lambda given: mapping.architecture_of(given.metadata),
+    "apr": lambda given: named_architecture(given.metadata.get(key) for key in APR_ARCHITECTURE),
+    "safetensors": _of_config,
+}
+
+
+def place_of(tensor: Tensor, model: Model) -> Place | None:
+    """What a tensor is in a model of that architecture; None for any other."""
+    name = mapping.canonical_name(tensor.name, model.name)
+    role = mapping.role_of(name, model.name) if name is not None else None
+    if role is None or name is None:
         return None
-    return words[-2], words[-1], int(words[1]) if len(words) == 4 else None
+    words = name.split(".")
+    letters = role.shape if words[-1] == "weight" else role.shape[:1]
+    return Place(role.gguf, words[-1], letters, int(words[1]) if len(words) == 4 else None)
 
 
 def sizes_of(given: Given) -> Sizes | None:
-    """The sizes of a whole model of a known architecture; None where it is none."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    """The sizes of a whole model of a known architecture; None where it is none. Each by the first role that shows it."""
+    model = model_of(given)
+    rows: dict[str, tuple[int, ...]] = {}
     layers = set()
     for tensor in given.tensors.values():
-        found = role_of(tensor)
-        if found is not None and found[1] == "weight":
-            shapes.setdefault(found[0], tensor.shape)
-            layers |= {found[2]} - {None}
+        found = place_of(tensor, model)
+        if found is not None and found.part == "weight":
+            layers |= {found.layer} - {None}
+            if len(found.letters) == 2:
+                rows.setdefault(found.letters[0], tensor.shape)
     heads = number(given, "attention.head_count")
-    if not isinstance(heads, int) or not {"token_embd", "attn_q", "attn_k", "ffn_up"} <= shapes.keys() or heads < 1:
+    if not isinstance(heads, int) or not set("VQKF") <= rows.keys() or heads < 1:
         return None
-    if any(len(shapes[role]) != 2 for role in ("token_embd", "attn_q", "attn_k", "ffn_up")):
+    if any(len(rows[letter]) != 2 for letter in "VQKF"):
         return None
-    head = shapes["attn_q"][0] // heads
-    groups = shapes["attn_k"][0] // max(head, 1)
-    tokens, width = shapes["token_embd"]
-    return Sizes(len(layers), tokens, width, shapes["ffn_up"][0], heads, max(groups, 1), head)
+    head = rows["Q"][0] // heads
+    groups = rows["K"][0] // max(head, 1)
+    tokens, width = rows["V"]
+    return Sizes(len(layers), tokens, width, rows["F"][0], heads, max(groups, 1), head)
 
 
 def number(given: Given, key: str) -> Any:

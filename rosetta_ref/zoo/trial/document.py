@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rosetta_ref.zoo import MEMBERS
@@ -29,6 +30,18 @@ _VERIFIERS = """## Bad verifiers
 Put in the place of the gate's own comparator, each of these corroborates the member that it is known for, which the gate falsifies;
 the last one falsifies the reference.
 """
+
+
+#: A row of the page: the member, its first case, and the gates.
+_ROW_OF_A_MEMBER = re.compile(r"^\| `(.+?)`<br>.* \| `(F-CONV-.+?)`<br>(.+?) \|$", re.MULTILINE)
+
+
+def kills_of(page: str) -> dict[str, tuple[str, list[str]]]:
+    """What the page says: by member, the first case that kills it, and every gate that sees it."""
+    return {
+        found[1]: (found[2], [f"F-CONV-{gate}" for gate in found[3].split(", ")])
+        for found in _ROW_OF_A_MEMBER.finditer(page)
+    }
 
 
 def document(kills: Kills) -> str:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from rosetta_ref.gate import cases as asked
+from rosetta_ref.gate import kinds
 from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter import bundled, named
 from rosetta_ref.gate.converter.entry import Converter
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
+from rosetta_ref.gate.kinds import About
 from rosetta_ref.gate.run.engine import Engine, run, samples_for
 from rosetta_ref.gate.run.session import Faces
 from rosetta_ref.gate.run.workspace import Workspace
@@ -28,7 +30,7 @@ from rosetta_ref.zoo.adapter import control, converter
 from rosetta_ref.zoo.member import Member
 
 #: Findings that are about a run, not about what it wrote.
-NOT_OF_AN_OUTPUT = frozenset({"refused", "left-behind", "missing", "empty", "not-verified"})
+NOT_OF_AN_OUTPUT = kinds.named(About.RUN)
 #: Members that no input can tell from the reference, by id, with the reason.
 EQUIVALENT: dict[str, str] = {}
 #: What needs further conversions than the one it is about.
@@ -49,11 +51,13 @@ class Kill:
 
 @dataclass
 class Trial:
-    """A member on one seed. `kills` has the first of each gate that was asked until the run ended."""
+    """A member on one seed. `kills` has the first of each gate that was asked until the run ended, `kinds` all that they found."""
 
     member: str
     seed: int
     kills: list[Kill] = field(default_factory=list)
+    #: By kind of finding, the first case that showed it, of those that were asked.
+    kinds: dict[str, str] = field(default_factory=dict)
     cases: int = 0
     conversions: int = 0
     seconds: float = 0.0
@@ -74,10 +78,13 @@ class Arena:
         self._faces: dict[bool, Faces] = {}
         self._controls: dict[str, _Run] = {}
 
-    def trial(self, member: Member, *, every_gate: bool = False, only: Iterable[str] | None = None) -> Trial:
+    def trial(
+        self, member: Member, *, every_gate: bool = False, only: Iterable[str] | None = None,
+        gates: Collection[str] | None = None,
+    ) -> Trial:  # fmt: skip
         """Run a member until a gate kills it, or until each gate has killed it or has no case left.
 
-        `only` are the ids of the cases that are run; all where there is none.
+        `only` are the ids of the cases that are run, and `gates` those whose cases are; all where there is none.
         """
         trial, under_test = Trial(member.id, self.seed), converter(member)
         self._inputs(under_test)  # whoever comes first makes them, on nobody's time
@@ -87,12 +94,15 @@ class Arena:
             killed: set[str] = set()
             chosen = set(only) if only is not None else None
             cases = [case for case in in_order(one.engine.cases, member) if chosen is None or case.id in chosen]
+            cases = [case for case in cases if gates is None or case.gate in gates]
             waiting = (case for case in cases if case.gate not in killed)
             for result in one.engine.answers(waiting):
                 trial.cases += 1
                 found = assertion(result)
                 if found is None or not self._control_is_right(member, one.by_id[result.case]):
                     continue
+                for finding in result.findings:
+                    trial.kinds.setdefault(finding.kind, result.case)
                 killed.add(result.gate)
                 seconds = time.perf_counter() - began
                 kill = Kill(result.gate, result.case, found.kind, str(found), one.conversions, seconds)

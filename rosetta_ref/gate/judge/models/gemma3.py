@@ -1,0 +1,76 @@
+"""gemma3: Gemma 3. Norms multiply by 1 + w, and GGUF has the sum; they stand before and behind each part, and within heads.
+
+Five of six layers look at a window only, with a base of rope of their own; which, llama.cpp knows by itself. The head is always
+the embedding, text begins with no space. Sources: MODEL_ARCH.GEMMA3 and the name map of gguf-py, where Hugging Face's
+post_attention_layernorm is another norm than llama's; src/models/gemma3.cpp (LLAMA_ROPE_TYPE_NEOX; a window of 6; the scale of
+attention); Gemma3TextConfig and `Gemma3RMSNorm` of transformers. No APR files of others are known: here they have GGUF's tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rosetta_ref.archive import Kind
+from rosetta_ref.gate.judge.config import FULL, LOCAL_BASE, WINDOWED
+from rosetta_ref.gate.judge.model import HALVES, NUMBERS, Model, Number, Role
+
+_PATTERN = 6
+#: The model of 27B, by its layers: attention is scaled by what a head would have of the width, not by what it has.
+_LAYERS_OF_27B = 62
+
+
+def _implied(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    layers, head = numbers["block_count"], numbers["attention.key_length"]
+    if layers == _LAYERS_OF_27B:
+        head = numbers["embedding_length"] // numbers["attention.head_count"]
+    kinds = [WINDOWED if (layer + 1) % _PATTERN else FULL for layer in range(layers)]
+    return {"query_pre_attn_scalar": head, "layer_types": kinds}
+
+
+MODEL = Model(
+    name="gemma3",
+    hugging_face="Gemma3ForCausalLM",
+    model_type="gemma3_text",
+    whole=(
+        Role("token_embd", "model.embed_tokens", "VE"),
+        Role("output", "lm_head", "VE"),
+        Role("output_norm", "model.norm", "E", plus=1),
+    ),
+    layer=(
+        Role("attn_norm", "input_layernorm", "E", plus=1),
+        Role("attn_q", "self_attn.q_proj", "QE", rotated=True),
+        Role("attn_q_norm", "self_attn.q_norm", "D", plus=1),
+        Role("attn_k", "self_attn.k_proj", "KE", rotated=True),
+        Role("attn_k_norm", "self_attn.k_norm", "D", plus=1),
+        Role("attn_v", "self_attn.v_proj", "KE"),
+        Role("attn_output", "self_attn.o_proj", "EQ"),
+        Role("post_attention_norm", "post_attention_layernorm", "E", plus=1),
+        Role("ffn_norm", "pre_feedforward_layernorm", "E", plus=1),
+        Role("ffn_gate", "mlp.gate_proj", "FE"),
+        Role("ffn_up", "mlp.up_proj", "FE"),
+        Role("ffn_down", "mlp.down_proj", "EF"),
+        Role("post_ffw_norm", "post_feedforward_layernorm", "E", plus=1),
+    ),
+    tokenizer="gemma",
+    apr_rope_type=HALVES,
+    apr_theirs=False,
+    numbers=(
+        *NUMBERS,
+        Number("attention.value_length", "head_dim", "head_dim"),
+        Number("attention.sliding_window", "sliding_window", "sliding_window"),
+        Number("rope.freq_base_swa", LOCAL_BASE, LOCAL_BASE, Kind.F32),
+        Number("final_logit_softcapping", "final_logit_softcapping", "final_logit_softcapping", Kind.F32),
+    ),
+    head_keys=("attention.key_length", "attention.value_length"),
+    assumed=frozenset({"rope.freq_base_swa"}),
+    pattern=_PATTERN,
+    tied=True,
+    config={
+        "hidden_activation": "gelu_pytorch_tanh", "attention_bias": False, "attn_logit_softcapping": None,
+        "final_logit_softcapping": None, "use_bidirectional_attention": False,
+    },
+    example={"attention.sliding_window": 8, "rope.freq_base_swa": 10000.0},
+    implied=_implied,
+    silent={"query_pre_attn_scalar": 256},
+)  # fmt: skip
