@@ -12,6 +12,7 @@ import pytest
 import rosetta_ref
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats import registry
+from rosetta_ref.gate import pairs
 from rosetta_ref.quant import TYPES
 
 HOUSE = Path(rosetta_ref.__file__).parent
@@ -87,3 +88,7 @@ def test_rows_do_not_contradict_each_other() -> None:
     assert registry.of("gguf").holds(TYPES["Q4_K"])
     assert not registry.of("apr").holds(TYPES["Q5_K"])
     assert not registry.of("safetensors").holds(TYPES["Q4_K"])
+
+
+def test_gates_are_numbered_by_pairs_that_stay() -> None:
+    assert pairs.PAIRS == ("G-A", "A-G", "G-S", "S-G", "A-S", "S-A")
