@@ -40,7 +40,8 @@ def _stays(tensor: Tensor, model: Model, layers: int) -> bool:
 def _stated(given: Given, changed: Mapping[str, int]) -> Given:
     """With the numbers that are stated already, changed."""
     keys = {key: value for name, value in changed.items() for key in KEYS[name]}
-    return _STATED[given.format](given, keys)
+    with_keys = _STATED.get(given.format)
+    return with_keys(given, keys) if with_keys is not None else given
 
 
 def _stated_in_gguf(given: Given, keys: Mapping[str, int]) -> Given:

@@ -61,7 +61,8 @@ class Place:
 
 def model_of(given: Given) -> Model:
     """The record that the names of an input are read by: of the architecture that it states, or by the names that there are."""
-    return models.reading(_ARCHITECTURE[given.format](given), given.tensors)
+    stated = _ARCHITECTURE.get(given.format)
+    return models.reading(stated(given) if stated is not None else None, given.tensors)
 
 
 def _of_config(given: Given) -> str | None:
@@ -112,7 +113,8 @@ def sizes_of(given: Given) -> Sizes | None:
 
 def number(given: Given, key: str) -> Any:
     """A number of a model by GGUF's key; None where it is not stated."""
-    return _NUMBERS[given.format](given, key)
+    stated = _NUMBERS.get(given.format)
+    return stated(given, key) if stated is not None else None
 
 
 _ROWS = {row.gguf: row for row in mapping.NUMBERS}
