@@ -20,6 +20,9 @@ class Container(Protocol):
     def numbers(self, view: Any, rows: Sequence[Any]) -> dict[Any, Any]:
         """The numbers that the file states, by these rows."""
 
+    def word(self, row: Any) -> str:
+        """What a number is called there."""
+
     def rows(self, view: Any) -> int:
         """How rows of q and k stand in such a file, whatever a tensor is called: mapping.PAIRS or mapping.HALVES."""
 

@@ -18,6 +18,7 @@ from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
+from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.tensors import META
@@ -102,7 +103,7 @@ def _spelled_once(asked: Asked, target: View) -> None:
 def _numbers(asked: Asked, source: View, target: View) -> None:
     assumed = _assumed(source, target.format)
     for row, value in (_assumed(source, source.format) | source.numbers).items():
-        name = getattr(row, {"safetensors": "hugging_face"}.get(target.format, target.format))
+        name = container_of(target.format).word(row)
         if not name:
             continue  # the format has no place for it
         asked.expected += 1

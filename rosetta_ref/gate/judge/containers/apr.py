@@ -33,6 +33,11 @@ def numbers(view: View, rows: Sequence[Number]) -> dict[Number, Any]:
     return {row: value for row, value in found.items() if value is not None}
 
 
+def word(row: Number) -> str:
+    """What a number is called there."""
+    return row.apr
+
+
 def rows(view: View) -> int:
     """As rope_type says; else Hugging Face's names go with halves."""
     stated = stated_rows(view)

@@ -21,6 +21,11 @@ def numbers(view: View, rows: Sequence[Number]) -> dict[Number, Any]:
     return mapping.numbers_by(rows, view.archive.metadata)
 
 
+def word(row: Number) -> str:
+    """What a number is called there."""
+    return row.gguf
+
+
 def rows(view: View) -> int:
     """Pairs."""
     return mapping.PAIRS
