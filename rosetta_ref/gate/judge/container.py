@@ -14,6 +14,9 @@ from rosetta_ref.formats.registry import of as row_of
 class Container(Protocol):
     """A module of `containers`. Each method is asked about a `view.View`."""
 
+    #: Whether the format has Hugging Face's names and numbers (True), or GGUF's; either, where there are both.
+    AT_HOME: tuple[bool, ...]
+
     def look(self, view: Any) -> None:
         """Fill in the architecture, and what else the file says before its names are read. Raises UnreadableError."""
 

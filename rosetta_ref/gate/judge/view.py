@@ -28,8 +28,6 @@ _ARCHITECTURES = {
     word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
 }
 _ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
-#: Whether a format has Hugging Face's names and numbers, or GGUF's; APR has both.
-_AT_HOME = {"gguf": (False,), "safetensors": (True,), "apr": (False, True)}
 #: The keys of APR's metadata that may name it.
 APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
@@ -100,7 +98,7 @@ class View:
         role = mapping.role_of(name, self.architecture) if self.architecture in MODELS else None
         if role is None or not role.plus:
             return (0,)
-        there, at_home = other.tensors.get(name), _AT_HOME[other.format]
+        there, at_home = other.tensors.get(name), container_of(other.format).AT_HOME
         wanted = (*((there.theirs,) if there is not None else ()), *at_home)
         wanted = wanted[:1] if there is not None and len(at_home) > 1 else tuple(dict.fromkeys(wanted))
         here = self.tensors[name].theirs

@@ -14,6 +14,10 @@ from rosetta_ref.gate.judge.tokenizer import PLACES
 from rosetta_ref.gate.judge.view import APR_ARCHITECTURE, IllFitting, View, named_architecture
 
 
+#: Whether it has Hugging Face's names and numbers, or GGUF's.
+AT_HOME = (False, True)
+
+
 def look(view: View) -> None:
     """The architecture stands under one of three keys; a tensor of a wrong size is told beside the others."""
     metadata = view.archive.metadata

@@ -11,6 +11,10 @@ from rosetta_ref.gate.judge.tokenizer import PLACES, PREFIX
 from rosetta_ref.gate.judge.view import View
 
 
+#: Whether it has Hugging Face's names and numbers, or GGUF's.
+AT_HOME = (False,)
+
+
 def look(view: View) -> None:
     """The architecture is a key."""
     view.architecture = mapping.architecture_of(view.archive.metadata)

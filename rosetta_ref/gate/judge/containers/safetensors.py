@@ -12,6 +12,10 @@ from rosetta_ref.gate.judge.tokenizer import facts_of_directory
 from rosetta_ref.gate.judge.view import UnreadableError, View, beside, named_architecture, read_json
 
 
+#: Whether it has Hugging Face's names and numbers, or GGUF's.
+AT_HOME = (True,)
+
+
 def look(view: View) -> None:
     """config.json, and the architecture that it names."""
     config = read_json(view.path, "config.json")
