@@ -32,6 +32,9 @@ class Container(Protocol):
     def stated_rows(self, view: Any) -> int | None:
         """The same, where the file itself says it."""
 
+    def scaling(self, view: Any) -> dict[str, Any]:
+        """Type and numbers of rope scaling in config.json's words; None, or nothing, for what is not there."""
+
     def facts(self, view: Any) -> dict[str, Any]:
         """Tokens by id, merges, special ids, the chat template; None for what is not there. Raises UnreadableError."""
 

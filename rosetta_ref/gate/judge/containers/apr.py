@@ -13,7 +13,6 @@ from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.tokenizer import PLACES
 from rosetta_ref.gate.judge.view import APR_ARCHITECTURE, IllFitting, View, named_architecture
 
-
 #: Whether it has Hugging Face's names and numbers, or GGUF's.
 AT_HOME = (False, True)
 
@@ -55,6 +54,11 @@ def stated_rows(view: View) -> int | None:
     """What rope_type says."""
     stated = view.archive.metadata.get("rope_type")
     return int(stated) if stated in (mapping.PAIRS, mapping.HALVES) else None
+
+
+def scaling(view: View) -> dict[str, Any]:
+    """APR has no place for it."""
+    return {}
 
 
 def facts(view: View) -> dict[str, Any]:

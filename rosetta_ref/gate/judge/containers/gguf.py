@@ -10,7 +10,6 @@ from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.tokenizer import PLACES, PREFIX
 from rosetta_ref.gate.judge.view import View
 
-
 #: Whether it has Hugging Face's names and numbers, or GGUF's.
 AT_HOME = (False,)
 
@@ -38,6 +37,11 @@ def rows(view: View) -> int:
 def stated_rows(view: View) -> int | None:
     """No file says it."""
     return None
+
+
+def scaling(view: View) -> dict[str, Any]:
+    """By the keys of rope.scaling."""
+    return {theirs: mapping.number(view.archive.metadata, f"rope.scaling.{ours}") for ours, theirs in mapping.SCALING}
 
 
 def facts(view: View) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge.config import in_one_spelling
+from rosetta_ref.gate.judge.config import in_one_spelling, scaling_table
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.tokenizer import facts_of_directory
 from rosetta_ref.gate.judge.view import UnreadableError, View, beside, named_architecture, read_json
-
 
 #: Whether it has Hugging Face's names and numbers, or GGUF's.
 AT_HOME = (True,)
@@ -50,6 +49,13 @@ def rows(view: View) -> int:
 def stated_rows(view: View) -> int | None:
     """No file says it."""
     return None
+
+
+def scaling(view: View) -> dict[str, Any]:
+    """By the table of config.json."""
+    table = scaling_table(view.config or {})
+    found = {theirs: table.get(theirs) for _, theirs in mapping.SCALING}
+    return found | {"rope_type": table.get("rope_type", table.get("type"))}
 
 
 def facts(view: View) -> dict[str, Any]:
