@@ -8,11 +8,14 @@ for each seed, and not counted. `--every-gate` adds the gates that see a member 
 from __future__ import annotations
 
 import argparse
+import json
+import lzma
 import os
 import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.trial import kinds_document
@@ -33,7 +36,8 @@ def main() -> int:
     members, began = list(MEMBERS.values()), time.perf_counter()
     if options.kinds:
         kills = kills_of(PAGE.read_text("utf-8"))
-        print(kinds_document.document(kinds_document.shown_by(kinds_document.trials(kills))), end="")
+        shown = kinds_document.shown_by(kinds_document.trials(kills))
+        print(kinds_document.document(shown, kinds_document.found_in(trophies())), end="")
         return 0
     every = tally(members, [0], every_gate=True) if options.every_gate or options.document else None
     if options.document:
@@ -42,6 +46,14 @@ def main() -> int:
     made = tally(members, range(options.seeds), jobs=options.jobs)
     _print(made, every, time.perf_counter() - began)
     return made.exit_code
+
+
+def trophies() -> dict[str, list[dict[str, Any]]]:
+    """The evidence of released converters, by name."""
+    paths = sorted((PAGE.parent / "trophies").glob("*.evidence.json.xz"))
+    return {
+        path.name.removesuffix(".evidence.json.xz"): json.loads(lzma.decompress(path.read_bytes())) for path in paths
+    }
 
 
 def _page(every: Tally) -> str:

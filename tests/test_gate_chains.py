@@ -124,7 +124,9 @@ def by_case(found: list[Result]) -> dict[str, Result]:
 
 
 @pytest.mark.parametrize(
-    "steps", [(), (rounds,), (rounds, widens), (decodes,), (widens,)], ids=lambda s: [f.__name__ for f in s] or "right"
+    "steps",
+    [(), (rounds, widens), (decodes,), *(pytest.param(one, marks=pytest.mark.slow) for one in ((rounds,), (widens,)))],
+    ids=lambda s: [f.__name__ for f in s] or "right",
 )
 def test_what_the_legs_may_do_is_right_at_the_end(steps: tuple[Step, ...], samples: list[Sample]) -> None:
     found = results(MadeUp(ENTRY, *steps), samples)

@@ -18,6 +18,7 @@ from rosetta_ref.diagnosis.cause import Cause
 from rosetta_ref.diagnosis.change import Change, in_shape
 from rosetta_ref.gate.judge import mapping, values
 from rosetta_ref.gate.judge.elsewhere import orders
+from rosetta_ref.gate.judge.shift import shifted
 from rosetta_ref.gate.judge.view import View
 
 _UNREVERSED = Cause("shape-not-reversed", "the dimensions stand in GGUF's order, fastest first; no byte was moved")
@@ -36,8 +37,12 @@ class Case:
 
     @property
     def before(self) -> Tensor:
-        """The tensor as it was."""
-        return self.source.tensors[self.name].tensor
+        """The tensor as it was, with what a right conversion adds to its numbers."""
+        return self.due(self.name)
+
+    def due(self, name: str) -> Tensor:
+        """A tensor of the source with the numbers that the target has to have."""
+        return shifted(self.source.tensors[name].tensor, self.source.pluses(name, self.target)[0])
 
     @property
     def after(self) -> Tensor:
@@ -143,7 +148,7 @@ def _others(case: Case) -> Iterator[Change]:
     for name, seen in case.source.tensors.items():
         if name != case.name and seen.tensor.shape == case.after.shape:
             cause = Cause("another-tensors-data", f"the data of {_relative(name, case.name)}")
-            yield Change((cause,), seen.tensor, (case.turn_of(name),), exact=True)
+            yield Change((cause,), case.due(name), (case.turn_of(name),), exact=True)
 
 
 def _relative(name: str, of: str) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rosetta_ref.errors import SHOWN, safe_line
+
 #: Of the names that this program writes.
 VERSION = 2
 
@@ -104,9 +106,10 @@ def _text(rename: Any, value: Any, names: int, place: str) -> Any:
 def _current(table: Sequence[Renamed], word: str, names: int, place: str) -> str:
     for row in table:
         if row.old == word and names < row.names:
+            where = f"{safe_line(place, SHOWN)}: " if place else ""
             warnings.warn(
-                f"{place}{': ' if place else ''}{row.old!r} is called {row.new!r} now, and the old name is read until "
-                f"version {row.dropped}; `rosetta-ref gate --migrate FILE` rewrites a file",
+                f"{where}{row.old!r} is called {row.new!r} now, and the old name is read until version {row.dropped}; "
+                "`rosetta-ref gate --migrate FILE` rewrites a file",
                 OldNameWarning,
                 stacklevel=3,
             )

@@ -20,7 +20,7 @@ from rosetta_ref.architectures.checked import shown
 from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.inference.engine import Closing, EngineFormatError
-from rosetta_ref.inference.parameters import parse_json
+from rosetta_ref.inference.keys import parse_json
 from rosetta_ref.inference.text import Text, library, text_of_directory
 
 #: Read when the libraries are imported: nothing is fetched.

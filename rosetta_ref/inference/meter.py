@@ -89,7 +89,7 @@ class Meter:
     def require_steps(self, parameters: Parameters, vocabulary: int, tokens: int) -> None:
         """Raise AnswerLimitError where the value of every step of a pass takes more memory than they may together."""
         p = parameters
-        each = 9 * p.width + 3 * p.inner + 4 * p.queries + 4 * p.keys
+        each = 11 * p.width + 3 * p.inner + 5 * p.queries + 5 * p.keys
         self.require(_WIDE * tokens * (p.layers * each + vocabulary), f"all steps of {tokens:,} tokens")
 
 

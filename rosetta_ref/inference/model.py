@@ -1,7 +1,7 @@
 """A model as a forward pass sees it: numbers, and weights by what they do.
 
-A weight is named by its role, in GGUF's words (`blk.3.attn_k.weight`), whatever the file calls it. The table below is this
-package's own: the converter's names and row orders are what is to be judged, so nothing of them is used.
+A weight is named by its role, in GGUF's words (`blk.3.attn_k.weight`), whatever the file calls it. What roles there are is for the
+records of this package to say: the converter's names and row orders are what is to be judged, so nothing of them is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inference import parameters as numbers
+from rosetta_ref.inference.architecture import EMBEDDING, FACTORS, HEAD, Architecture, Role
+from rosetta_ref.inference.keys import ParameterError, parse_json
 from rosetta_ref.inference.meter import Meter
+from rosetta_ref.inference.models import MODELS
 from rosetta_ref.inference.parameters import Parameters
 from rosetta_ref.inference.rope import frequencies
 from rosetta_ref.quant.block import NoDecoderError
@@ -29,22 +32,6 @@ from rosetta_ref.streaming import each, value_chunks
 
 Array = NDArray[Any]
 
-#: Role (GGUF's word), Hugging Face's word, and the shape: V tokens, E width, F inner, Q rows of q, K rows of k, P pairs of a head.
-_ONCE = (("token_embd", "embed_tokens", "VE"), ("output_norm", "norm", "E"), ("output", "lm_head", "VE"))
-_PER_LAYER = (
-    ("attn_norm", "input_layernorm", "E"),
-    ("attn_q", "self_attn.q_proj", "QE"),
-    ("attn_k", "self_attn.k_proj", "KE"),
-    ("attn_v", "self_attn.v_proj", "KE"),
-    ("attn_output", "self_attn.o_proj", "EQ"),
-    ("ffn_norm", "post_attention_layernorm", "E"),
-    ("ffn_gate", "mlp.gate_proj", "FE"),
-    ("ffn_up", "mlp.up_proj", "FE"),
-    ("ffn_down", "mlp.down_proj", "EF"),
-)
-EMBEDDING, HEAD, FACTORS = "token_embd.weight", "output.weight", "rope_freqs.weight"
-#: Weights that a model may go without: a head is tied to the embedding then, a bias is 0.
-_OPTIONAL = (HEAD, FACTORS)
 #: Bytes of float32 up to which a model is kept in memory once it is decoded; a larger one is decoded again for each pass.
 KEEP = 1 << 30
 
@@ -63,11 +50,15 @@ class ForeignWeightError(RosettaError):
 
 @dataclass
 class Weight:
-    """A tensor of a model, decoded when it is asked for; `pairing` is how the rows of a q or k stand within a head."""
+    """A tensor of a model, decoded when it is asked for; `pairing` is how the rows of a q or k stand within a head.
+
+    plus_one: what is meant is 1 + w, added in float32, as transformers does and as converters do that write GGUF.
+    """
 
     tensor: Tensor
     pairing: str
     keep: bool = True
+    plus_one: bool = False
     _kept: list[Array] = field(default_factory=list, repr=False)
 
     def values(self, dtype: Any = np.float32) -> Array:
@@ -82,6 +73,8 @@ class Weight:
         for first, chunk in value_chunks(self.tensor, out=made):
             if not np.may_share_memory(chunk, made):
                 made[first : first + chunk.size] = chunk
+        if self.plus_one:
+            made += np.float32(1)
         return made.reshape(self.tensor.shape)
 
     def forget(self) -> None:
@@ -100,6 +93,11 @@ class Model:
     meter: Meter = field(default_factory=Meter, compare=False)
 
     @property
+    def record(self) -> Architecture:
+        """What is known of its architecture."""
+        return MODELS[self.parameters.architecture]
+
+    @property
     def head(self) -> str:
         """The role of the output head: the embedding where it is tied."""
         return HEAD if HEAD in self.weights else EMBEDDING
@@ -109,11 +107,12 @@ class Model:
         """The number of tokens."""
         return self.weights[self.head].tensor.shape[0]
 
-    def frequencies(self) -> tuple[NDArray[np.float64], float]:
+    def frequencies(self, *, sliding: bool = False) -> tuple[NDArray[np.float64], float]:
         """The angle per position of each pair of a head, and what cosine and sine are multiplied with. Raises ParameterError."""
         factors = self.weights.get(FACTORS)
         try:
-            return frequencies(self.parameters, None if factors is None else factors.values(np.float64))
+            made = None if factors is None else factors.values(np.float64)
+            return frequencies(self.parameters, made, sliding=sliding)
         except RosettaError as error:
             raise error.at(file=self.path) from error.__cause__
 
@@ -171,9 +170,13 @@ def model_of(archive: Archive, path: Path) -> Model:
         parameters, theirs = numbers.of_config(config), True
     tensors = _by_role(archive, parameters, hugging_face=theirs)
     if archive.format == "safetensors":
-        tensors = _as_configured(tensors, config)
+        tensors = _as_configured(tensors, config, MODELS[parameters.architecture])
     keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
-    weights = {role: Weight(tensor, parameters.pairing, keep) for role, tensor in tensors.items()}
+    record = MODELS[parameters.architecture]
+    weights = {
+        role: Weight(tensor, parameters.pairing, keep, plus_one=theirs and record.role(role).plus_one)
+        for role, tensor in tensors.items()
+    }
     meter = Meter(sum(tensor.nbytes for tensor in tensors.values()), path)
     return Model(parameters, weights, path, archive, meter)
 
@@ -181,46 +184,49 @@ def model_of(archive: Archive, path: Path) -> Model:
 def _config(path: Path) -> dict[str, Any]:
     file = (path if path.is_dir() else path.parent) / "config.json"
     if not os.path.lexists(file):
-        raise numbers.ParameterError("there is no config.json beside the weights", file=path)
-    return numbers.parse_json(read_beside(file.parent, file.name), "config.json", file)
+        raise ParameterError("there is no config.json beside the weights", file=path)
+    return parse_json(read_beside(file.parent, file.name), "config.json", file)
 
 
-def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any], record: Architecture) -> dict[str, Tensor]:
     """What loaders make of tie_word_embeddings and vocab_size: a tied head is the embedding, whatever lm_head holds."""
     stated, rows = config.get("vocab_size"), tensors[EMBEDDING].shape[0]
     if stated is not None and (type(stated) is not int or stated != rows):
         raise WeightShapeError(f"{rows} rows, and vocab_size is {shown(stated)}", tensor=EMBEDDING)
     if config.get("tie_word_embeddings") is False and HEAD not in tensors:
         raise MissingWeightError("tie_word_embeddings is false, and there is no head", tensor="lm_head.weight")
-    tied = config.get("tie_word_embeddings") is True
+    tied = config.get("tie_word_embeddings", record.tied) is True
     return {role: tensor for role, tensor in tensors.items() if not (tied and role == HEAD)}
 
 
-def _expected(parameters: Parameters, *, hugging_face: bool) -> Iterator[tuple[str, str, str]]:
-    """Role, name in the file, and letters of the shape, for every weight that there may be."""
-    for ours, theirs, letters in _ONCE:
-        stem = (theirs if ours == "output" else f"model.{theirs}") if hugging_face else ours
-        yield f"{ours}.weight", f"{stem}.weight", letters
-    for layer in range(parameters.layers):
-        for ours, theirs, letters in _PER_LAYER:
-            stem = f"model.layers.{layer}.{theirs}" if hugging_face else f"blk.{layer}.{ours}"
-            yield f"blk.{layer}.{ours}.weight", f"{stem}.weight", letters
-            if not ours.endswith("norm"):
-                yield f"blk.{layer}.{ours}.bias", f"{stem}.bias", letters[:1]
-    if not hugging_face:
-        yield FACTORS, FACTORS, "P"
+def _expected(record: Architecture, layers: int, *, hugging_face: bool) -> Iterator[tuple[Role, str, str, str]]:
+    """Role, name of the weight, name in the file, and letters of the shape, for every weight that there may be."""
+    for role in (role for role in record.weights if not role.per_layer):
+        yield from _named(role, role.gguf, role.hugging_face if hugging_face else role.gguf)
+    for layer in range(layers):
+        for role in (role for role in record.weights if role.per_layer):
+            ours = role.gguf.format(layer)
+            yield from _named(role, ours, role.hugging_face.format(layer) if hugging_face else ours)
+
+
+def _named(role: Role, ours: str, stem: str) -> Iterator[tuple[Role, str, str, str]]:
+    if stem:
+        yield role, f"{ours}.weight", f"{stem}.weight", role.shape
+    if stem and role.bias:
+        yield role, f"{ours}.bias", f"{stem}.bias", role.shape[:1]
 
 
 def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) -> dict[str, Tensor]:
     sizes = {"E": parameters.width, "F": parameters.inner, "Q": parameters.queries, "K": parameters.keys}
-    sizes["P"] = parameters.head // 2
+    sizes |= {"H": parameters.head, "P": parameters.head // 2}
     made, used = {}, set()
-    for role, name, letters in _expected(parameters, hugging_face=hugging_face):
-        if archive.format == "apr" and name not in archive.tensors and role in archive.tensors:
-            name = role  # aprender puts a `lm_head.weight` beside GGUF's names
+    record = MODELS[parameters.architecture]
+    for role, weight, name, letters in _expected(record, parameters.layers, hugging_face=hugging_face):
+        if archive.format == "apr" and name not in archive.tensors and weight in archive.tensors:
+            name = weight  # aprender puts a `lm_head.weight` beside GGUF's names
         tensor = archive.tensors.get(name)
         if tensor is None:
-            if not (role in _OPTIONAL or role.endswith(".bias")):
+            if not (role.optional or weight.endswith(".bias")):
                 raise MissingWeightError("it is not there", tensor=name)
             continue
         sizes.setdefault("V", tensor.shape[0] if tensor.shape else 0)
@@ -231,7 +237,7 @@ def _by_role(archive: Archive, parameters: Parameters, *, hugging_face: bool) ->
             raise WeightShapeError(f"{list(tensor.shape)}, expected {list(expected)}", tensor=name)
         if tensor.type.decode is None:
             raise NoDecoderError(f"type {tensor.type.name} has no decoder", tensor=name)
-        made[role] = tensor
+        made[weight] = tensor
         used.add(name)
     foreign = [name for name in archive.tensors if name not in used and not name.endswith(".rotary_emb.inv_freq")]
     if foreign:

@@ -17,29 +17,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.inference.parameters import ADJACENT, ParameterError, Parameters, Scaling
+from rosetta_ref.inference.architecture import ADJACENT
+from rosetta_ref.inference.keys import ParameterError
+from rosetta_ref.inference.parameters import Parameters
+from rosetta_ref.inference.scaling import Scaling
 
 Array = NDArray[Any]
 
 
-def frequencies(parameters: Parameters, factors: Array | None = None) -> tuple[NDArray[np.float64], float]:
+def frequencies(
+    parameters: Parameters, factors: Array | None = None, *, sliding: bool = False
+) -> tuple[NDArray[np.float64], float]:
     """The angle per position of each pair, shape (head / 2,), and what cosine and sine are multiplied with.
 
-    `factors` is `rope_freqs.weight` where the model has one. Raises ParameterError where a scaling cannot be computed.
+    `factors` is `rope_freqs.weight` where the model has one; `sliding` for the layers that slide. Raises ParameterError where a
+    scaling cannot be computed.
     """
     try:
         with np.errstate(all="ignore"):
-            return _frequencies(parameters, factors)
+            return _frequencies(parameters.head, *parameters.rope(sliding=sliding), factors)
     except (ArithmeticError, ValueError) as error:
-        raise ParameterError(f"rope cannot be computed of {parameters.scaling}: {error}") from error
+        raise ParameterError(f"rope cannot be computed of {parameters.rope(sliding=sliding)[1]}: {error}") from error
 
 
-def _frequencies(parameters: Parameters, factors: Array | None) -> tuple[NDArray[np.float64], float]:
-    size, theta = parameters.head, parameters.theta
+def _frequencies(
+    size: int, theta: float, scaling: Scaling | None, factors: Array | None
+) -> tuple[NDArray[np.float64], float]:
     plain = theta ** -(np.arange(0, size, 2, dtype=np.float64) / size)
     if factors is not None:
         plain = plain / factors
-    scaling = parameters.scaling
     if scaling is None:
         return plain, 1.0
     if scaling.kind == "linear":

@@ -25,7 +25,8 @@ from rosetta_ref.archive import Archive, Value
 from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.registry import of
-from rosetta_ref.inference.parameters import ParameterError, gguf_metadata_of_apr, parse_json
+from rosetta_ref.inference.keys import ParameterError, parse_json
+from rosetta_ref.inference.parameters import gguf_metadata_of_apr
 from rosetta_ref.sandbox import MissingLibraryError as MissingLibraryError  # callers know it from here
 
 _FILES = (

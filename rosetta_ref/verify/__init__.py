@@ -19,10 +19,11 @@ from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.formats.registry import of
+from rosetta_ref.inference.architecture import EMBEDDING, FACTORS, HEAD
 from rosetta_ref.inference.engine import Engine, NumpyEngine, require_tokens
 from rosetta_ref.inference.engines import load
 from rosetta_ref.inference.meter import AnswerLimitError
-from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
+from rosetta_ref.inference.model import Model
 from rosetta_ref.inference.text import MissingLibraryError
 from rosetta_ref.verify import prompts as asked
 from rosetta_ref.verify.answers import (
@@ -233,7 +234,7 @@ def _require_the_rest(report: Report, ours: Model, theirs: Model) -> None:
                 report.fail("weights", "numpy", f"{role} is {'new' if here is None else 'lost'}")
         elif (
             (here.tensor.shape == there.tensor.shape or role in (EMBEDDING, HEAD))
-            and holds(here.tensor, there.tensor.type.name)
+            and holds(here, there)
             and differ(role, ours, theirs, np.float32)
         ):
             report.fail("weights", "numpy", f"{role} differs, and {there.tensor.type.name} holds what it was")

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref import evidence
+from rosetta_ref.inference.architecture import EMBEDDING, FACTORS, HEAD
 from rosetta_ref.inference.engine import logits_of
-from rosetta_ref.inference.model import EMBEDDING, FACTORS, HEAD, Model
+from rosetta_ref.inference.model import Model
 from rosetta_ref.inference.parameters import Parameters
 from rosetta_ref.inference.rope import paired
 
@@ -30,7 +31,9 @@ Array = NDArray[Any]
 SINGLE = 24
 _ROUNDING = 1e-12
 #: Numbers that can be swapped without another shape, and those that cannot.
-_NUMBERS = ("epsilon", "theta", "scaling")
+_ROPE = ("theta", "scaling", "local_theta", "local_scaling")
+_MASK = ("window", "sliding")
+_NUMBERS = ("epsilon", *_ROPE, *_MASK, "scalar", "cap")
 _SHAPES = ("architecture", "layers", "width", "inner", "heads", "groups", "head")
 
 
@@ -132,12 +135,15 @@ def _suspected(step: str, source: Model, target: Model) -> Iterator[str]:
     if part == "output":
         heads = {source.head, target.head}
         yield HEAD if HEAD in heads else EMBEDDING
+        yield from _numbers(("cap",), source.parameters, target.parameters)
         return
     if part.startswith("rope_"):
-        yield from _numbers(("theta", "scaling"), source.parameters, target.parameters)
+        yield from _numbers((*_ROPE, *_MASK), source.parameters, target.parameters)
         if differ(FACTORS, source, target):
             yield FACTORS
         return
+    if part == "attn_mix":
+        yield from _numbers((*_MASK, "scalar"), source.parameters, target.parameters)
     if part.endswith("norm"):
         yield from _numbers(("epsilon",), source.parameters, target.parameters)
     for role in (f"{step}.weight", f"{step}.bias"):
@@ -157,7 +163,7 @@ def differ(role: str, source: Model, target: Model, dtype: Any = np.float64) -> 
     sides = [model.weights.get(role) for model in (source, target)]
     if None in sides:
         return sides[0] is not sides[1]
-    rotary = role.rsplit(".", 2)[-2] in ("attn_q", "attn_k")
+    rotary = source.record.role(role).turned
     values = []
     for weight in sides:
         assert weight is not None

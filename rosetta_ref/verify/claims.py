@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rosetta_ref.archive import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
 from rosetta_ref.convert.exact import survives
-from rosetta_ref.inference.model import Model
+from rosetta_ref.inference.model import Model, Weight
 from rosetta_ref.quant import TYPES
 from rosetta_ref.streaming import value_chunks
 
@@ -44,7 +46,7 @@ def claim_of(source: Model, target: Model) -> Claim:
         if origin is None:
             continue
         same = same and origin.tensor.type.name == weight.tensor.type.name
-        if not holds(origin.tensor, weight.tensor.type.name):
+        if not holds(origin, weight):
             rounded[weight.tensor.type.name] += weight.tensor.count
     order = source.parameters.pairing == target.parameters.pairing
     return Claim(_roughest(rounded, sum(weight.tensor.count for weight in target.weights.values())), same, order)
@@ -62,9 +64,21 @@ def _bits(name: str) -> float:
     return 8 * kind.block_bytes / kind.elements
 
 
-def holds(origin: Tensor, kind: str) -> bool:
-    """Whether that type holds every value of the tensor by its nature."""
-    stored = origin.type.name
-    if kind in (stored, *_WIDE) or (stored, kind) in _REPACKED:
+def holds(origin: Weight, target: Weight) -> bool:
+    """Whether the target's type holds every value of the origin, by its nature or as they happen to be.
+
+    What is looked at is what the target stores: w or 1 + w, as its format has it.
+    """
+    stored, kind = origin.tensor.type.name, target.tensor.type.name
+    shift = np.float32(origin.plus_one) - np.float32(target.plus_one)
+    if not shift and (kind in (stored, *_WIDE) or (stored, kind) in _REPACKED):
         return True
-    return kind in ("F16", "BF16") and all(survives(values, kind) for _, values in value_chunks(origin))
+    return kind in ("F16", "BF16", *_WIDE) and all(
+        _comes_back(values, shift) and (kind in _WIDE or survives(values + shift, kind))
+        for _, values in value_chunks(origin.tensor)
+    )
+
+
+def _comes_back(values: NDArray[np.float32], shift: np.float32) -> bool:
+    """1 + w is what it is in float32; a w is held by what w comes back from."""
+    return bool(shift >= 0) or np.array_equal((values + shift) - shift, values, equal_nan=True)

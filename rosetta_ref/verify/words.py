@@ -22,6 +22,8 @@ def compare_words(report: Report, source: Engine, target: Engine, prompts: Seque
     name = source.name
     if source.vocabulary < target.vocabulary and _only_padded(source, target):
         report.note(f"{target.vocabulary - source.vocabulary} unused tokens pad the vocabulary")
+    elif source.vocabulary > target.vocabulary and _only_padded(target, source):
+        report.note(f"{source.vocabulary - target.vocabulary} unused tokens are left out of the vocabulary")
     elif source.vocabulary != target.vocabulary:
         report.fail("vocabulary", name, f"{source.vocabulary} tokens became {target.vocabulary}")
     if source.has_text != target.has_text:
@@ -82,12 +84,12 @@ def _compare_stops(report: Report, source: Engine, target: Engine) -> None:
         report.note(f"answers end at {ours} in the source, at {theirs} in the converted model")
 
 
-def _only_padded(source: Engine, target: Engine) -> bool:
-    """Whether the tokens that the target has more are rows without a word: padding is a declared transform of converters."""
-    if not (source.has_text and target.has_text):
+def _only_padded(few: Engine, many: Engine) -> bool:
+    """Whether the tokens that one side has more are rows without a word: converters pad a vocabulary, or leave padding out."""
+    if not (few.has_text and many.has_text):
         return False
-    spelled = target.spelled()
-    added = (spelled.get(i) for i in range(source.vocabulary, target.vocabulary))
+    spelled = many.spelled()
+    added = (spelled.get(i) for i in range(few.vocabulary, many.vocabulary))
     return all(text is None or _PLACEHOLDER.fullmatch(text) for text in added)
 
 

@@ -106,8 +106,13 @@ CAUSES = {name: {("shape-not-reversed",): OBLONG[name]} for name in FILES} | {
 
 @pytest.mark.parametrize(
     ("name", "whole"),
-    # In parts is how large files are diagnosed: one of these in every run.
-    [pytest.param(name, 4 << 20, id=f"{name}-whole") for name in FILES]
+    # In parts is how large files are diagnosed: one of these in every run, and two whole ones.
+    [
+        pytest.param(
+            name, 4 << 20, id=f"{name}-whole", marks=[] if name in ("llama-mix", "qwen2-q4km") else pytest.mark.slow
+        )
+        for name in FILES
+    ]
     + [
         pytest.param(name, 0, id=f"{name}-in-parts", marks=[] if name == "llama-mix" else pytest.mark.slow)
         for name in FILES

@@ -21,10 +21,11 @@ from rosetta_ref.formats import gguf
 from rosetta_ref.gate.report.files import schema
 from rosetta_ref.gate.report.score import cases_of, score
 from rosetta_ref.inference import NumpyEngine, load
+from rosetta_ref.inference.architecture import NoForwardPassError
 from rosetta_ref.inference.engine import BadTokenError, EngineFormatError
 from rosetta_ref.inference.engines import UnknownEngineError
 from rosetta_ref.inference.model import ForeignWeightError, MissingWeightError, WeightShapeError
-from rosetta_ref.inference.parameters import ConflictingParameterError, NoForwardPassError
+from rosetta_ref.inference.parameters import ConflictingParameterError
 from rosetta_ref.verify import VerificationError, verifier, verify
 from rosetta_ref.verify.answers import BrokenSourceError, NothingComparedError, compare_answers, compare_logits
 from rosetta_ref.verify.claims import Claim

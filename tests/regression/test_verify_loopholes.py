@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from rosetta_ref.cli import main
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
 from rosetta_ref.inference import NumpyEngine
+from rosetta_ref.inference.architecture import FACTORS, NoForwardPassError
 from rosetta_ref.inference.forward import Batch, Cache, Pass
 from rosetta_ref.inference.llamacpp import LlamaCpp, LlamaError
-from rosetta_ref.inference.model import FACTORS, MissingWeightError
-from rosetta_ref.inference.parameters import NoForwardPassError
+from rosetta_ref.inference.model import MissingWeightError
 from rosetta_ref.quant import TYPES
 from rosetta_ref.verify import answers, verify
 from rosetta_ref.verify.gate import evidence_of
@@ -51,10 +52,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "hf"
 
 
-@pytest.mark.parametrize("wrong", ["zeros", "NaN", "noise"])
-def test_another_engine_that_computes_nonsense_on_the_file(
-    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_engine_that_computes_nonsense_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own rounding excuses a little, not anything."""
     tiny.build(tmp_path / "m.gguf", "llama", SOURCE, seed=2)
     source = tmp_path / "q8_0.gguf"
@@ -63,15 +61,19 @@ def test_another_engine_that_computes_nonsense_on_the_file(
     assert kinds(source, tmp_path / "m.apr", engines=("numpy", "llama.cpp")) == set()
     right, random = LlamaCpp._logits, np.random.default_rng(0)
 
-    def nonsense(self: LlamaCpp, tokens: Any) -> np.ndarray:
-        logits = right(self, tokens)
-        if self.path != source:
-            return logits
-        made = {"zeros": logits * 0, "NaN": logits * np.nan, "noise": random.standard_normal(logits.shape) * 50}
-        return made[wrong].astype(np.float32)
+    nonsense: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "zeros": lambda logits: logits * 0,
+        "NaN": lambda logits: logits * np.nan,
+        "noise": lambda logits: random.standard_normal(logits.shape) * 50,
+    }
+    for wrong, make in nonsense.items():
 
-    monkeypatch.setattr(LlamaCpp, "_logits", nonsense)
-    assert "engines" in kinds(source, tmp_path / "m.apr", engines=("numpy", "llama.cpp"))
+        def computed(self: LlamaCpp, tokens: Any, make: Callable[[np.ndarray], np.ndarray] = make) -> np.ndarray:
+            logits = right(self, tokens)
+            return make(logits).astype(np.float32) if self.path == source else logits
+
+        monkeypatch.setattr(LlamaCpp, "_logits", computed)
+        assert "engines" in kinds(source, tmp_path / "m.apr", engines=("numpy", "llama.cpp")), wrong
 
 
 def test_a_directory_that_is_a_copy(tmp_path: Path) -> None:
@@ -346,6 +348,23 @@ def test_a_vocabulary_padded_with_unused_tokens_is_a_declared_transform(director
     report = verify(SOURCE, directory, blame=False)
     assert report.same, report.failures
     assert "8 unused tokens pad the vocabulary" in report.notes
+
+
+def test_padding_that_is_left_out_is_a_declared_transform(directory: Path) -> None:
+    """As llama.cpp's converter does for Gemma 3."""
+    padded(directory, 0.01)
+    report = verify(directory, SOURCE, blame=False)
+    assert report.same, report.failures
+    assert "8 unused tokens are left out of the vocabulary" in report.notes
+
+
+def test_rows_with_words_that_are_left_out_are_a_failure(tmp_path: Path) -> None:
+    def cut(metadata: dict, tensors: dict) -> None:
+        rows = tensors["token_embd.weight"]
+        values = rows.values()[:-1]
+        tensors["token_embd.weight"] = Tensor.of(rows.name, TYPES["F32"], values.shape, values)
+
+    assert "vocabulary" in kinds(SOURCE, rewritten(tmp_path / "m.gguf", cut))
 
 
 def test_tokens_with_words_are_no_padding(tmp_path: Path) -> None:

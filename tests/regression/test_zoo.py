@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -230,17 +231,34 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"G": tiny_model(), "A": folder / "model.apr", "S": folder / "model"}
 
 
+@pytest.fixture(scope="module")
+def rightly(
+    faces: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Member, str], dict[str, bytes]]:
+    """What the reference makes of the model of the demo, told the same as a member: made once for all that are told the same."""
+    made: dict[object, dict[str, bytes]] = {}
+
+    def give(member: Member, pair: str) -> dict[str, bytes]:
+        told = pair, member.asks, repr(sorted(member.options.items()))
+        if told not in made:
+            right = target(tmp_path_factory.mktemp("right"), faces[pair[0]], pair)
+            assert control(member).convert(faces[pair[0]], right).outcome == ACCEPTED
+            made[told] = content(right)
+        return made[told]
+
+    return give
+
+
 @EACH
-def test_a_member_is_wrong_where_it_says(member: Member, faces: dict[str, Path], tmp_path: Path) -> None:
+def test_a_member_is_wrong_where_it_says(
+    member: Member, faces: dict[str, Path], rightly: Callable[[Member, str], dict[str, bytes]], tmp_path: Path
+) -> None:
     """In no other pair than those it declares is anything different, and nothing crashes."""
     seen = set()
     for pair in PAIRS:
-        wrong, right = (target(tmp_path / f"{name}-{pair}", faces[pair[0]], pair) for name in ("wrong", "right"))
-        runs = [
-            x.convert(faces[pair[0]], out).outcome for x, out in ((converter(member), wrong), (control(member), right))
-        ]
-        assert runs == [ACCEPTED, ACCEPTED]
-        if content(wrong) != content(right):
+        wrong = target(tmp_path / pair, faces[pair[0]], pair)
+        assert converter(member).convert(faces[pair[0]], wrong).outcome == ACCEPTED
+        if content(wrong) != rightly(member, pair):
             seen.add(pair)
     assert seen <= set(member.pairs)
 

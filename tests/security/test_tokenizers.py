@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref import limits, sandbox
-from rosetta_ref.inference.parameters import ParameterError
+from rosetta_ref.inference.keys import ParameterError
 from rosetta_ref.inference.text import BrokenTokenizerError, Text, TokenizerLimitError, text_of_directory
 from rosetta_ref.sandbox import process
 from tests.support import asking

@@ -15,12 +15,14 @@ import pytest
 
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.inference.architecture import NoForwardPassError
 from rosetta_ref.inference.engine import EngineFormatError, NumpyEngine
 from rosetta_ref.inference.engines import load
 from rosetta_ref.inference.huggingface import CodeInModelError, Mlx
+from rosetta_ref.inference.keys import ParameterError
 from rosetta_ref.inference.llamacpp import LlamaError
 from rosetta_ref.inference.model import MissingWeightError, WeightShapeError
-from rosetta_ref.inference.parameters import NoForwardPassError, ParameterError, of_config
+from rosetta_ref.inference.parameters import of_config
 from rosetta_ref.inference.rope import frequencies
 from rosetta_ref.verify import NoPromptError, UnreadableSourceError, verify
 from rosetta_ref.verify.blame import Blame, Suspect

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.shift import shifted
 from rosetta_ref.gate.judge.tensors import Judged, gate_of
 from rosetta_ref.gate.judge.view import View
 from rosetta_ref.quant import TYPES
@@ -45,8 +46,10 @@ def judging(verifier: Verifier) -> Iterator[None]:
 
 
 def _as_in(target: View, source: View, name: str) -> Tensor:
-    """A tensor of the source, with its rows as they stand in the target."""
+    """A tensor of the source, with its numbers and rows as they stand in the target."""
     seen, heads = source.tensors[name], source.heads(name)
+    if plus := source.pluses(name, target)[0]:
+        return shifted(seen.tensor, plus)
     there = target.tensors.get(name)
     if heads is None or there is None or there.order == seen.order:
         return seen.tensor
