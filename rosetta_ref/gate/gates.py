@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
 
 #: The gate of malformed files, which others ask for by name.
 SAFE = "F-CONV-SAFE-001"
 
-_TITLES = {"gguf": "GGUF", "apr": "APR", "safetensors": "SafeTensors"}
-
 
 def _of_pair(pair: str) -> str:
-    source, target = (_TITLES[LETTERS[letter]] for letter in pair.split("-"))
+    source, target = (of(LETTERS[letter]).title for letter in pair.split("-"))
     return f"{source} -> {target}: every tensor, shape and value"
 
 

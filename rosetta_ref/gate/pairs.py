@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-FORMATS = ("gguf", "apr", "safetensors")
-#: The letters of the formats in the names of pairs: "G-A" is GGUF -> APR.
-LETTERS = {"G": "gguf", "A": "apr", "S": "safetensors"}
-PAIRS = ("G-A", "A-G", "G-S", "S-G", "A-S", "S-A")
+from rosetta_ref.formats.registry import FORMATS, LETTERS
+
+__all__ = ["FORMATS", "LETTERS", "PAIRS", "letters", "path"]
+
+#: In the order of the gates that are numbered by them: a format that is new comes behind all pairs of the others.
+PAIRS = tuple(
+    pair
+    for place, letter in enumerate(LETTERS)
+    for other in list(LETTERS)[:place]
+    for pair in (f"{other}-{letter}", f"{letter}-{other}")
+)
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 
 

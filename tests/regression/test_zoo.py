@@ -21,12 +21,13 @@ from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.converter.entry import ACCEPTED, REFUSED
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
 from rosetta_ref.quant import TYPES
-from rosetta_ref.zoo import MEMBERS, Member
+from rosetta_ref.zoo import MEMBERS, Member, seams
 from rosetta_ref.zoo.adapter import control, converter
 from rosetta_ref.zoo.files import blocks, in_gguf, model, model_in, tensor
 from rosetta_ref.zoo.inputs import blind, smallest
-from rosetta_ref.zoo.member import CLASSES, WaitingError, is_model, replaced, unchecked
+from rosetta_ref.zoo.member import CLASSES, WaitingError, is_model, unchecked
 from rosetta_ref.zoo.members.containers import aligned_to_64
+from rosetta_ref.zoo.seams import Part, Seam, nothing, replaced
 from tests.support import stored
 from tests.support.zoo_answers import ANSWERS, CHECKS
 from tests.support.zoo_answers import REFUSED as RIGHTLY_REFUSED
@@ -360,10 +361,13 @@ def test_a_part_is_put_back_whatever_happens() -> None:
     with broken:
         assert kind.decode is not decode
     assert kind.decode is decode
-    with pytest.raises(ZeroDivisionError), replaced((kind, "decode", None)):
+    with pytest.raises(ZeroDivisionError), replaced(seams.DECODE.of(kind).by(nothing)):
         raise ZeroDivisionError
     assert kind.decode is decode
-    with pytest.raises(KeyError), replaced((kind, "decode", None), (kind, "no_such_part", None)):
+    with (
+        pytest.raises(KeyError),
+        replaced(seams.DECODE.of(kind).by(nothing), Part(Seam("none", "no_such_part", "", one=kind), None)),
+    ):
         raise AssertionError("there is no such part")
     assert kind.decode is decode
 

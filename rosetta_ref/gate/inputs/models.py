@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.formats.apr.tables import CODES
-from rosetta_ref.formats.safetensors import DTYPES
+from rosetta_ref.formats.registry import CONTAINERS
 from rosetta_ref.gate.inputs import tokenizers
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.claims import config_of
@@ -194,9 +193,4 @@ def seed_of(seed: int, *names: str) -> int:
 def formats_of(model: Archive) -> tuple[str, ...]:
     """The formats that have a place for all types of a model."""
     kinds = {tensor.type for tensor in model.tensors.values()}
-    places = {
-        "gguf": all(kind.id is not None for kind in kinds),
-        "apr": all(kind.name in CODES for kind in kinds),
-        "safetensors": all(kind.name in DTYPES for kind in kinds),
-    }
-    return tuple(name for name, holds in places.items() if holds)
+    return tuple(name for name, row in CONTAINERS.items() if all(row.holds(kind) for kind in kinds))

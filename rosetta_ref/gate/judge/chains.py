@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, values
 from rosetta_ref.gate.judge.cache import Judgements
@@ -72,7 +73,7 @@ class Chain:
 
     @property
     def _through_a_directory(self) -> bool:
-        return any(leg.steps[1] == "safetensors" for leg in self.legs[:-1])
+        return any(of(leg.steps[1]).has_companions for leg in self.legs[:-1])
 
     def ends(self, gate: str) -> Judged:
         """The tensors of the end against those of the start, and what the legs have found."""

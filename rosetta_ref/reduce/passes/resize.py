@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.gate.judge import mapping
@@ -40,17 +40,30 @@ def _stays(tensor: Tensor, model: Model, layers: int) -> bool:
 def _stated(given: Given, changed: Mapping[str, int]) -> Given:
     """With the numbers that are stated already, changed."""
     keys = {key: value for name, value in changed.items() for key in KEYS[name]}
-    if given.format == "gguf":
-        architecture = mapping.architecture_of(given.metadata)
-        metadata = dict(given.metadata)
-        for key, value in keys.items():
-            if (name := f"{architecture}.{key}") in metadata:
-                metadata[name] = Value.scalar(metadata[name].kind, value)
-        return given.with_metadata(metadata)
-    rows = {row.gguf: row for row in mapping.number_rows(model_of(given).name)}
-    if given.format == "apr":
-        words = {rows[key].apr: value for key, value in keys.items() if key in rows}
-        return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
-    words = {rows[key].hugging_face: value for key, value in keys.items() if key in rows}
+    with_keys = _STATED.get(given.format)
+    return with_keys(given, keys) if with_keys is not None else given
+
+
+def _stated_in_gguf(given: Given, keys: Mapping[str, int]) -> Given:
+    architecture = mapping.architecture_of(given.metadata)
+    metadata = dict(given.metadata)
+    for key, value in keys.items():
+        if (name := f"{architecture}.{key}") in metadata:
+            metadata[name] = Value.scalar(metadata[name].kind, value)
+    return given.with_metadata(metadata)
+
+
+def _stated_in_apr(given: Given, keys: Mapping[str, int]) -> Given:
+    words = {row.apr: keys[row.gguf] for row in mapping.number_rows(model_of(given).name) if row.gguf in keys}
+    return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
+
+
+def _stated_in_config(given: Given, keys: Mapping[str, int]) -> Given:
+    words = {row.hugging_face: keys[row.gguf] for row in mapping.number_rows(model_of(given).name) if row.gguf in keys}
     config = {key: words.get(key, value) for key, value in config_of(given).items()}
     return given.with_json("config.json", config) if config else given
+
+
+_STATED: dict[str, Callable[[Given, Mapping[str, int]], Given]] = {
+    "gguf": _stated_in_gguf, "apr": _stated_in_apr, "safetensors": _stated_in_config,
+}  # fmt: skip

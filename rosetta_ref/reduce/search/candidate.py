@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rosetta_ref.diagnosis import Diagnosis, UndiagnosedError, diagnose
 from rosetta_ref.errors import RosettaError, unforeseen
-from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate.converter import bundled
 from rosetta_ref.gate.converter.entry import CRASHED, REFUSED, TIMEOUT, Converter, Run
@@ -179,11 +178,8 @@ def refusal(source: Path) -> RosettaError | None:
     """The error by which our own reader refuses a file; None where it takes it. Stricter than the judge is."""
     try:
         looked(source).close()
-        if sniff(source) == "apr":
-            apr.read(source, shapes="row-major").close()
-        else:
-            with _foreign(source):
-                open_archive(source).close()
+        with _foreign(source):
+            open_archive(source, as_row_major=True).close()
     except UnreadableError as error:
         return error.__cause__ if isinstance(error.__cause__, RosettaError) else error
     except RosettaError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Result
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.mapping import FROM_CONFIGURATION
@@ -20,7 +21,7 @@ class Tensors(Check):
     def plan(self, subject: Subject, pair: tuple[str, str]) -> Iterator[Case]:
         gate, by_label = gate_of(*pair), dict[str, list[str]]()
         for name, label in subject.sample.labels.items():
-            if pair[0] == "safetensors" and name in FROM_CONFIGURATION:
+            if of(pair[0]).has_companions and name in FROM_CONFIGURATION:
                 continue  # that face has parameters in its place
             by_label.setdefault(label, []).append(name)
         for label, names in by_label.items():
