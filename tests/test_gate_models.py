@@ -247,6 +247,13 @@ def test_rows_turned_as_those_of_llama(turn: Any, sample: Sample, tmp_path: Path
     assert after(sample, "SG", tmp_path, edit) == {("rows-permuted", Q), ("rows-permuted", K)}
 
 
+def test_k_turned_as_q_of_llama(tmp_path: Path) -> None:
+    def edit(tensors: dict[str, Tensor]) -> None:
+        put(tensors, K, mapping.to_halves(tensors[K].values(), 8))
+
+    assert after(QWEN3, "SG", tmp_path, edit) == {("rows-permuted", K)}
+
+
 def test_the_size_of_a_head_is_stated(tmp_path: Path) -> None:
     """Without head_dim transformers takes 128, llama.cpp the width over the heads: neither may be left out."""
     source, target = written(QWEN3, "G", tmp_path), written(QWEN3, "S", tmp_path)

@@ -97,7 +97,7 @@ def fits(tensor: Tensor, heads: int) -> bool:
 def orders(heads: int, source: View, turn: Turn) -> list[tuple[str, Turn]]:
     """The wrong orders of rows of q or k, each with how they were turned; `turn` is the right one."""
     ways = (turn[1], not turn[1]) if turn is not None else (True, False)
-    stated = {n for key in ("attn_q", "attn_k") if (n := source.rotated_heads(f"blk.0.{key}.weight"))}
+    stated = source.head_counts
     others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
     tried: list[tuple[str, Turn]] = [("not at all", None)] if turn is not None else []
     tried += [(f"by {other} heads, not {heads}", (other, ways[0])) for other in others] if turn is not None else []
