@@ -31,12 +31,12 @@ _PAD_SCORE, _ADDED_SCORE = -10000.0, -1000.0
 _PREFIX_KEY = "tokenizer.ggml.add_space_prefix"
 
 
-def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
+def tokenizer_json(metadata: Mapping[str, Value], vocab: Vocabulary) -> Json:
     """The content of tokenizer.json that encodes like llama.cpp."""
-    if words.scores is None:
+    if vocab.scores is None:
         raise BrokenVocabularyError("the llama tokenizer needs the key tokenizer.ggml.scores")
     prefix = vocabulary.flag(metadata, "add_space_prefix") in (None, True)
-    ids = words.ids
+    ids = vocab.ids
     unknown = vocabulary.token_id(metadata, "unknown_token_id")
     escape = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
     steps = [{"type": "Prepend", "prepend": _SPACE}, escape] if prefix else [escape]
@@ -44,22 +44,22 @@ def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": words.added,
+        "added_tokens": vocab.added,
         "normalizer": {"type": "Sequence", "normalizers": steps},
         "pre_tokenizer": None,
-        "post_processor": special.post_processor(metadata, words, add_bos=True),
+        "post_processor": special.post_processor(metadata, vocab, add_bos=True),
         "decoder": _decoder(prefix=prefix),
         "model": {
             "type": "BPE",
             "dropout": None,
-            "unk_token": words.text(unknown if unknown is not None else 0),
+            "unk_token": vocab.text(unknown if unknown is not None else 0),
             "continuing_subword_prefix": None,
             "end_of_word_suffix": None,
             "fuse_unk": True,
             "byte_fallback": True,
             "ignore_merges": False,
             "vocab": ids,
-            "merges": merges(ids, words.scores),
+            "merges": merges(ids, vocab.scores),
         },
     }
 
