@@ -1,6 +1,6 @@
 """Converters that are wrong on purpose: the reference with one part replaced, one for each bug that really happened.
 
-Read `member` (what a member is, how a part is replaced), then the members by class: `labels`, `lanes`, `scales`, `floats` (and
+Read `member` (what a member is), `seams` (which parts may be replaced), then the members by class: `labels`, `lanes`, `scales`, `floats` (and
 quantisers), `shapes`, `rows` (heads and values), `names`, `metadata`, `containers` (offsets, cut files, byte order), `sharding`. A
 member stands beside its wrong part, the smallest input that shows it and one that hides it; `codecs` and `files` are what these are
 made with, `inputs` finds them by name. `adapter` makes a member a converter that the gate can call, `verifiers` are the judges that
