@@ -318,6 +318,22 @@ def test_windows_of_qwen3_where_its_configuration_uses_them() -> None:
     assert of_config(used).rope(sliding=True) == of_config(used).rope(sliding=False)
 
 
+def test_a_name_of_gguf_that_means_another_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`post_attention_norm` is the norm before the feed-forward network where the record says so."""
+    path = GOLDEN / "qwen3" / "auto.gguf"
+    expected = logits_of(path, tokens_of("qwen3"))
+    with gguf.read(path) as archive:
+        named = {name.replace("ffn_norm", "post_attention_norm"): tensor for name, tensor in archive.tensors.items()}
+        tensors = {name: replace(tensor, name=name) for name, tensor in named.items()}
+        gguf.write(replace(archive, tensors=tensors, parts=()), tmp_path / "m.gguf")
+    weights = tuple(
+        replace(role, gguf="blk.{}.post_attention_norm", does=role.gguf) if "ffn_norm" in role.gguf else role
+        for role in MODELS["qwen3"].weights
+    )
+    monkeypatch.setattr("rosetta_ref.inference.model.MODELS", {"qwen3": replace(MODELS["qwen3"], weights=weights)})
+    assert logits_of(tmp_path / "m.gguf", tokens_of("qwen3")).tobytes() == expected.tobytes()
+
+
 def test_an_unknown_architecture_is_told_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(NoForwardPassError, match=r"'mamba', .* computed are gemma3, llama, qwen2, qwen3"):
         NumpyEngine(_of_architecture(tmp_path, "mamba"))
