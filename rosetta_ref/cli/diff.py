@@ -19,8 +19,6 @@ from rosetta_ref.compare import Comparison, compare
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive, sniff
 
-HELP = "compare two models of any format, tensor by tensor; exit 1 where they differ"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

@@ -23,7 +23,7 @@ from rosetta_ref.convert.companions import present
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import Judged, judge, judge_pair
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
 from rosetta_ref.gate.pairs import LETTERS
@@ -31,7 +31,7 @@ from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes, unchecked
 
 
-def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor], _: int) -> int:
     return int(config.get("vocab_size") or tensors["token_embd.weight"].shape[0])
 
 
@@ -39,7 +39,7 @@ def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor])
 _INCOMPLETE: tuple[tuple[Any, str, Any], ...] = (
     (import_module("rosetta_ref.convert"), "require_complete", nothing),
     (huggingface, "require_complete", nothing),
-    (huggingface, "_vocabulary", _stated_vocabulary),
+    (huggingface, "vocabulary_of", _stated_vocabulary),
 )
 _LETTER = {name: letter for letter, name in LETTERS.items()}
 _SUFFIX = {"gguf": ".gguf", "apr": ".apr", "safetensors": ".safetensors"}
@@ -144,7 +144,7 @@ def _beside(replay: Replay, control: Replay | None, source: View | None, *, word
 
 
 def _facts(source: View, view: View) -> frozenset[tuple[str, str]]:
-    return frozenset((finding.kind, finding.detail) for finding in judge_words(source, view).findings)
+    return frozenset((finding.kind, finding.detail) for finding in judge_metadata(source, view).findings)
 
 
 def wrong_tensors(judged: Judged) -> frozenset[str]:

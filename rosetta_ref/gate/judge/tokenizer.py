@@ -16,7 +16,7 @@ QWEN2_PATTERN = (
 )
 
 
-def facts(view: View) -> Facts:
+def tokenizer(view: View) -> Facts:
     """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises UnreadableError."""
     if view.format == "gguf":
         found = _of_gguf(view.archive.metadata)
