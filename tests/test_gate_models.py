@@ -23,7 +23,7 @@ from rosetta_ref.gate.inputs.default import default
 from rosetta_ref.gate.inputs.models import Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.models import MODELS, UnknownModelError, reading
 from rosetta_ref.gate.judge.tensors import Judged, judge
 from rosetta_ref.gate.judge.view import look
@@ -51,7 +51,7 @@ def written(sample: Sample, face: str, folder: Path, edit: Edit | None = None) -
 
 def verdict(source: Path, target: Path) -> tuple[Judged, list[Finding]]:
     with look(source) as ours, look(target) as theirs:
-        return judge(ours, theirs), judge_words(ours, theirs).findings
+        return judge(ours, theirs), judge_metadata(ours, theirs).findings
 
 
 def after(sample: Sample, way: str, folder: Path, edit: Edit | None = None) -> set[tuple[str, str | None]]:
@@ -245,6 +245,13 @@ def test_rows_turned_as_those_of_llama(turn: Any, sample: Sample, tmp_path: Path
             put(tensors, name, turn(tensors[name].values(), heads))
 
     assert after(sample, "SG", tmp_path, edit) == {("rows-permuted", Q), ("rows-permuted", K)}
+
+
+def test_k_turned_as_q_of_llama(tmp_path: Path) -> None:
+    def edit(tensors: dict[str, Tensor]) -> None:
+        put(tensors, K, mapping.to_halves(tensors[K].values(), 8))
+
+    assert after(QWEN3, "SG", tmp_path, edit) == {("rows-permuted", K)}
 
 
 def test_the_size_of_a_head_is_stated(tmp_path: Path) -> None:

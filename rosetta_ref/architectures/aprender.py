@@ -95,7 +95,7 @@ def apr_names(model: Archive, *, keep_names: bool = False) -> list[str]:
         architecture = architecture_of_metadata(model.metadata)
     except RosettaError as error:
         raise error.at(file=model.path) from None
-    if architecture.apr_names == "gguf":
+    if not architecture.apr_hf:
         return list(model.tensors)
     return [architecture.to_hf(name) for name in model.tensors]
 
@@ -266,10 +266,10 @@ def _values_are_theirs(metadata: Mapping[str, Any], model: Model) -> bool:
     if all(isinstance(step, PermuteRows) for step in steps):  # of which rope_type speaks
         return False
     origin = metadata.get("original_format")
-    if origin not in ("gguf", "safetensors"):
+    if not isinstance(origin, str) or origin not in _THEIR_VALUES:
         what = f"original_format is {shown(origin)}, so that norms of {model.name} could be w, or 1 + w"
         raise ValuesUnknownError(what, hint=KEEP_HINT)
-    return bool(origin == "safetensors")
+    return _THEIR_VALUES[origin]
 
 
 def rope_type_of(metadata: Mapping[str, Any], model: Model, hf: bool) -> int:
@@ -295,3 +295,5 @@ def _to_pairs(tensor: Tensor, model: Model, metadata: Mapping[str, Any]) -> Tens
 
 
 _HEADS = {"H": "num_heads", "G": "num_kv_heads"}
+#: What APR calls the format that a file was made of, and whether that one has Hugging Face's values.
+_THEIR_VALUES = {"gguf": False, "safetensors": True}

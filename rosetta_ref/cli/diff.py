@@ -20,8 +20,6 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.formats.registry import of
 
-HELP = "compare two models of any format, tensor by tensor; exit 1 where they differ"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

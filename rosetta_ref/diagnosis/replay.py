@@ -21,7 +21,7 @@ from rosetta_ref.convert.companions import present
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import Judged, judge, judge_pair
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
 from rosetta_ref.gate.pairs import LETTERS
@@ -143,7 +143,7 @@ def _beside(replay: Replay, control: Replay | None, source: View | None, *, word
 
 
 def _facts(source: View, view: View) -> frozenset[tuple[str, str]]:
-    return frozenset((finding.kind, finding.detail) for finding in judge_words(source, view).findings)
+    return frozenset((finding.kind, finding.detail) for finding in judge_metadata(source, view).findings)
 
 
 def wrong_tensors(judged: Judged) -> frozenset[str]:

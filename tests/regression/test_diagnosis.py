@@ -55,6 +55,7 @@ MODELS: dict[tuple[str, str], tuple[str, ...]] = {
     ("llama-f32-tied", "S-G"): (
         "k-permuted-with-wrong-head-count", "k-permuted-as-q", "norm-plus-one-everywhere", "tokenizer-dropped",
     ),
+    ("gemma3-bf16", "S-G"): ("norm-plus-one-forgotten", "norm-plus-one-twice"),
     ("llama-f32-tied", "G-A"): (
         "null-and-alias", "tokenizer-words-only", "numbers-under-two-keys", "index-sorted-data-not",
     ),

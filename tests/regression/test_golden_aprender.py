@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rosetta_ref.diagnosis import diagnose
-from rosetta_ref.gate.judge.metadata import Asked, judge_words
+from rosetta_ref.gate.judge.metadata import Asked, judge_metadata
 from rosetta_ref.gate.judge.tensors import CARD, NAME, Judged, judge
 from rosetta_ref.gate.judge.view import look
 
@@ -28,7 +28,7 @@ def paths(name: str) -> tuple[Path, Path]:
 def judged(name: str) -> tuple[Judged, Asked]:
     source, target = paths(name)
     with look(source) as before, look(target) as after:
-        return judge(before, after), judge_words(before, after)
+        return judge(before, after), judge_metadata(before, after)
 
 
 def kinds(found: Judged) -> dict[str, set[str]]:

@@ -51,11 +51,12 @@ def elsewhere(source: View, target: View, name: str) -> Elsewhere | None:
 
 def _orders_of(source: View, target: View, name: str, *, wrong: bool) -> Iterator[tuple[str, Turn]]:
     """The right order of the rows of a tensor in the target, or the wrong ones, each with how they are turned then."""
-    seen, heads = source.tensors[name], source.heads(name)
+    seen, heads = source.tensors[name], source.rotated_heads(name)
     if heads is None or not fits(seen.tensor, heads):
         yield from () if wrong else [("", None)]
         return
-    turn = (heads, target.rows == mapping.HALVES) if seen.order != target.rows else None
+    differ = source.heads(name) is not None and seen.order != target.rows
+    turn = (heads, target.rows == mapping.HALVES) if differ else None
     if not wrong:
         yield "", turn
         return
@@ -96,7 +97,7 @@ def fits(tensor: Tensor, heads: int) -> bool:
 def orders(heads: int, source: View, turn: Turn) -> list[tuple[str, Turn]]:
     """The wrong orders of rows of q or k, each with how they were turned; `turn` is the right one."""
     ways = (turn[1], not turn[1]) if turn is not None else (True, False)
-    stated = {n for key in ("attn_q", "attn_k") if (n := source.heads(f"blk.0.{key}.weight"))}
+    stated = source.head_counts
     others = sorted((stated | {max(n // m, 1) for n in stated for m in stated}) - {heads})
     tried: list[tuple[str, Turn]] = [("not at all", None)] if turn is not None else []
     tried += [(f"by {other} heads, not {heads}", (other, ways[0])) for other in others] if turn is not None else []

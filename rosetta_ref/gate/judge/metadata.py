@@ -22,7 +22,7 @@ from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.tensors import META
-from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, facts
+from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
@@ -56,7 +56,7 @@ class Asked:
 NO_PLACE = ("scores", "token types")
 
 
-def judge_words(source: View, target: View) -> Asked:
+def judge_metadata(source: View, target: View) -> Asked:
     """Numbers, special tokens, vocabulary, merges and chat template of a model."""
     asked = Asked()
     if target.format == "apr":
@@ -76,7 +76,7 @@ def judge_words(source: View, target: View) -> Asked:
     _rope(asked, source, target)
     judge_encoding(asked, target)
     try:
-        theirs = facts(target)
+        theirs = tokenizer(target)
     except UnreadableError as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
@@ -84,7 +84,7 @@ def judge_words(source: View, target: View) -> Asked:
     no_place = [*NO_PLACE] if by_name else [PREFIX] if target.format == "apr" else []
     if by_name and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
-    _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
+    _facts(asked, {name: value for name, value in tokenizer(source).items() if name not in no_place}, theirs)
     return asked
 
 

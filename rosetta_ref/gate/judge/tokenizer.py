@@ -16,7 +16,7 @@ QWEN2_PATTERN = (
 )
 
 
-def facts(view: View) -> Facts:
+def tokenizer(view: View) -> Facts:
     """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises UnreadableError."""
     found = container_of(view.format).facts(view)
     return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}

@@ -89,6 +89,13 @@ class View:
         heads = self._whole("attention.head_count")
         return heads if role.shape[0] == "Q" else self._whole("attention.head_count_kv") or heads
 
+    @property
+    def head_counts(self) -> set[int]:
+        """How many heads the tensors have whose rows rope turns: those of q, and those of k and v."""
+        model = MODELS.get(self.architecture or "")
+        names = [f"blk.0.{role.gguf}.weight" for role in model.layer] if model is not None else []
+        return {heads for name in names if (heads := self.rotated_heads(name)) is not None}
+
     def pluses(self, name: str, other: View) -> tuple[int, ...]:
         """What may be added to a tensor of this file on the way to the other one, each of which is right; (0,) nearly always.
 

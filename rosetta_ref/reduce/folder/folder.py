@@ -19,7 +19,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.formats.registry import BY_SUFFIX
 from rosetta_ref.gate.findings import FALSIFIED, Result
-from rosetta_ref.gate.report import files as gate_record
+from rosetta_ref.gate.report.files import evidence_json
 from rosetta_ref.limits import LimitExceededError
 from rosetta_ref.reduce.folder import annotate, report, script
 from rosetta_ref.reduce.folder import expected as expected_json
@@ -128,7 +128,7 @@ def _fill(found: Found, oracle: Oracle, folder: Path, place: Path, flags: str) -
     expected.write(folder)
     told = report.Told(expected, found, oracle, place, actual, size_of(seen.source), flags)
     write_text(folder / "report.md", report.markdown(told))
-    evidence.write(folder / "evidence.json", gate_record.evidence_json([_result(found, oracle, place.name)], entry))
+    evidence.write(folder / "evidence.json", evidence_json([_result(found, oracle, place.name)], entry))
     if size_of(seen.source) <= LARGE:
         contents = {file: (folder / file).read_bytes() for file in files}
         write_text(folder / "build.py", script.build_script(contents))

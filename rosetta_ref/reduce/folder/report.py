@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rosetta_ref.formats.registry import of
-from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter.entry import ACCEPTED
 from rosetta_ref.gate.findings import Finding
+from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.judge.view import UnreadableError
 from rosetta_ref.gate.kinds import kind_of
