@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.gate.judge import mapping
@@ -47,10 +48,16 @@ def _stated(given: Given, changed: Mapping[str, int]) -> Given:
             if (name := f"{architecture}.{key}") in metadata:
                 metadata[name] = Value.scalar(metadata[name].kind, value)
         return given.with_metadata(metadata)
-    rows = {row.gguf: row for row in mapping.number_rows(model_of(given).name)}
+    model = model_of(given)
+    rows = {row.gguf: row for row in model.numbers}
     if given.format == "apr":
         words = {rows[key].apr: value for key, value in keys.items() if key in rows}
         return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
     words = {rows[key].hugging_face: value for key, value in keys.items() if key in rows}
     config = {key: words.get(key, value) for key, value in config_of(given).items()}
+    with suppress(KeyError, TypeError, ZeroDivisionError):  # nothing follows from numbers that are not stated
+        implied = model.implied(
+            {row.gguf: config[row.hugging_face] for row in model.numbers if row.hugging_face in config}
+        )
+        config |= {key: value for key, value in implied.items() if key in config}
     return given.with_json("config.json", config) if config else given
