@@ -6,24 +6,31 @@ import atexit
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
 
 # Test processes share the cores: products of small matrices in threads would mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Tests start hundreds of processes. Where no bytecode may be written beside the sources, each of them would compile everything
-# anew, which takes longer than what it is started for: there it goes to a folder that ends with the run. Workers inherit it.
+# anew, which takes longer than what it is started for: there it goes to the cache, where the next run finds it. Workers inherit it.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="rosetta-bytecode-")
+    cache = os.environ.get("ROSETTA_CACHE", os.path.expanduser("~/.cache/rosetta-ref"))
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(cache, "bytecode")
     sys.dont_write_bytecode = False
-    atexit.register(shutil.rmtree, sys.pycache_prefix, ignore_errors=True)
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from rosetta_ref.quant import fast
+from tests.support import scratch
+
+# Programs that tests start are those of this environment, also where it is not activated: `ENV/bin/python -m pytest`.
+_PROGRAMS = os.path.dirname(sys.executable)
+if _PROGRAMS not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join(filter(None, (_PROGRAMS, os.environ.get("PATH"))))
+
+_IN_MEMORY = scratch.move()
 
 #: `pytest -n auto --converter ...` runs the gate on a converter of yours.
 pytest_plugins = ["rosetta_ref.gate.plugin.plugin"]
@@ -42,6 +49,12 @@ settings.register_profile(
     database=DirectoryBasedExampleDatabase(os.environ.get("ROSETTA_EXAMPLES", ".hypothesis/examples")),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """After a failure the temporary files stay until the next run, for a look."""
+    if _IN_MEMORY is not None and exitstatus == 0:
+        atexit.register(shutil.rmtree, _IN_MEMORY, ignore_errors=True)
 
 
 @pytest.fixture(scope="module", params=["numpy", "numba"])

@@ -67,6 +67,14 @@ class Tensor:
             )
         return kind.decode(kind.blocks(self.data))[: self.count].reshape(self.shape)
 
+    def piece(self, first: int, last: int) -> tuple[BlockType, Bytes]:
+        """The bytes of all blocks that hold any of elements first..last, and the type of which they are blocks."""
+        body = self.source.read(*self.type.span(first, last))
+        if not self.type.is_whole:
+            return self.type, body
+        shared = self.source.read(0, self.type.block_bytes)
+        return self.type.sized(last - first), np.concatenate([shared, body])
+
     def spans(self, size: int = CHUNK) -> Iterator[tuple[int, int]]:
         """Consecutive (start, stop) spans of whole blocks that cover all bytes; none where there are no bytes."""
         unit = self.type.sized(self.count).block_bytes or 1

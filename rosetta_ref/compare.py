@@ -220,8 +220,7 @@ def _byte_difference(a: Tensor, b: Tensor) -> Difference:
         if first is None and len(places):
             first = start + int(places[0])
     assert first is not None
-    kind = a.type.sized(a.count)
-    element = min(first // kind.block_bytes * kind.elements, max(a.count - 1, 0))
+    element = min(a.type.sized(a.count).first_beside(first), max(a.count - 1, 0))
     places_of = (_place(a, first, None), _place(b, first, None))
     return Difference(a.name, "bytes", f"{count:,} of {a.nbytes:,} bytes", count, index_of(a, element), places_of)
 

@@ -98,19 +98,13 @@ def block_of(archive: Archive, name: str, number: int) -> Block:
         hint = f"There are: {', '.join(near)}." if near else None
         raise NoSuchTensorError(f"no tensor {name!r}", file=archive.path, hint=hint)
     kind = tensor.type
-    elements = kind.elements or STEP
+    elements = STEP if kind.is_whole else kind.elements
     count = -(-tensor.count // elements)
     if not 0 <= number < count:
         raise NoSuchBlockError(f"no block {number} of {count}", file=archive.path, tensor=name)
     first = number * elements
     start = byte_of(tensor, first)
-    data = tensor.source.read(start, start + kind.block_bytes)
-    if not kind.elements:
-        stretch = min(elements, tensor.count - first)
-        shared = kind.block_bytes
-        kind = kind.sized(stretch)
-        body = tensor.source.read(start, start + kind.block_bytes - shared)
-        data = np.concatenate([tensor.source.read(0, shared), body])
+    kind, data = tensor.piece(first, min(first + elements, tensor.count))
     blocks = kind.blocks(data)
     decoded = None if kind.decode is None else [float(x) for x in kind.decode(blocks)]
     offset = None if tensor.offset is None else tensor.offset + start

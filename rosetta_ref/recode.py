@@ -16,7 +16,7 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.quant import TYPES, BlockType, libggml
 from rosetta_ref.quant.block import Encoder, Floats, NoDecoderError
 from rosetta_ref.quant.grid import WHY_NOT
-from rosetta_ref.streaming import byte_of, value_chunks
+from rosetta_ref.streaming import value_chunks
 
 
 class NoEncoderError(RosettaError):
@@ -55,7 +55,7 @@ def encoded(tensor: Tensor, name: str, importance: Floats | None = None) -> Tens
     if tensor.type.decode is None:
         return decoded(tensor, name)
     made = _recoded(tensor, kind, encoder)
-    if importance is None or kind.is_scalar or not kind.elements:
+    if importance is None or kind.is_scalar or kind.is_whole:
         return made
     expected = (tensor.shape[0] if len(tensor.shape) > 2 else 1, tensor.shape[-1])
     if importance.shape != expected:
@@ -65,7 +65,7 @@ def encoded(tensor: Tensor, name: str, importance: Floats | None = None) -> Tens
 
 def _recoded(tensor: Tensor, kind: BlockType, encoder: Encoder | None) -> Tensor:
     size = kind.nbytes(tensor.shape)
-    if not kind.elements:
+    if kind.is_whole:
         return Tensor(tensor.name, kind, tensor.shape, _RecodedWhole(tensor, kind, size), tensor.file)
     assert encoder is not None
     return Tensor(tensor.name, kind, tensor.shape, _Recoded(tensor, kind, size, encoder), tensor.file)
@@ -174,22 +174,14 @@ class _RecodedWhole:
 
 def _span(tensor: Tensor, first: int, last: int) -> tuple[int, int]:
     """The bytes of the blocks of elements first..last, of which there is at least one."""
-    end = byte_of(tensor, last - 1) + (tensor.type.block_bytes if tensor.type.elements else 1)
-    return byte_of(tensor, first), min(end, tensor.nbytes)
+    start, stop = tensor.type.span(first, last)
+    return start, min(stop, tensor.nbytes)
 
 
 def _values(tensor: Tensor, first: int, last: int) -> Floats:
     """Elements first..last as float32, from the blocks that cover them; fewer where the tensor ends before."""
-    kind, last = tensor.type, min(last, tensor.count)
+    last = min(last, tensor.count)
+    kind, data = tensor.piece(first, last)
     assert kind.decode is not None
-    if not kind.elements:  # one block a tensor: its scale, then the codes asked for
-        header = kind.block_bytes
-        head = tensor.source.read(0, header)
-        data = np.concatenate([head, tensor.source.read(header + first, header + last)])
-        piece = kind.sized(last - first)
-        assert piece.decode is not None
-        return piece.decode(piece.blocks(data))
-    before = first // kind.elements
-    after = -(-last // kind.elements)
-    blocks = kind.blocks(tensor.source.read(before * kind.block_bytes, after * kind.block_bytes))
-    return kind.decode(blocks)[first - before * kind.elements : last - before * kind.elements]
+    before = 0 if tensor.type.is_whole else first % kind.elements
+    return kind.decode(kind.blocks(data))[before : before + last - first]

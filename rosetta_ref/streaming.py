@@ -12,8 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from rosetta_ref.archive import Bytes, Tensor
-from rosetta_ref.quant import BlockType
+from rosetta_ref.archive import Tensor
 from rosetta_ref.quant.block import Floats, NoDecoderError
 
 _Item = TypeVar("_Item")
@@ -59,40 +58,18 @@ def value_chunks(tensor: Tensor, step: int = STEP, out: Floats | None = None) ->
         )
     for first in range(0, tensor.count, step):
         count = min(step, tensor.count - first)
-        if kind.elements:
-            start, stop = (
-                first // kind.elements * kind.block_bytes,
-                -(-(first + count) // kind.elements) * kind.block_bytes,
-            )
-            piece, data = kind, tensor.source.read(start, stop)
-        else:
-            (start, stop), piece = _span_of_one_block(kind, first, count), kind.sized(count)
-            data = _with_header(tensor, start, stop)
+        piece, data = tensor.piece(first, first + count)
         assert piece.decode is not None
         place = None if out is None or count % piece.elements else out[first : first + count]
         yield first, piece.decode(piece.blocks(data), place)[:count]
-        tensor.source.release(start, stop)
+        tensor.source.release(*kind.span(first, first + count))
 
 
 def byte_of(tensor: Tensor, element: int) -> int:
     """Where the block of an element begins, counted from the start of the tensor."""
-    if tensor.type.elements:
-        return element // tensor.type.elements * tensor.type.block_bytes
-    return _span_of_one_block(tensor.type, element, 1)[0]
+    return tensor.type.span(element, element)[0]
 
 
 def index_of(tensor: Tensor, element: int) -> tuple[int, ...]:
     """The index of an element given by its place in row-major order."""
     return tuple(int(i) for i in np.unravel_index(element, tensor.shape)) if tensor.shape else ()
-
-
-def _span_of_one_block(kind: BlockType, first: int, count: int) -> tuple[int, int]:
-    """In a type of one block a tensor: the bytes of some elements, behind the fields that all of them share."""
-    header = kind.block_bytes
-    size = kind.sized(1).block_bytes - header
-    return header + first * size, header + (first + count) * size
-
-
-def _with_header(tensor: Tensor, start: int, stop: int) -> Bytes:
-    header = tensor.source.read(0, tensor.type.block_bytes)
-    return np.concatenate([header, tensor.source.read(start, stop)])

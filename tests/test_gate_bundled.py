@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from rosetta_ref.architectures.models import MODELS
 from rosetta_ref.gate.converter import bundled, named
 from rosetta_ref.gate.converter.command import Unavailable
 from rosetta_ref.gate.findings import CORROBORATED, Result
@@ -54,3 +55,9 @@ def test_nothing_is_unexpected_with_ten_seeds(name: str) -> None:
     assert found.errors == []
     if name in ("reference", "gguf-py", "llama-quantize"):
         assert list(found.lines()) == []
+
+
+def test_the_reference_claims_every_architecture_that_it_has_a_record_of() -> None:
+    claimed = bundled.entry("reference").architectures
+    assert claimed is not None
+    assert {"llama", "qwen2"} < {*claimed} == {*MODELS}

@@ -124,7 +124,9 @@ def by_case(found: list[Result]) -> dict[str, Result]:
 
 
 @pytest.mark.parametrize(
-    "steps", [(), (rounds,), (rounds, widens), (decodes,), (widens,)], ids=lambda s: [f.__name__ for f in s] or "right"
+    "steps",
+    [(), (rounds, widens), (decodes,), *(pytest.param(one, marks=pytest.mark.slow) for one in ((rounds,), (widens,)))],
+    ids=lambda s: [f.__name__ for f in s] or "right",
 )
 def test_what_the_legs_may_do_is_right_at_the_end(steps: tuple[Step, ...], samples: list[Sample]) -> None:
     found = results(MadeUp(ENTRY, *steps), samples)
@@ -207,7 +209,9 @@ def test_what_has_a_place_on_the_way_has_to_come_back(scored: list[Sample]) -> N
 def test_the_bug_of_a_leg_has_its_name_in_the_chain() -> None:
     """The member of the zoo is wrong on one pair, which other chains go through."""
     member = converter_of(MEMBERS["q5_0-interleaved"])
-    found = run(member, samples=samples_for(member.entry, 0), only=["F-CONV-RT-001/llama-mix"], failed=Namer(left=60))
+    found = run(
+        member, samples=samples_for(member.entry, 0), only=["F-CONV-RT-001/llama-mix"], on_failure=Namer(left=60)
+    )
     (chain,) = found
     assert chain.outcome == FALSIFIED
     assert chain.diagnosis == "q5_0-interleaved"
@@ -223,7 +227,7 @@ def test_what_breaks_in_the_gate_is_no_verdict(
 
     asked = ["gate", "--converter=reference", "--case=F-CONV-META-001/G-A/llama-f32-tied"]
     assert main(asked) == 0
-    monkeypatch.setattr(cache, "judge_words", broken)
+    monkeypatch.setattr(cache, "judge_metadata", broken)
     assert main(asked) == 2
     said = "".join(capsys.readouterr().err.split())
     assert "F-CONV-META-001/G-A/llama-f32-tiedhasnoanswer:ValueError:nosuchluck(test_gate_chains.py,line" in said

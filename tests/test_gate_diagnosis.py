@@ -44,7 +44,7 @@ def failing() -> list[Failure]:
     """The wrong outputs of that member, of two models. The files are gone."""
     found: list[Failure] = []
     member = converter(MEMBERS["q5_0-interleaved"])
-    run(member, samples=samples_for(member.entry, 0), only=["F-CONV-00?/*-mix/q5_0/*"], failed=found.extend)
+    run(member, samples=samples_for(member.entry, 0), only=["F-CONV-00?/*-mix/q5_0/*"], on_failure=found.extend)
     return found
 
 

@@ -13,7 +13,7 @@ from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES
 from rosetta_ref.gate.report.conditions import Condition, ConditionError
 from rosetta_ref.gate.report.draft import draft
 from rosetta_ref.gate.report.expectations import ExpectationError, load, parse
-from rosetta_ref.gate.report.verdict import Verdict, judge
+from rosetta_ref.gate.report.verdict import RunVerdict, judge
 from tests.support.results import failed, passed, skipped
 
 TODAY = datetime.date(2026, 11, 25)
@@ -21,11 +21,11 @@ A, B, C = "F-CONV-001/q4_k/a", "F-CONV-001/q5_0/b", "F-CONV-004/f16/c"
 LISTS = ("failures", "passing", "unmatched", "stale", "expired", "unpinned", "unskipped", "errors")
 
 
-def verdict(results: list[Result], text: str = "", **more: object) -> Verdict:
+def verdict(results: list[Result], text: str = "", **more: object) -> RunVerdict:
     return judge(results, parse(text), TODAY, **more)  # type: ignore[arg-type]
 
 
-def wrong(verdict: Verdict) -> dict[str, int]:
+def wrong(verdict: RunVerdict) -> dict[str, int]:
     """What is not as expected, and how often."""
     return {name: len(getattr(verdict, name)) for name in LISTS if getattr(verdict, name)}
 

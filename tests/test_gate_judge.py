@@ -23,7 +23,7 @@ from rosetta_ref.gate.inputs.default import default
 from rosetta_ref.gate.inputs.models import Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge.metadata import compare_keys, judge_words
+from rosetta_ref.gate.judge.metadata import compare_keys, judge_metadata
 from rosetta_ref.gate.judge.tensors import Judged, judge
 from rosetta_ref.gate.judge.view import UnreadableError, look
 from rosetta_ref.quant import TYPES
@@ -97,7 +97,7 @@ def test_every_face_is_a_right_conversion_of_every_other(sample: Sample, tmp_pat
             assert not found.findings
             assert found.elements == found.expected
             with look(source) as ours, look(target) as theirs:
-                words = judge_words(ours, theirs)
+                words = judge_metadata(ours, theirs)
             assert not words.findings
             assert words.expected == words.compared > 0
 
@@ -421,7 +421,7 @@ def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
 def words(source: Path, target: Path) -> set[str]:
     """The kinds of findings of META."""
     with look(source) as ours, look(target) as theirs:
-        return {finding.kind for finding in judge_words(ours, theirs).findings}
+        return {finding.kind for finding in judge_metadata(ours, theirs).findings}
 
 
 def with_keys(sample: Sample, folder: Path, **changes: Value | None) -> Path:

@@ -23,7 +23,7 @@ from rosetta_ref.gate.inputs.default import default
 from rosetta_ref.gate.inputs.models import Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.models import MODELS, UnknownModelError, reading
 from rosetta_ref.gate.judge.tensors import Judged, judge
 from rosetta_ref.gate.judge.view import look
@@ -51,7 +51,7 @@ def written(sample: Sample, face: str, folder: Path, edit: Edit | None = None) -
 
 def verdict(source: Path, target: Path) -> tuple[Judged, list[Finding]]:
     with look(source) as ours, look(target) as theirs:
-        return judge(ours, theirs), judge_words(ours, theirs).findings
+        return judge(ours, theirs), judge_metadata(ours, theirs).findings
 
 
 def after(sample: Sample, way: str, folder: Path, edit: Edit | None = None) -> set[tuple[str, str | None]]:

@@ -229,9 +229,10 @@ def test_a_converter_that_takes_the_process_with_it_is_no_success(project: Proje
     ("arguments", "message"),
     [
         (["--converter=no-such"], "there is no 'no-such'"),
-        (["--converter=reference", "--pairs=G-X"], "unknown pair 'G-X'"),
+        # What the options say is checked as on the command line: one of them here.
+        pytest.param(["--converter=reference", "--pairs=G-X"], "unknown pair 'G-X'", marks=pytest.mark.slow),
         (["--converter=reference", "--gate-seed=x"], "--seed: invalid int value"),
-        (["--converter=reference", "--expectations=none.yaml"], "none.yaml"),
+        pytest.param(["--converter=reference", "--expectations=none.yaml"], "none.yaml", marks=pytest.mark.slow),
         ([], "none was named, and there is no entry"),
     ],
 )

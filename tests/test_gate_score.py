@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from rosetta_ref.cli import main
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT
-from rosetta_ref.gate.report.score import CATEGORIES, Case, EvidenceError, cases_of, category_of, read, score
+from rosetta_ref.gate.report.score import CATEGORIES, EvidenceError, Scored, cases_of, category_of, read, score
 
 
-def of(*cases: tuple[str, str, int]) -> list[Case]:
-    return [Case(gate, outcome) for gate, outcome, count in cases for _ in range(count)]
+def of(*cases: tuple[str, str, int]) -> list[Scored]:
+    return [Scored(gate, outcome) for gate, outcome, count in cases for _ in range(count)]
 
 
 # --- by hand
@@ -108,7 +108,7 @@ def test_the_playbooks_own_files() -> None:
     ],
 )  # fmt: skip
 def test_a_failed_gateway_gives_nothing(gate: str, outcome: str, kinds: tuple[str, ...], gateways: set[str]) -> None:
-    made = score([Case(gate, outcome, frozenset(kinds)), *of(("F-QUAL-1", CORROBORATED, 9))])
+    made = score([Scored(gate, outcome, frozenset(kinds)), *of(("F-QUAL-1", CORROBORATED, 9))])
     assert {name for name, why in made.gateways.items() if why} == gateways
     assert (made.raw == 0) == bool(gateways)
     assert (made.grade == "F") == bool(gateways)
@@ -119,10 +119,12 @@ def test_a_quarter_of_garbage_is_still_an_answer() -> None:
     assert score([*garbage, *of(("F-QUAL-1", CORROBORATED, 3))]).gateways["G4"] is None
     made = score([*garbage, *of(("F-QUAL-1", CORROBORATED, 2), ("F-QUAL-1", SKIPPED, 9))])
     assert made.gateways["G4"] == "F-G4-001 (1)"
-    nonsense = [Case("F-CONV-BE-001", FALSIFIED, frozenset({"flat"}))]
+    nonsense = [Scored("F-CONV-BE-001", FALSIFIED, frozenset({"flat"}))]
     assert score(nonsense).gateways["G4"] == "F-CONV-BE-001 (1)"
-    assert score([Case("F-CONV-BE-001", FALSIFIED, frozenset({"answers-flat"}))]).gateways["G4"] == "F-CONV-BE-001 (1)"
-    assert score([Case("F-CONV-001", FALSIFIED, frozenset({"nan"}))]).gateways["G4"] is None
+    assert (
+        score([Scored("F-CONV-BE-001", FALSIFIED, frozenset({"answers-flat"}))]).gateways["G4"] == "F-CONV-BE-001 (1)"
+    )
+    assert score([Scored("F-CONV-001", FALSIFIED, frozenset({"nan"}))]).gateways["G4"] is None
 
 
 @pytest.mark.parametrize(
@@ -153,12 +155,12 @@ _gates = st.sampled_from(
         "z",
     ]
 )
-_cases = st.lists(st.builds(Case, _gates, st.sampled_from(OUTCOMES)), max_size=30)
+_cases = st.lists(st.builds(Scored, _gates, st.sampled_from(OUTCOMES)), max_size=30)
 _tested = _cases.filter(lambda cases: any(case.outcome != SKIPPED for case in cases))
 
 
 @given(_tested)
-def test_bounds(cases: list[Case]) -> None:
+def test_bounds(cases: list[Scored]) -> None:
     made = score(cases)
     assert 0 <= made.raw <= 1000
     assert 0 <= made.normalised <= 100
@@ -168,23 +170,23 @@ def test_bounds(cases: list[Case]) -> None:
 
 
 @given(_tested, st.data())
-def test_mending_a_case_never_costs_points(cases: list[Case], data: st.DataObject) -> None:
+def test_mending_a_case_never_costs_points(cases: list[Scored], data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(cases) - 1).filter(lambda n: cases[n].outcome != SKIPPED))
-    mended = [*cases[:index], Case(cases[index].gate, CORROBORATED), *cases[index + 1 :]]
+    mended = [*cases[:index], Scored(cases[index].gate, CORROBORATED), *cases[index + 1 :]]
     assert score(mended).raw >= score(cases).raw
 
 
 @given(_tested, st.data())
-def test_order_and_skipped_cases_say_nothing(cases: list[Case], data: st.DataObject) -> None:
-    more = [Case(data.draw(_gates), SKIPPED) for _ in range(3)]
+def test_order_and_skipped_cases_say_nothing(cases: list[Scored], data: st.DataObject) -> None:
+    more = [Scored(data.draw(_gates), SKIPPED) for _ in range(3)]
     assert score([*data.draw(st.permutations(cases)), *more]).raw == score(cases).raw
 
 
 @given(_tested, _gates)
-def test_a_timeout_or_a_crash_is_never_better_than_a_pass(cases: list[Case], gate: str) -> None:
-    best = score([*cases, Case(gate, CORROBORATED)]).raw
-    slow = score([*cases, Case(gate, TIMEOUT)]).raw
-    assert score([*cases, Case(gate, CRASHED)]).raw <= slow <= best
+def test_a_timeout_or_a_crash_is_never_better_than_a_pass(cases: list[Scored], gate: str) -> None:
+    best = score([*cases, Scored(gate, CORROBORATED)]).raw
+    slow = score([*cases, Scored(gate, TIMEOUT)]).raw
+    assert score([*cases, Scored(gate, CRASHED)]).raw <= slow <= best
 
 
 # --- evidence

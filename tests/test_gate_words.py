@@ -14,12 +14,12 @@ from rosetta_ref.gate.findings import FALSIFIED, SKIPPED
 from rosetta_ref.gate.inputs import default as default_samples
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.inputs.sample import Sample
-from rosetta_ref.gate.judge.metadata import compare_keys, judge_words
+from rosetta_ref.gate.judge.metadata import compare_keys, judge_metadata
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.malformed.apr import Apr
 from rosetta_ref.gate.malformed.broken import edited
 from rosetta_ref.gate.pairs import PAIRS
-from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.run.answers import Answers
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.gate.run.session import Session
 from rosetta_ref.gate.run.workspace import Workspace
@@ -36,7 +36,7 @@ def tied() -> Sample:
 
 def kinds(source: Path, target: Path) -> list[str]:
     with look(source) as one, look(target) as other:
-        asked = judge_words(one, other)
+        asked = judge_metadata(one, other)
         assert asked.compared
         return [finding.kind for finding in asked.findings]
 

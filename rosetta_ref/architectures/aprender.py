@@ -76,7 +76,7 @@ def to_apr(model: Archive, *, keep_names: bool = False, extra: bool = True) -> A
         raise NameClashError("two tensors of the model have the same name in APR", file=model.path)
     metadata = {key: value for key, value in model.metadata.items() if key != APR_METADATA}
     architecture = _plain(metadata, "general.architecture")
-    made = _own_keys(metadata, architecture, tensors, rope=not keep_names)
+    made = own_keys(metadata, architecture, tensors, rope=not keep_names)
     if extra:
         original = remembered_json(model)
         if original and _describes(original, metadata):
@@ -95,7 +95,7 @@ def apr_names(model: Archive, *, keep_names: bool = False) -> list[str]:
         architecture = architecture_of_metadata(model.metadata)
     except RosettaError as error:
         raise error.at(file=model.path) from None
-    if architecture.apr_names == "gguf":
+    if not architecture.apr_hf:
         return list(model.tensors)
     return [architecture.to_hf(name) for name in model.tensors]
 
@@ -151,7 +151,7 @@ def _metadata(archive: Archive, architecture: str) -> dict[str, Value]:
         archive.notes += notes
         return metadata | _remembered(stored)
     metadata = from_entries(stored[GGUF_METADATA], stored, PLACES)
-    expected = _own_keys(metadata, architecture, archive.tensors)
+    expected = own_keys(metadata, architecture, archive.tensors)
     added = {
         key: value for key, value in stored.items() if key != GGUF_METADATA and expected.get(key, _ABSENT) != value
     }
@@ -164,9 +164,10 @@ def _metadata(archive: Archive, architecture: str) -> dict[str, Value]:
 _ABSENT = object()
 
 
-def _own_keys(
+def own_keys(
     metadata: Mapping[str, Value], architecture: Any, tensors: Mapping[str, Tensor], *, rope: bool = True
 ) -> dict[str, Any]:
+    """The metadata of a model under the keys of APR's own."""
     made = apr_keys(metadata, str(architecture))
     made["total_size"] = sum(tensor.nbytes for tensor in tensors.values())
     made["param_count"] = sum(tensor.count for tensor in tensors.values())
@@ -241,7 +242,7 @@ def _plain(metadata: Mapping[str, Value], key: str) -> Any:
 
 def _tensors(archive: Archive, model: Model) -> dict[str, Tensor]:
     hf = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
-    turned = _rope_type(archive.metadata, model, hf) != ROPES[model.rope]
+    turned = rope_type_of(archive.metadata, model, hf) != ROPES[model.rope]
     theirs = hf and _values_are_theirs(archive.metadata, model)
     tensors: dict[str, Tensor] = {}
     for stored in archive.tensors.values():
@@ -265,13 +266,13 @@ def _values_are_theirs(metadata: Mapping[str, Any], model: Model) -> bool:
     if all(isinstance(step, PermuteRows) for step in steps):  # of which rope_type speaks
         return False
     origin = metadata.get("original_format")
-    if origin not in ("gguf", "safetensors"):
+    if not isinstance(origin, str) or origin not in _THEIR_VALUES:
         what = f"original_format is {shown(origin)}, so that norms of {model.name} could be w, or 1 + w"
         raise ValuesUnknownError(what, hint=KEEP_HINT)
-    return bool(origin == "safetensors")
+    return _THEIR_VALUES[origin]
 
 
-def _rope_type(metadata: Mapping[str, Any], model: Model, hf: bool) -> int:
+def rope_type_of(metadata: Mapping[str, Any], model: Model, hf: bool) -> int:
     """The row order of q and k in the file. Raises RopeTypeError."""
     stated = lookup(metadata, "rope_type")
     if stated is None:
@@ -294,3 +295,5 @@ def _to_pairs(tensor: Tensor, model: Model, metadata: Mapping[str, Any]) -> Tens
 
 
 _HEADS = {"H": "num_heads", "G": "num_kv_heads"}
+#: What APR calls the format that a file was made of, and whether that one has Hugging Face's values.
+_THEIR_VALUES = {"gguf": False, "safetensors": True}

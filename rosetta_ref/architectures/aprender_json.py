@@ -18,6 +18,9 @@ from rosetta_ref.architectures.typed_json import value_from_json, value_to_json
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 
+#: The key of an entry that names the key of APR's under which its value stands.
+_PLACE = "apr"
+
 
 class GgufMetadataError(RosettaError):
     """`rosetta.gguf_metadata` is a list of entries with a key, a type, and a value or a reference to a key of the file."""
@@ -33,7 +36,7 @@ def _entry(key: str, value: Value, standing: Mapping[str, Any], place: str | Non
     if place is not None and place in standing:
         reference = {"type": made["type"], "value": standing[place]}
         if _same(reference, value):
-            return {"key": _safe(key), "type": made["type"], "apr": place}
+            return {"key": _safe(key), "type": made["type"], _PLACE: place}
     return {"key": _safe(key), "type": made["type"], "value": _safe(made["value"])}
 
 
@@ -54,9 +57,10 @@ def from_entries(entries: Any, standing: Mapping[str, Any], places: Mapping[str,
             key = _unsafe(entry["key"])
             if not isinstance(key, str):
                 raise TypeError("the key is no text")
-            if "apr" in entry and entry["apr"] != places.get(key):  # a large value could stand under many keys
+            refers = _PLACE in entry
+            if refers and entry[_PLACE] != places.get(key):  # a large value could stand under many keys
                 raise ValueError("the value of that key does not stand there")
-            value = standing[entry["apr"]] if "apr" in entry else entry["value"]
+            value = standing[entry[_PLACE]] if refers else entry["value"]
             metadata[key] = _value(entry["type"], value)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise GgufMetadataError(

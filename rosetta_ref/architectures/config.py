@@ -43,10 +43,14 @@ def parse_config(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def text_config(config: dict[str, Any], model: Model) -> dict[str, Any]:
-    """The configuration of the text model, which stands under `text_config` where there are other parts. Raises ConfigError."""
-    inner = config.get("text_config")
+    """The configuration of the text model, which stands under `text_config` where there are other parts. Raises ConfigError.
+
+    With what its class takes for keys that are left out.
+    """
+    classes = config.get("architectures") or model.classes[model.model_types.index(config["model_type"]) :]
+    inner, silent = config.get("text_config"), model.silent.get(classes[0], {})
     if not model.nested or inner is None:
-        return config
+        return {**silent, **config}
     if not isinstance(inner, dict):
         raise ConfigError(f"text_config is {shown(inner)}", file=_FILE)
     aside = ("text_config", "vision_config", "architectures", "model_type")

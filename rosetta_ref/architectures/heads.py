@@ -54,8 +54,7 @@ def permuted(tensor: Tensor, n_head: int, *, inverse: bool = False) -> Tensor:
 
 def _rows_are_blocks(tensor: Tensor) -> bool:
     """Whether a row is whole blocks: no block holds elements of two rows, no scale stands for all of them."""
-    elements = tensor.type.elements
-    return bool(elements) and tensor.count // tensor.shape[0] % elements == 0
+    return tensor.type.splits_rows(tensor.count // tensor.shape[0])
 
 
 @dataclass(frozen=True)

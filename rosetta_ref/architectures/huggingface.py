@@ -76,7 +76,7 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         config = text_config(config, model)
         rope = rope_of(config, model)
         numbers = metadata_of_config(config, model, rope)
-        tensors = _tensors_to_gguf(archive, config, model, numbers, rope)
+        tensors = tensors_to_gguf(archive, config, model, numbers, rope)
         vocabulary = vocabulary_of(config, tensors, numbers[f"{model.name}.embedding_length"].plain())
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
@@ -108,9 +108,10 @@ def _file_type(tensors: Mapping[str, Tensor]) -> int:
     return FILE_TYPES.get(stored, 0)
 
 
-def _tensors_to_gguf(
+def tensors_to_gguf(
     archive: Archive, config: Mapping[str, Any], model: Model, metadata: Mapping[str, Value], rope: Rope
 ) -> dict[str, Tensor]:
+    """The tensors of a directory by GGUF's names, turned as GGUF has them."""
     tensors: dict[str, Tensor] = {}
     said = config.get("tie_word_embeddings")
     tied = flag(model.tied if said is None else said, "tie_word_embeddings", file="config.json")
@@ -221,7 +222,7 @@ def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
                 raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
             tensors[made.name] = made
         require_complete(model.tensors, model.metadata, known)
-        files = _files(model, known)
+        files = files_of(model, known)
     except RosettaError as error:
         raise error.at(file=model.path) from error.__cause__
     return Archive("safetensors", {}, tensors, model.path, model.parts), files
@@ -233,7 +234,8 @@ def hf_names(model: Archive) -> dict[str, str]:
     return {name: architecture.to_hf(name) for name in model.tensors if name != ROPE_FREQS}
 
 
-def _files(model: Archive, known: Model) -> dict[str, bytes]:
+def files_of(model: Archive, known: Model) -> dict[str, bytes]:
+    """config.json, and what else stands beside the weights."""
     keys = Keys(model.metadata, known.name)
     factors = model.tensors.get(ROPE_FREQS)
     scaling = None
@@ -256,11 +258,12 @@ def _files(model: Archive, known: Model) -> dict[str, bytes]:
     for key, part in known.bias_flags.items():
         config[key] = any(name.endswith(f"{part}.bias") for name in model.tensors)
     generation = {"_from_model_config": True, **ids}
-    files = {"config.json": _dump(config), "generation_config.json": _dump(generation)}
+    files = {"config.json": json_text(config), "generation_config.json": json_text(generation)}
     return files | tokenizer_files(model.metadata)
 
 
-def _dump(content: Mapping[str, Any]) -> bytes:
+def json_text(content: Mapping[str, Any]) -> bytes:
+    """A JSON file as transformers writes one."""
     return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

@@ -205,7 +205,7 @@ def _fitting(kind: str, tensor: Tensor) -> str:
 def _fits(kind: str, row: int) -> bool:
     # APR's own types run over the flattened tensor: no row is too short for them.
     found = TYPES[kind]
-    return not found.elements or found.padded or row % found.elements == 0
+    return found.holds_rows(row)
 
 
 def needs_weights(mix: Mix, name: str, kind: str) -> bool:

@@ -152,10 +152,11 @@ class Model:
     numbers: sizes and the like, in the order in which GGUF has them.
     rope: the row order of q and k in GGUF, one of `ROPES`; `scalings` are the kinds of rope scaling that llama.cpp computes in it.
     activation: the key of config.json for it, and the values that mean what llama.cpp computes.
-    apr_names: whose names APR files have, "gguf" or "hf"; `apr_words` are further words that they call the architecture by.
+    apr_hf: whether APR files have Hugging Face's names, and not GGUF's; `apr_words` are further words that they call it by.
     tied: whether the head is the embedding where config.json does not say.
     fixed: keys of config.json with the values that GGUF's model has always; any other is refused. The first is written.
     bias_flags: keys of config.json that say whether a part has a bias, each with that part.
+    silent: by a class of config.json, what it takes for keys that are left out, where that is not what the first class takes.
     implied: keys of config.json that follow from other numbers in GGUF.
     window_pattern: every so-many-th layer sees everything, the others a window; None where all layers see everything.
     nested: whether config.json may hold the numbers under `text_config`; `aside` are the prefixes of tensors of other parts.
@@ -172,11 +173,12 @@ class Model:
     rope: str
     scalings: tuple[str, ...] = ("default", "linear", "yarn")
     activation: tuple[str, tuple[str, ...]] = ("hidden_act", ("silu", "swish"))
-    apr_names: str = "gguf"
+    apr_hf: bool = False
     apr_words: tuple[str, ...] = ()
     tied: bool = False
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     bias_flags: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     implied: Mapping[str, Implied] = field(default_factory=dict)
     window_pattern: int | None = None
     nested: bool = False
@@ -186,9 +188,9 @@ class Model:
 
     def __post_init__(self) -> None:
         """Check what the parts say of each other. Raises ValueError."""
-        if self.rope not in ROPES or self.apr_names not in ("gguf", "hf"):
-            raise ValueError(f"{self.name}: rope {self.rope}, names {self.apr_names}")
-        if self.apr_names == "hf" and any(role.transforms for role in (*self.once, *self.layer)):
+        if self.rope not in ROPES:
+            raise ValueError(f"{self.name}: rope {self.rope}")
+        if self.apr_hf and any(role.transforms for role in (*self.once, *self.layer)):
             raise ValueError(
                 f"{self.name}: APR holds GGUF's values, so it cannot have Hugging Face's names for changed ones"
             )

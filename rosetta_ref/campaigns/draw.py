@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 
 from rosetta_ref.campaigns import records
 from rosetta_ref.campaigns.case import Case, Node
 from rosetta_ref.campaigns.mutate import files as forms
 from rosetta_ref.campaigns.mutate import mutate, stacked
 from rosetta_ref.campaigns.seeds import Seed, all_seeds, of_format
+from rosetta_ref.formats.registry import FORMATS, by_suffix, of
 
 Files = dict[str, Node]
-_FORMATS = ("gguf", "apr", "safetensors")
-_TARGETS = {"gguf": "out/t.gguf", "apr": "out/t.apr", "file": "out/t.safetensors", "folder": "out/t"}
+_TARGETS = ("out/t.gguf", "out/t.apr", "out/t.safetensors", "out/t")
 
 #: How often each command is run, of 100,000 executions: what runs models or converters takes a thousand times as long.
 WEIGHTS = {
@@ -33,14 +34,14 @@ def _model(
     rng: random.Random, place: str, seed: Seed | None = None, *, broken: bool = True
 ) -> tuple[str, Files, list[str]]:
     """A model under `in/`, broken in a place or two: what is named on the command line, the files, what was done."""
-    seed = seed or rng.choice(of_format(*_FORMATS))
+    seed = seed or rng.choice(of_format(*FORMATS))
     base = f"in/{place}/" if seed.main == "." or len(seed.files) > 1 else f"in/{place}-"
     files: Files = {base + name: data for name, data in seed.files.items()}
     labels = [seed.name]
     main = base[:-1] if seed.main == "." else base + seed.main
     if broken:
         labels += _break(rng, files, base, seed)
-        if seed.format == "safetensors" and rng.random() < 0.15:
+        if of(seed.format).has_companions and rng.random() < 0.15:
             labels += forms.beside(rng, files, base)
     if seed.main == "." and rng.random() < 0.15:
         within = [name for name in seed.files if name.endswith((".safetensors", ".index.json")) and "/" not in name]
@@ -82,7 +83,7 @@ def _validate(rng: random.Random) -> Case:
 
 
 def _diff(rng: random.Random) -> Case:
-    seed = rng.choice(of_format(*_FORMATS))
+    seed = rng.choice(of_format(*FORMATS))
     a, files, labels = _model(rng, "a", seed, broken=rng.random() < 0.7)
     b, others, more = _model(rng, "b", seed if rng.random() < 0.7 else None)
     words = ["diff", a, b, *_flags(rng, "--lenient", "--json", "--as-stored", "--no-metadata", "--quiet", often=0.2)]
@@ -90,14 +91,10 @@ def _diff(rng: random.Random) -> Case:
 
 
 def _convert(rng: random.Random) -> Case:
-    seed = rng.choice(of_format(*_FORMATS))
+    seed = rng.choice(of_format(*FORMATS))
     main, files, labels = _model(rng, "m", seed)
-    kinds = [
-        kind
-        for kind in _TARGETS
-        if kind != seed.format and not (seed.format == "safetensors" and kind in ("file", "folder"))
-    ]
-    target = _TARGETS[rng.choice(kinds if rng.random() < 0.95 else list(_TARGETS))]
+    others = [target for target in _TARGETS if by_suffix(PurePath(target)).name != seed.format]
+    target = rng.choice(others if rng.random() < 0.95 else _TARGETS)
     words = [
         "convert",
         main,
@@ -267,7 +264,7 @@ def _shrink(rng: random.Random) -> Case:
     words, files, labels = _converter(rng)
     seed = all_seeds()[rng.choice(("gguf-bare", "apr-of-gguf-bare", "hf-kept-bare"))]
     main, more, done = _model(rng, "m", seed, broken=rng.random() < 0.6)
-    to = rng.choice([name for name in _FORMATS if name != seed.format])
+    to = rng.choice([name for name in FORMATS if name != seed.format])
     flags = [f"--to={to}", "--max-calls=6", "--max-seconds=2", "--jobs=1", "--output=out", *_flags(rng, "--json")]
     return Case(["shrink", main, *words, *flags], files | more, labels + done, made=("out",))
 

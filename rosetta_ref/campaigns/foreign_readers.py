@@ -74,9 +74,8 @@ class Readers:
         lenient = "--lenient" in case.words
         try:
             with OURS(path, lenient=lenient) as archive:
-                if archive.format == "gguf":
-                    return self._compare_gguf(archive, lenient)
-                return _compare_safetensors(archive) if archive.format == "safetensors" else ([], [])
+                comparing = {"gguf": self._compare_gguf, "safetensors": _compare_safetensors}.get(archive.format)
+                return comparing(archive, lenient) if comparing is not None else ([], [])
         except (RosettaError, OSError):  # what `inspect` read a moment ago
             return [("second reading", f"{case.words[1]} is refused the second time")], []
 
@@ -201,7 +200,7 @@ def _differences(ours: list[Row], theirs: list[Row]) -> Iterator[tuple[str, str]
                 break
 
 
-def _compare_safetensors(archive: Archive) -> tuple[list[tuple[str, str]], list[str]]:
+def _compare_safetensors(archive: Archive, _lenient: bool) -> tuple[list[tuple[str, str]], list[str]]:
     try:
         from safetensors import SafetensorError, deserialize
     except ImportError:

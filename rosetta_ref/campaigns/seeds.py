@@ -105,7 +105,7 @@ def _blocks() -> Archive:
     """A tensor of each type, of one row of one block."""
     tensors, skipped = {}, ("F64", "Q8_K")
     for number, (name, kind) in enumerate(TYPES.items()):
-        if kind.id is None or name in skipped or not kind.elements:
+        if kind.id is None or name in skipped or kind.is_whole:
             continue
         shape = (1, kind.elements)
         data = np.arange(kind.nbytes(shape), dtype=np.uint8) * 3 + number

@@ -16,7 +16,6 @@ from rosetta_ref.units import at_least_one, seconds
 if TYPE_CHECKING:
     from rosetta_ref.campaigns.findings import Record
 
-HELP = "run very many broken inputs through every command, and count what goes wrong; exit 1 where anything does"
 _MAIN = "rosetta_ref.cli:main"
 
 

@@ -9,8 +9,6 @@ from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, say, say_error
 
-HELP = "compare two runs of the gate: fixed, broken, new, gone; exit 1 where something broke"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

@@ -11,8 +11,6 @@ from rich.console import Console
 from rosetta_ref import units
 from rosetta_ref.cli.terminal import print_json, progress_bar, say, say_each
 
-HELP = "convert a model between GGUF, APR and SafeTensors; the suffix of DST says what to write"
-
 
 def byte_size(text: str) -> int:
     """A number of bytes, as an argument."""

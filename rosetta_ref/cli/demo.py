@@ -7,8 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-HELP = "take a model around the circle GGUF, APR, SafeTensors, GGUF and print the proof that nothing was lost"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

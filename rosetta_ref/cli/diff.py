@@ -18,8 +18,7 @@ from rosetta_ref.cli.terminal import CELL, ROWS, print_json, print_table, progre
 from rosetta_ref.compare import Comparison, compare
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive, sniff
-
-HELP = "compare two models of any format, tensor by tensor; exit 1 where they differ"
+from rosetta_ref.formats.registry import of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +58,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _open(path: Path, arguments: argparse.Namespace) -> Archive:
     """An APR file is always read leniently: one tensor of a wrong size is to be told, beside all others that differ."""
-    return open_archive(path, lenient=arguments.lenient or sniff(path) == "apr")
+    return open_archive(path, lenient=arguments.lenient or of(sniff(path)).keeps_ill_fitting)
 
 
 def _sides(a: Archive, b: Archive, *, as_stored: bool) -> tuple[Archive, Archive]:
@@ -83,13 +82,14 @@ def comparable(a: Archive, b: Archive) -> bool:
 
 def canonical(archive: Archive) -> Archive:
     """The model that a file stands for, in GGUF's names, row order and metadata."""
-    if archive.format == "apr":
-        from rosetta_ref.architectures import aprender
+    makes = {"apr": _canonical_of_apr, "safetensors": _canonical_of_directory}.get(archive.format)
+    return archive if makes is None else makes(archive)
 
-        return aprender.from_apr(archive)
-    if archive.format == "safetensors":
-        return _canonical_of_directory(archive)
-    return archive
+
+def _canonical_of_apr(archive: Archive) -> Archive:
+    from rosetta_ref.architectures import aprender
+
+    return aprender.from_apr(archive)
 
 
 def _canonical_of_directory(archive: Archive) -> Archive:
@@ -112,7 +112,7 @@ def with_companions(archive: Archive) -> Archive:
     """SafeTensors with what the files beside say as metadata: each key of a JSON object, the digest of anything else."""
     from rosetta_ref.convert.source import companion_files
 
-    if archive.format != "safetensors" or archive.path is None:
+    if not of(archive.format).has_companions or archive.path is None:
         return archive
     said: dict[str, Any] = {}
     for name, data in companion_files(archive.path).items():

@@ -10,8 +10,6 @@ from rich.console import Console
 from rosetta_ref.cli.terminal import say_error
 from rosetta_ref.errors import RosettaError
 
-HELP = "print every byte of a folder's input and output under its field's name, and what differs, in colour"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

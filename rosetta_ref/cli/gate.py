@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,9 +19,9 @@ from rosetta_ref.gate.run import request
 from rosetta_ref.gate.run.request import Request
 from rosetta_ref.units import at_least_one
 
-HELP = (
-    "judge a converter: every pair, chain and malformed file, with evidence and a score; exit 1 for anything unexpected"
-)
+if TYPE_CHECKING:
+    from rosetta_ref.gate.run.engine import Failure
+    from rosetta_ref.reduce.reproductions import Explained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,10 +97,9 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
     from rosetta_ref.gate.run.engine import run as answer
-    from rosetta_ref.reduce.reproductions import Explained
 
     made: list[Result] = []
-    explained = Explained.of(asked)
+    failures = _Failures(asked)
     with err.status("") as status:
         for seed in asked.seeds:
             made += answer(
@@ -108,16 +108,37 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
                 samples=asked.samples(seed),
                 only=asked.only,
                 jobs=jobs,
-                told=lambda result: status.update(f"{result.case}: {result.outcome}"),
-                failed=explained,
+                on_result=lambda result: status.update(f"{result.case}: {result.outcome}"),
+                on_failure=failures,
             )
-    for line in explained.errors:
+    for line in failures.errors:
         say_error(err, line)
     return request.first_bad(made)
+
+
+class _Failures:
+    """What is done about failures. A run without any loads nothing that names or reduces them."""
+
+    def __init__(self, asked: Request) -> None:
+        self._asked = asked
+        self._explained: Explained | None = None
+
+    def __call__(self, failures: Sequence[Failure]) -> None:
+        """Name and reduce them."""
+        if failures:
+            from rosetta_ref.reduce.reproductions import Explained
+
+            self._explained = self._explained or Explained.of(self._asked)
+            self._explained(failures)
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong on the way; the verdicts stand."""
+        return self._explained.errors if self._explained is not None else []
 
 
 def _draft(path: Path, results: Sequence[Result]) -> None:
     from rosetta_ref.gate.report import draft
 
     existing = foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path) if path.exists() else ""
-    path.write_text(draft.draft(results, existing, facts=request.facts()), encoding="utf-8")
+    path.write_text(draft.draft(results, existing, facts=request.platform()), encoding="utf-8")

@@ -15,7 +15,6 @@ from rosetta_ref.compare import shown
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.inspect import Block, block_of, describe, summary
 
-HELP = "show what a file holds: header, metadata, tensors; or one block, field by field"
 _VALUES = 32
 
 

@@ -11,10 +11,6 @@ from rosetta_ref.cli.terminal import print_json, say, say_error
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
 from rosetta_ref.gate.converter import named
 
-HELP = (
-    "convert the input of a folder that shrink or the gate left: FIXED (0), FAILED or FAILED DIFFERENTLY (1), ERROR (2)"
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

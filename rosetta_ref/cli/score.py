@@ -9,8 +9,6 @@ from rich.console import Console
 
 from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
 
-HELP = "give evidence its Model Qualification Score, ours or another project's; exit 1 below 70"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rosetta_ref.gate.run.workspace import Workspace
     from rosetta_ref.reduce.run import Made
 
-HELP = "from a model that comes out wrong to the smallest file that comes out wrong in the same way, in a folder of its own"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -66,7 +64,7 @@ def _type(text: str) -> str:
 
 def _gate(text: str) -> str:
     """A gate that a single conversion can fail at."""
-    from rosetta_ref.gate.cases import SAFE
+    from rosetta_ref.gate.gates import SAFE
     from rosetta_ref.gate.judge.tensors import CARD, META, NAME, PAIR_GATES, QUANT
 
     known = (*PAIR_GATES.values(), CARD, NAME, META, QUANT, SAFE)
@@ -105,8 +103,8 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
                 if arguments.model is None:
                     _report_none(arguments, out)
                     return 0
-            asked = Asked.of(arguments, flags=named.words(arguments, converter.entry.name))
-            made = shrink(converter, asked, told=lambda search: status.update(search.progress))
+            asked = Asked.of(arguments, flags=named.flags(arguments, converter.entry.name))
+            made = shrink(converter, asked, on_progress=lambda search: status.update(search.progress))
     except NothingFailsError as error:
         say_error(err, str(error))
         return 1

@@ -14,8 +14,6 @@ from rosetta_ref.gate.converter import named
 from rosetta_ref.gate.smoke.attempt import Attempt
 from rosetta_ref.gate.smoke.smoke import Findings, failures, smoke
 
-HELP = "ask a converter what it takes: pairs, architectures, types, files or directories, and how long one call lasts"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

@@ -15,8 +15,6 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.validate import Report, validate
 
-HELP = "check structure and numbers: NaN, Inf, explosion; exit 1 and the places where something is wrong"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

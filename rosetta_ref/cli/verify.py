@@ -11,8 +11,6 @@ from rich.console import Console
 from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
 from rosetta_ref.errors import RosettaError
 
-HELP = "ask a model and what was made of it the same questions; exit 1 where the answers differ, and name the weight to blame"
-
 #: What `--engine` takes, and the engines that it means beside numpy, which always judges.
 _ENGINES = {
     "numpy": ("numpy",), "llama.cpp": ("numpy", "llama.cpp"), "both": ("numpy", "llama.cpp"),

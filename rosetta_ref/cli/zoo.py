@@ -16,7 +16,6 @@ from rosetta_ref.units import at_least_one
 if TYPE_CHECKING:
     from rosetta_ref.zoo.trial.tally import Standing
 
-HELP = "does the gate see the bugs that really happened? which gate kills which bad converter; exit 1 when one survives"
 #: How many lines say why a run is void.
 _SHOWN = 20
 #: Seeds of one run, and processes at once.
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             range(arguments.seed, arguments.seed + arguments.seeds),
             every_gate=arguments.every_gate,
             jobs=min(arguments.jobs or os.cpu_count() or 1, arguments.seeds, _MOST_JOBS),
-            told=lambda trial: status.update(f"seed {trial.seed}: {trial.member}"),
+            on_result=lambda trial: status.update(f"seed {trial.seed}: {trial.member}"),
         )
     if arguments.json:
         print_json(made.json())

@@ -1,9 +1,9 @@
 """The six pairs, by way of the canonical (GGUF-shaped) model; atomic, checked, with checksums.
 
-Read `policy` (what happens to each type), `source` (any file to the canonical model), `target` (the model to what is
-written), `writing` and `check` (what is verified before anything gets its name), `staging` and `publish` (all or nothing).
-`encoding` and `imatrix` are what `--type` asks for. `kept`, `restore` and `extras` hold what one format has no place for while a
-model lives in another.
+Read `policy` (what happens to each type), `containers` (what each format needs), `source` (any file to the canonical model),
+`target` (the model to what is written), `writing` and `check` (what is verified before anything gets its name), `staging` and
+`publish` (all or nothing). `encoding` and `imatrix` are what `--type` asks for. `kept`, `restore` and `extras` hold what one
+format has no place for while a model lives in another.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.architectures.complete import require_complete
 from rosetta_ref.architectures.names import architecture_of_metadata
 from rosetta_ref.archive import Archive
-from rosetta_ref.convert import staging
+from rosetta_ref.convert import containers, staging
 from rosetta_ref.convert.check import Sums
 from rosetta_ref.convert.encoding import Encoding, OptionError, encoding_of
 from rosetta_ref.convert.extras import PREFIX
 from rosetta_ref.convert.manifest import Manifest
+from rosetta_ref.convert.options import Options
 from rosetta_ref.convert.policy import Action
 from rosetta_ref.convert.publish import disk
 from rosetta_ref.convert.publish.rules import refuse_mixed
 from rosetta_ref.convert.report import ProgressLike, Report
 from rosetta_ref.convert.source import Source, read_source
-from rosetta_ref.convert.target import Plan, plan_apr, plan_gguf, plan_safetensors
+from rosetta_ref.convert.target import Plan
 from rosetta_ref.convert.writing import check_written, planned_names, write
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import naming
 from rosetta_ref.formats.detect import format_of_target, sniff
+from rosetta_ref.formats.registry import of
 from rosetta_ref.formats.unfinished import require_published
 
 __all__ = ["Options", "Report", "convert"]
@@ -42,40 +43,6 @@ __all__ = ["Options", "Report", "convert"]
 
 class SameFormatError(RosettaError):
     """A conversion goes from one format to another one."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a conversion may be told.
-
-    dtype: what decoded tensors become in SafeTensors: exact (the first of BF16, F16, F32 that holds every value), f32, f16, bf16.
-    type: re-encode float tensors as this mix of llama.cpp's (Q4_K_M), or to this block type, into GGUF or APR.
-    pure: without the exceptions that a mix makes.
-    imatrix: the importance matrix that the encoders weigh columns with, a GGUF file of llama-imatrix.
-    keep_blocks: keep original blocks and metadata in `rosetta/` beside Hugging Face weights.
-    extra_keys: carry what the target has no place for under `rosetta.*` keys.
-    apr_native: decode the types that APR has no code for.
-    keep_names: carry tensors as stored, whatever their names.
-    lenient: take what C accepts, and write what ggml refuses.
-    max_shard_size: bytes of a SafeTensors shard at most.
-    checksums: where to write the manifest of SHA-256 sums.
-    force: replace an existing target.
-    durable: wait for the disk before anything gets its name; without, it is whole after a kill, but not after a power failure.
-    """
-
-    dtype: str = "exact"
-    type: str | None = None
-    pure: bool = False
-    imatrix: str | Path | None = None
-    keep_blocks: bool = True
-    extra_keys: bool = True
-    apr_native: bool = False
-    keep_names: bool = False
-    lenient: bool = False
-    max_shard_size: int = 5_000_000_000
-    checksums: str | Path | None = None
-    force: bool = False
-    durable: bool = True
 
 
 #: Looks at the source and at what was written, before it gets its name: raises what is wrong, gives a line for the report.
@@ -159,12 +126,14 @@ def _refuse_early(report: Report, options: Options) -> None:
     source, target = report.source, report.target
     if report.source_format == report.target_format and options.type is None:
         raise SameFormatError(f"both are {report.source_format}", file=source)
-    if options.type is not None and report.target_format == "safetensors":
-        raise OptionError("--type goes with GGUF and APR targets; use --dtype", file=target)
-    if options.dtype != "exact" and report.target_format != "safetensors":
-        raise OptionError("--dtype goes with SafeTensors targets; use --type", file=target)
-    if options.apr_native and report.target_format != "apr":
-        raise OptionError("--apr-native goes with APR targets", file=target)
+    of_floats = of(report.target_format).has_companions
+    for is_wrong, problem in (
+        (options.type is not None and of_floats, "--type goes with GGUF and APR targets; use --dtype"),
+        (options.dtype != "exact" and not of_floats, "--dtype goes with SafeTensors targets; use --type"),
+        (options.apr_native and report.target_format != "apr", "--apr-native goes with APR targets"),
+    ):
+        if is_wrong:
+            raise OptionError(problem, file=target)
     if options.max_shard_size < 1:
         raise OptionError(f"--max-shard-size is {options.max_shard_size}", file=target)
     if target.exists() and os.path.realpath(target) == os.path.realpath(source):
@@ -176,7 +145,7 @@ def _refuse_early(report: Report, options: Options) -> None:
 
 
 def _is_directory(report: Report) -> bool:
-    return report.target_format == "safetensors" and report.target.suffix.lower() != ".safetensors"
+    return of(report.target_format).is_directory(report.target)
 
 
 def _claim(report: Report, source: Source, plan: Plan, place: staging.Place, options: Options) -> Manifest:
@@ -197,23 +166,8 @@ def _plan(source: Source, report: Report, options: Options, wanted: Encoding | N
     model, target = source.model, report.target
     if not options.keep_names and report.source_format != report.target_format:
         _require_whole(model)
-    if report.target_format == "gguf":
-        return plan_gguf(model, wanted=wanted)
-    if report.target_format == "apr":
-        return plan_apr(
-            model,
-            wanted=wanted,
-            native=options.apr_native,
-            keep_names=options.keep_names,
-            extra_keys=options.extra_keys,
-        )
-    return plan_safetensors(
-        model,
-        dtype=options.dtype,
-        keep_blocks=options.keep_blocks,
-        keep_names=options.keep_names,
-        max_shard_size=options.max_shard_size,
-        file_name=target.name if target.suffix.lower() == ".safetensors" else None,
+    return containers.of(report.target_format).plan(
+        model, options, wanted, None if _is_directory(report) else target.name
     )
 
 

@@ -137,8 +137,7 @@ def _same_bytes(tensor: Tensor, start: int, found: Bytes, needed: Bytes) -> None
     ):
         return
     first = int(np.flatnonzero(found != needed)[0])
-    kind = tensor.type.sized(tensor.count)
-    element = (start + first) // kind.block_bytes * kind.elements
+    element = tensor.type.sized(tensor.count).first_beside(start + first)
     index = (
         tuple(int(i) for i in np.unravel_index(min(element, tensor.count - 1), tensor.shape)) if tensor.shape else ()
     )

@@ -1,4 +1,4 @@
-"""What happens to a tensor of each type on its way into each format: the table, and nothing else.
+"""What happens to a tensor of each type on its way into each format; the rules of a format are in its module of `containers`.
 
 * carried: the bytes are copied.
 * repacked: the same numbers in the same blocks with the nibbles in another order; no bit is lost and the way back exists.
@@ -14,12 +14,13 @@ from enum import StrEnum
 
 from rosetta_ref.archive import Tensor
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.registry import of
 from rosetta_ref.quant import TYPES, BlockType
 
 #: The types that every format holds as they are.
 _EVERYWHERE = ("F32", "F16", "BF16", "F64", "I8", "I32", "I64")
-#: The block types that APR has a code for.
-_APR_BLOCKS = ("Q4_K", "Q6_K")
+#: The other types that APR has a code for.
+APR_TYPES = ("Q4_K", "Q6_K", "U8", "AprQ4", "AprQ8")
 
 
 class Action(StrEnum):
@@ -53,40 +54,15 @@ def rule_for(kind: BlockType, target: str, row: int, *, apr_native: bool = False
     name = kind.name
     if name in _EVERYWHERE:
         return Rule(Action.CARRIED, name)
-    if target == "safetensors":
-        if (kind.id is None and not name.startswith("Apr")) or name == "I16":
-            return Rule(Action.CARRIED, name)
-        return Rule(Action.DECODED, float_type)
-    if target == "gguf":
-        return _into_gguf(kind, row)
-    return _into_apr(kind, row, apr_native)
-
-
-def _into_gguf(kind: BlockType, row: int) -> Rule:
-    if kind.id is not None:
-        return Rule(Action.CARRIED, kind.name)
-    if kind.name == "AprQ4" and row % 32 == 0:
-        return Rule(Action.REPACKED, "Q4_0")
-    if kind.name in ("AprQ4", "AprQ8"):
-        return Rule(Action.DECODED, "F32")
-    return Rule(Action.REFUSED, kind.name)
-
-
-def _into_apr(kind: BlockType, row: int, native: bool) -> Rule:
-    if kind.name in (*_APR_BLOCKS, "U8", "AprQ4", "AprQ8"):
-        return Rule(Action.CARRIED, kind.name)
-    if kind.name == "Q4_0":
-        return Rule(Action.REPACKED, "AprQ4")
-    if kind.id is None:
-        return Rule(Action.REFUSED, kind.name)
-    if native:
-        return Rule(Action.DECODED, "F32")
-    return Rule(Action.CARRIED, kind.name)
+    rule: Rule = (
+        of(target).part("rosetta_ref.convert.containers").into(kind, row, apr_native=apr_native, float_type=float_type)
+    )
+    return rule
 
 
 def has_apr_code(kind: BlockType) -> bool:
     """Whether `apr` itself can compute with a tensor of that type."""
-    return kind.name in _EVERYWHERE or kind.name in (*_APR_BLOCKS, "U8", "AprQ4", "AprQ8")
+    return kind.name in _EVERYWHERE or kind.name in APR_TYPES
 
 
 def require(rule: Rule, tensor: Tensor, target: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rosetta_ref.architectures import aprender, huggingface
+from rosetta_ref.architectures import huggingface
 from rosetta_ref.architectures.tokenizer import library
 from rosetta_ref.archive import Archive, Buffer, Tensor, Value
 from rosetta_ref.beside import read_beside
@@ -16,9 +16,9 @@ from rosetta_ref.convert import companions, extras, kept, losses
 from rosetta_ref.convert.record import few
 from rosetta_ref.convert.restore import restored
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats import safetensors
 from rosetta_ref.formats.detect import whole
-from rosetta_ref.formats.unfinished import steady
+from rosetta_ref.formats.registry import of
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Source:
     def paths(self) -> list[Path]:
         """Every file that belongs to it: none of them is ever written to."""
         weights = [part.map.path for part in self.archive.parts]
-        if self.archive.format != "safetensors":
+        if not of(self.archive.format).has_companions:
             return weights
         folders = sorted({path.parent for path in weights})
         record = [f"{kept.FOLDER}/{name}" for name in (kept.SOURCE, kept.BLOCKS)]
@@ -56,15 +56,7 @@ def read_source(
     path: Path, kind: str, *, lenient: bool = False, keep_names: bool = False, extra_keys: bool = True
 ) -> Source:
     """Read a file of format "gguf", "apr" or "safetensors" as a canonical model."""
-    if kind == "gguf":
-        archive = gguf.read(path, lenient=lenient)
-        source = Source(archive, archive)
-    elif kind == "apr":
-        archive = apr.read(path)
-        source = Source(archive, aprender.from_apr(archive, keep_names=keep_names))
-    else:
-        with steady(path):
-            source = _read_safetensors(path, keep_names=keep_names)
+    source: Source = of(kind).part("rosetta_ref.convert.containers").read(path, lenient=lenient, keep_names=keep_names)
     source.notes += source.archive.notes
     if not extra_keys:
         source.notes += losses.of_stripped(source.model.metadata)
@@ -82,7 +74,8 @@ def companion_files(path: Path) -> dict[str, bytes]:
     return companions.collect(folder, with_indexes=path.is_dir() or path.name.endswith(".index.json"))
 
 
-def _read_safetensors(path: Path, *, keep_names: bool) -> Source:
+def read_directory(path: Path, *, keep_names: bool) -> Source:
+    """A Hugging Face directory, or a file with what stands beside it. Raises what is wrong with either."""
     path = whole(path)  # a shard is not the model: its index is
     folder = path if path.is_dir() else path.parent
     archive = safetensors.read(path)

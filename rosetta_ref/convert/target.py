@@ -17,6 +17,7 @@ from rosetta_ref.convert.record import Directory, few, left_out_tensor
 from rosetta_ref.convert.repack import repacked
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import safetensors
+from rosetta_ref.formats.registry import of
 from rosetta_ref.quant import TYPES, BlockType, libggml
 from rosetta_ref.recode import decoded
 from rosetta_ref.streaming import value_chunks
@@ -108,7 +109,7 @@ def _recode_all(plan: Plan, model: Archive, target: str, *, wanted: Encoding | N
 def _require_place(kind: BlockType, target: str) -> None:
     """Raise OptionError where no tensor of a model may become that type, whatever the encoder makes of one."""
     integer = kind.is_scalar and kind.name not in _FLOATS
-    if integer or (target == "gguf" and kind.id is None):
+    if integer or (kind.id is None and of(target).only_ggml_types):
         why = "would round weights to integers" if integer else f"has no place in {target}"
         raise OptionError(f"--type: {kind.name} {why}")
 

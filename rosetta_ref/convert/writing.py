@@ -18,8 +18,9 @@ from rosetta_ref.convert.publish.names import require_names
 from rosetta_ref.convert.report import ProgressLike
 from rosetta_ref.convert.target import Plan
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats import safetensors
 from rosetta_ref.formats.output import create
+from rosetta_ref.formats.registry import of
 
 
 class MetadataMismatchError(RosettaError):
@@ -77,10 +78,8 @@ def write(
         progress.total(total, "writing")
     advance = None if progress is None else progress.advance
     written = Written(path, kind)
-    if kind == "gguf":
-        gguf.write(plan.archive, path, lenient=lenient, progress=advance)
-    elif kind == "apr":
-        apr.write(plan.archive, path, progress=advance)
+    if not of(kind).has_companions:
+        of(kind).write(plan.archive, path, lenient=lenient, progress=advance)
     else:
         written.shards = [shard.file_name for shard in plan.layout]
         require_names(plan.files, written.shards, directory=path.is_dir())
@@ -110,9 +109,9 @@ def check_written(
     if written.blocks:
         with safetensors.read(written.folder / kept.FOLDER / kept.BLOCKS) as back:
             check(back, kept.blocks_archive(model, written.blocks), {})
-    with _reopen(written.kind, written.path, lenient) as again:
+    with reopen(written.kind, written.path, lenient) as again:
         sums = check(again, plan.archive, plan.origins, sums=plan.keep, sha256=sha256, progress=progress)
-        _check_metadata(again, plan)
+        check_metadata(again, plan)
         for name, crc in written.crcs.items():
             if sums[name].crc32 != crc:
                 raise MismatchError("changed since it was written", file=written.path, tensor=name)
@@ -158,7 +157,7 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
     ]
     if written.blocks:
         safetensors.write(kept.blocks_archive(model, written.blocks), written.folder / kept.FOLDER / kept.BLOCKS)
-    with _reopen(written.kind, written.path, False) as weights:
+    with reopen(written.kind, written.path, False) as weights:
         written.crcs = crcs_of(weights)
     return kept.source_json(
         model,
@@ -170,13 +169,14 @@ def _write_kept(model: Archive, plan: Plan, written: Written) -> bytes:
     )
 
 
-def _reopen(kind: str, path: Path, lenient: bool) -> Archive:
-    if kind == "gguf":
-        return gguf.read(path, lenient=lenient)
-    return apr.read(path) if kind == "apr" else safetensors.read(path)
+def reopen(kind: str, path: Path, lenient: bool) -> Archive:
+    """The weights that were written, read again."""
+    container = of(kind)
+    return container.read(path, lenient=lenient and "lenient" in container.writes)  # as it was written
 
 
-def _check_metadata(written: Archive, plan: Plan) -> None:
+def check_metadata(written: Archive, plan: Plan) -> None:
+    """Raise MetadataMismatchError where the metadata is not read back as it was planned."""
     if plan.layout:
         pairs = {part.map.path.name: dict(part.metadata) for part in written.parts}
         for shard in plan.layout:

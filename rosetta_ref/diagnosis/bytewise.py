@@ -114,10 +114,10 @@ def _shifts(file: FileMap, before: Tensor, after: Tensor) -> Iterator[int]:
             found.append(place - _NEAR)
         yield from sorted((shift for shift in found if shift and before.offset + shift >= 0), key=abs)[:8]
         return
-    if before.type.decode is None or after.type.decode is None or not before.type.elements:
+    if before.type.decode is None or after.type.decode is None or before.type.is_whole:
         return
     count = min(_FIRST, before.count)
-    size = -(-count // before.type.elements) * before.type.block_bytes
+    size = before.type.span(0, count)[1]
     wanted = after.values().reshape(-1)[:count]
     for shift in sorted(range(-_NEAR_DECODED, _NEAR_DECODED + 1), key=abs):
         if shift and before.offset + shift >= 0:
@@ -138,14 +138,14 @@ def _as_other_types(before: Tensor, after: Tensor) -> Iterator[Change]:
         return
     wanted = after.values().reshape(-1)[:_FIRST]
     for kind in TYPES.values():
-        if kind.name == before.type.name or kind.decode is None or not kind.elements:
+        if kind.name == before.type.name or kind.decode is None or kind.is_whole:
             continue
         try:
             size = kind.nbytes(before.shape)
         except RaggedRowError:
             continue
         data = _from_there(before, size)
-        head = -(-wanted.size // kind.elements) * kind.block_bytes
+        head = kind.span(0, wanted.size)[1]
         if np.array_equal(_decoded(kind, data[:head])[: wanted.size], wanted, equal_nan=True):
             cause = _read_as(before.type, kind)
             yield Change((cause,), replace(Tensor.of(before.name, kind, before.shape, data)))

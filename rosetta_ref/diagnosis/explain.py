@@ -15,7 +15,7 @@ from rosetta_ref.diagnosis.replay import Job, Replay, complaint, part_of, replay
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats.detect import format_of_target, sniff
 from rosetta_ref.gate.findings import FALSIFIED, Finding, Result
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import judge
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
 from rosetta_ref.zoo import MEMBERS, Member
@@ -89,7 +89,7 @@ def _diagnosed(
                 return _unreadable(source, output, zoo, Path(folder))
             with after:
                 if findings is None:
-                    findings = [*judge(before, after, asked=asked).findings, *judge_words(before, after).findings]
+                    findings = [*judge(before, after, asked=asked).findings, *judge_metadata(before, after).findings]
                 facts = frozenset((f.kind, f.detail) for f in findings if f.tensor is None)
                 failure = _Failure(before, after, _kinds(findings), facts, asked)
                 if failure.kinds or failure.facts:

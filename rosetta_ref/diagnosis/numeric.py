@@ -13,7 +13,7 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.diagnosis.cause import Cause
 from rosetta_ref.diagnosis.change import Change, Turn
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge import values as right_values
+from rosetta_ref.gate.judge.values import narrowed_wrongly, numbers
 from rosetta_ref.quant import TYPES
 
 Array = NDArray[Any]
@@ -31,13 +31,13 @@ def changes(before: Tensor, after: Tensor, turn: Turn) -> Iterator[Change]:
     if not _countable(before) or not _countable(after) or before.shape != after.shape or not before.count:
         return
     with np.errstate(all="ignore"):
-        was, found = right_values.numbers(before), right_values.numbers(after)
+        was, found = numbers(before), numbers(after)
         if turn is not None:
             if before.shape[0] % (2 * turn[0]):
                 return
             was = (mapping.to_halves if turn[1] else mapping.to_pairs)(was, turn[0])
-        for cause, numbers in _all(was, found, before, after):
-            yield Change((cause,), of_numbers(before, np.ascontiguousarray(numbers)), (None,))
+        for cause, made in _all(was, found, before, after):
+            yield Change((cause,), of_numbers(before, np.ascontiguousarray(made)), (None,))
 
 
 def _countable(tensor: Tensor) -> bool:
@@ -57,7 +57,7 @@ def _all(was: Array, found: Array, before: Tensor, after: Tensor) -> Iterator[tu
             np.where(abs(was) < least, was * 0, was),
         )
     if after.type.name in ("F16", "BF16"):
-        for name, values in right_values.narrowed_wrongly(was, after.type).items():
+        for name, values in narrowed_wrongly(was, after.type).items():
             yield Cause(name, f"{name} on the way to {after.type.name}, where it should be rounded"), values
     yield from _linear(was, found)
 
@@ -131,12 +131,12 @@ def _linear(was: Array, found: Array) -> Iterator[tuple[Cause, Array]]:
     largest, smallest = int(np.argmax(np.abs(x))), int(np.argmin(np.abs(x)))
     for factor in _near(y[largest] / x[largest]):
         if factor not in (0.0, 1.0, -1.0):
-            for numbers in _both(was, factor, np.multiply):
-                yield Cause("factor", f"every number times {factor:.9g}"), numbers
+            for made in _both(was, factor, np.multiply):
+                yield Cause("factor", f"every number times {factor:.9g}"), made
     for summand in _near(y[smallest] - x[smallest]):
         if summand:
-            for numbers in _both(was, summand, np.add):
-                yield Cause("summand", f"{summand:+.9g} added to every number"), numbers
+            for made in _both(was, summand, np.add):
+                yield Cause("summand", f"{summand:+.9g} added to every number"), made
 
 
 def _near(number: float) -> list[float]:

@@ -10,39 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures import huggingface
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.beside import read_beside
 from rosetta_ref.convert.companions import present
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.judge import mapping
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import Judged, judge, judge_pair
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
 from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.quant import TYPES
-from rosetta_ref.zoo.member import Member, is_model, nothing, replaced, takes, unchecked
+from rosetta_ref.zoo import seams
+from rosetta_ref.zoo.member import Member, is_model, takes, unchecked
+from rosetta_ref.zoo.seams import nothing, replaced
 
 
-def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+def _stated_vocabulary(config: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int) -> int:
     return int(config.get("vocab_size") or tensors["token_embd.weight"].shape[0])
 
 
 #: The reference, content with a part of a model.
-_INCOMPLETE: tuple[tuple[Any, str, Any], ...] = (
-    (import_module("rosetta_ref.convert"), "require_complete", nothing),
-    (huggingface, "require_complete", nothing),
-    (huggingface, "_vocabulary", _stated_vocabulary),
+_INCOMPLETE = (
+    seams.COMPLETE_MODEL.by(nothing),
+    seams.COMPLETE_DIRECTORY.by(nothing),
+    seams.VOCABULARY_OF.by(_stated_vocabulary),
 )
 _LETTER = {name: letter for letter, name in LETTERS.items()}
-_SUFFIX = {"gguf": ".gguf", "apr": ".apr", "safetensors": ".safetensors"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _beside(replay: Replay, control: Replay | None, source: View | None, *, word
 
 
 def _facts(source: View, view: View) -> frozenset[tuple[str, str]]:
-    return frozenset((finding.kind, finding.detail) for finding in judge_words(source, view).findings)
+    return frozenset((finding.kind, finding.detail) for finding in judge_metadata(source, view).findings)
 
 
 def wrong_tensors(judged: Judged) -> frozenset[str]:
@@ -167,7 +166,7 @@ def _options(member: Member, job: Job) -> Iterator[dict[str, Any]]:
 
 
 def _named(job: Job) -> Path:
-    return Path(f"out{_SUFFIX[job.target]}")
+    return Path(f"out{of(job.target).suffix}")
 
 
 def _replay(
@@ -175,7 +174,7 @@ def _replay(
 ) -> Replay | None:  # fmt: skip
     """One conversion; None where the member refuses, or what is wrong with it breaks it."""
     place.mkdir()
-    out = place / ("out" if job.target == "safetensors" and is_model(job.source) else _named(job).name)
+    out = place / ("out" if of(job.target).has_companions and is_model(job.source) else _named(job).name)
     try:
         with unchecked(), replaced(*(_INCOMPLETE if job.partial else ())):
             (_with_less(member) if job.partial else member).convert(job.source, out, wrong=wrong, **options)
@@ -219,25 +218,24 @@ def part_of(source: View, name: str, folder: Path, *, words: bool = False) -> Pa
         held[mapping.EMBEDDING] = _row_of(embedding.tensor)
     metadata = dict(source.archive.metadata) if words else _without_words(source)
     archive = Archive(source.format, metadata, {one.name: one for one in held.values()})
-    if source.format == "gguf":
-        gguf.write(archive, folder / "source.gguf")
-        return folder / "source.gguf"
-    if source.format == "apr":
-        apr.write(archive, folder / "source.apr")
-        return folder / "source.apr"
+    container = of(source.format)
+    if not container.has_companions:
+        file = folder / f"source{container.suffix}"
+        container.write(archive, file)
+        return file
     beside = source.path if source.path.is_dir() else source.path.parent
     for name in present(beside):
         if words or name == "config.json":
             data = read_beside(beside, name)
             (folder / name).parent.mkdir(exist_ok=True)  # templates have a folder of their own
             (folder / name).write_bytes(data)
-    safetensors.write(archive, folder / "model.safetensors")
+    container.write(archive, folder / f"model{container.suffix}")
     return folder
 
 
 def _without_words(source: View) -> dict[str, Any]:
     kept = {key: value for key, value in source.archive.metadata.items() if not key.startswith("tokenizer.")}
-    if source.format == "gguf" and "tokenizer.ggml.model" in source.archive.metadata:
+    if isinstance(source.archive.metadata.get("tokenizer.ggml.model"), Value):
         kept["tokenizer.ggml.model"] = Value.scalar(Kind.STRING, "no_vocab")
     return kept
 

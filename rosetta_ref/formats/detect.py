@@ -9,14 +9,11 @@ from rosetta_ref.archive import Archive
 from rosetta_ref.beside import require_inside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import naming, open_file
-from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats import registry, safetensors
 from rosetta_ref.formats.errors import BadMagicError
 from rosetta_ref.formats.unfinished import require_published, steady
 
 _INDEX_SUFFIX = ".index.json"
-_SUFFIXES = {".gguf": "gguf", ".apr": "apr", ".safetensors": "safetensors"}
-#: First bytes of the formats that have a magic; an old APR version is told apart by its reader.
-_MAGICS = {b"GGUF": "gguf", b"APR": "apr"}
 
 
 class UnknownFormatError(BadMagicError):
@@ -37,17 +34,18 @@ def sniff(path: str | Path) -> str:
     path = Path(path)
     require_published(path)
     if path.is_dir():
-        return "safetensors"
+        return registry.in_directories().name
     with open_file(path) as file:
         head = file.read(9)
     if path.name.endswith(_INDEX_SUFFIX):
-        return "safetensors"
-    for magic, name in _MAGICS.items():
-        if head.startswith(magic):
-            return name
+        return registry.in_directories().name
+    known = registry.by_magic(head)  # an old APR version is told apart by its reader
+    if known is not None:
+        return known.name
     # SafeTensors has no magic: a length, then a JSON object. A damaged one is told by its name.
-    if head[8:9] in (b"{", b" ", b"\n", b"\r", b"\t") or path.suffix in _SUFFIXES:
-        return _SUFFIXES.get(path.suffix, "safetensors")
+    named = registry.BY_SUFFIX.get(path.suffix)
+    if named is not None or head[8:9] in (b"{", b" ", b"\n", b"\r", b"\t"):
+        return (named or registry.in_directories()).name
     raise UnknownFormatError(f"the file begins with {head[:4].hex(' ') or 'nothing'}", file=path, offset=0)
 
 
@@ -57,8 +55,9 @@ def format_of_target(path: str | Path) -> str:
     Raises UnknownTargetError.
     """
     path = Path(path)
-    if path.suffix.lower() in _SUFFIXES:
-        return _SUFFIXES[path.suffix.lower()]
+    named = registry.BY_SUFFIX.get(path.suffix.lower())
+    if named is not None:
+        return named.name
     # Names end in sizes and versions (SmolLM2-1.7B, v0.1); what begins with a letter is meant as a suffix.
     if not path.name and os.path.realpath(path) == os.path.realpath(path.anchor or os.sep):
         raise UnknownTargetError("the root of a disk is no model", file=path)
@@ -66,23 +65,23 @@ def format_of_target(path: str | Path) -> str:
     if unclear and not path.is_dir():
         problem = f"the suffix {path.suffix!r} says nothing" if path.suffix else f"{path.name!r} is no name of a model"
         raise UnknownTargetError(problem, file=path, hint="A directory that is there is taken whatever its name.")
-    return "safetensors"
+    return registry.in_directories().name
 
 
 @naming
-def open_archive(path: str | Path, *, lenient: bool = False) -> Archive:
+def open_archive(path: str | Path, *, lenient: bool = False, as_row_major: bool = False) -> Archive:
     """Read a file of any format, or a model directory.
 
     `lenient` is what the GGUF and APR readers make of it: what ggml refuses is read, a tensor of the wrong size is bytes.
+    `as_row_major` does not ask which way shapes stand in a file that does not say.
     """
     path = Path(path)
-    kind = sniff(path)
-    if kind == "gguf":
-        return gguf.read(path, lenient=lenient)
-    if kind == "apr":
-        return apr.read(path, lenient=lenient)
-    with steady(path):
-        return safetensors.read(whole(path))
+    container = registry.of(sniff(path))
+    if container.has_companions:
+        with steady(path):
+            return container.read(whole(path), lenient=lenient)
+    shapes = {"shapes": "row-major"} if as_row_major else {}
+    return container.read(path, lenient=lenient, **shapes)
 
 
 def whole(path: Path) -> Path:

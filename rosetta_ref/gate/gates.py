@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
 
-_TITLES = {"gguf": "GGUF", "apr": "APR", "safetensors": "SafeTensors"}
+#: The gate of malformed files, which others ask for by name.
+SAFE = "F-CONV-SAFE-001"
 
 
 def _of_pair(pair: str) -> str:
-    source, target = (_TITLES[LETTERS[letter]] for letter in pair.split("-"))
+    source, target = (of(LETTERS[letter]).title for letter in pair.split("-"))
     return f"{source} -> {target}: every tensor, shape and value"
 
 
@@ -27,5 +29,5 @@ GATES = {f"F-CONV-{number:03}": _of_pair(pair) for number, pair in enumerate(PAI
     "F-CONV-DET-001": "... and the same bytes",
     "F-CONV-BE-001": "the converted model gives the answers of its source",
     "F-CONV-QUANT-001": "within one format: names, shapes and metadata are kept, errors bounded",
-    "F-CONV-SAFE-001": "malformed files are refused: with a message, a refusing exit code, nothing left behind",
+    SAFE: "malformed files are refused: with a message, a refusing exit code, nothing left behind",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rosetta_ref.gate.cases import Case
+from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.plugin.run import Gate
 
 

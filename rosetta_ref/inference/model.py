@@ -160,16 +160,9 @@ def open_model(path: str | Path) -> Model:
 
 def model_of(archive: Archive, path: Path) -> Model:
     """The model that an open archive holds."""
-    if archive.format == "gguf":
-        parameters, theirs = numbers.of_gguf(archive.metadata), False
-    elif archive.format == "apr":
-        parameters = numbers.of_apr(archive.metadata)
-        theirs = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
-    else:
-        config = _config(path)
-        parameters, theirs = numbers.of_config(config), True
+    parameters, theirs, config = _STATED[archive.format](archive, path)
     tensors = _by_role(archive, parameters, hugging_face=theirs)
-    if archive.format == "safetensors":
+    if config is not None:
         tensors = _as_configured(tensors, config, MODELS[parameters.architecture])
     keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
     record = MODELS[parameters.architecture]
@@ -179,6 +172,27 @@ def model_of(archive: Archive, path: Path) -> Model:
     }
     meter = Meter(sum(tensor.nbytes for tensor in tensors.values()), path)
     return Model(parameters, weights, path, archive, meter)
+
+
+Config = dict[str, Any] | None
+
+
+def _of_gguf(archive: Archive, path: Path) -> tuple[Parameters, bool, Config]:
+    return numbers.of_gguf(archive.metadata), False, None
+
+
+def _of_apr(archive: Archive, path: Path) -> tuple[Parameters, bool, Config]:
+    theirs = any(name.startswith(("model.", "lm_head.")) for name in archive.tensors)
+    return numbers.of_apr(archive.metadata), theirs, None
+
+
+def _of_directory(archive: Archive, path: Path) -> tuple[Parameters, bool, Config]:
+    config = _config(path)
+    return numbers.of_config(config), True, config
+
+
+#: What a file says of its model, by its format: the numbers, whether names and values are Hugging Face's, and config.json.
+_STATED = {"gguf": _of_gguf, "apr": _of_apr, "safetensors": _of_directory}
 
 
 def _config(path: Path) -> dict[str, Any]:

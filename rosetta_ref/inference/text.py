@@ -24,6 +24,7 @@ from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metad
 from rosetta_ref.archive import Archive, Value
 from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.registry import of
 from rosetta_ref.inference.keys import ParameterError, parse_json
 from rosetta_ref.inference.parameters import gguf_metadata_of_apr
 from rosetta_ref.sandbox import MissingLibraryError as MissingLibraryError  # callers know it from here
@@ -225,7 +226,7 @@ def rendered(template: str, question: str, named: Mapping[str, str], path: Path 
 
 def text_of(archive: Archive, path: Path) -> Text:
     """The tokenizer of an open archive."""
-    if archive.format == "safetensors":
+    if of(archive.format).has_companions:
         return text_of_directory(path if path.is_dir() else path.parent)
     metadata = archive.metadata
     try:

@@ -83,17 +83,31 @@ class BlockType:
     encode: Encoder | None = None
     padded: bool = False
     dtype: np.dtype[np.void] = field(init=False, repr=False)
+    #: Bytes that each element adds to its block: none but in a type of one block a tensor.
+    element_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", layout_dtype(self.layout, self.elements))
+        grows = layout_dtype(self.layout, 1).itemsize - self.dtype.itemsize if self.is_whole else 0
+        object.__setattr__(self, "element_bytes", grows)
 
     def __repr__(self) -> str:
         return self.name
 
     @property
     def block_bytes(self) -> int:
-        """Bytes of one block."""
+        """Bytes of one block; of one block a tensor, those that all elements share, at its beginning."""
         return self.dtype.itemsize
+
+    @property
+    def is_whole(self) -> bool:
+        """True for types of one block a tensor: what all elements share, then each element's own bytes."""
+        return not self.elements
+
+    @property
+    def unit(self) -> int:
+        """Elements that cannot be taken apart: those of a block, or one where a block is the whole tensor."""
+        return self.elements or 1
 
     @property
     def is_scalar(self) -> bool:
@@ -114,16 +128,36 @@ class BlockType:
         Raises RaggedRowError where the last dimension is not a whole number of blocks.
         """
         count = math.prod(shape)
-        if not self.elements:
-            return self.sized(count).dtype.itemsize
-        if self.padded:
-            return -(-count // self.elements) * self.block_bytes
         row = shape[-1] if shape else 1
-        if row % self.elements:
+        if not self.holds_rows(row):
             raise RaggedRowError(
                 f"a row of {row} elements is not a whole number of {self.name} blocks of {self.elements}"
             )
-        return count // self.elements * self.block_bytes
+        return self.span(0, count)[1]
+
+    def holds_rows(self, width: int) -> bool:
+        """Whether a tensor with rows of so many elements can be of that type."""
+        return self.is_whole or self.padded or not width % self.elements
+
+    def splits_rows(self, width: int) -> bool:
+        """Whether each row of so many elements is a whole number of blocks, which hold no element of another row."""
+        return bool(self.elements) and not width % self.elements
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """From which byte to which elements first..last of a row-major tensor stand: all blocks that hold any of them.
+
+        In a type of one block a tensor these are their own bytes; what all elements share are the first `block_bytes`.
+
+        >>> BlockType("Q", None, 32, "d:f16 | qs:16xu8").span(31, 33), BlockType("A", None, 0, "d:f32 | qs:*xi8").span(1, 3)
+        ((0, 36), (5, 7))
+        """
+        if self.is_whole:
+            return self.block_bytes + first * self.element_bytes, self.block_bytes + last * self.element_bytes
+        return first // self.elements * self.block_bytes, -(-last // self.elements) * self.block_bytes
+
+    def first_beside(self, byte: int) -> int:
+        """The first element of the block that holds that byte of a tensor."""
+        return byte // self.block_bytes * self.elements
 
     def blocks(self, data: Any) -> Blocks:
         """Bytes (anything with a buffer) as an array of this type's blocks; no copy."""

@@ -64,7 +64,7 @@ def _offsets(kind: BlockType) -> list[tuple[str, int]]:
 
 def _numbers(kind: BlockType, name: str) -> str:
     """As the layout has it: `f16`, `12 x u8`; n for as many as the tensor has elements."""
-    if not kind.elements and kind.dtype[name].shape:
+    if kind.is_whole and kind.dtype[name].shape:
         return f"n x {_scalar(kind.dtype[name].base)}"
     shape, base = kind.dtype[name].shape, kind.dtype[name].base
     return f"{shape[0]} x {_scalar(base)}" if shape else _scalar(base)
@@ -75,7 +75,7 @@ def _scalar(dtype: Any) -> str:
 
 
 def _size(kind: BlockType) -> str:
-    return str(kind.block_bytes) if kind.elements else f"{kind.block_bytes} + n"
+    return f"{kind.block_bytes} + n" if kind.is_whole else str(kind.block_bytes)
 
 
 def _table(kinds: list[BlockType]) -> str:
@@ -88,7 +88,7 @@ def _table(kinds: list[BlockType]) -> str:
 
 
 def _cells(kind: BlockType) -> list[str]:
-    bits = f"{8 * kind.block_bytes / kind.elements:g}" if kind.elements else "8 + 32/n"
+    bits = "8 + 32/n" if kind.is_whole else f"{8 * kind.block_bytes / kind.elements:g}"
     family = next((family for family in FAMILIES if kind.name in family.CODECS), None)
     module = family and family.__name__.rpartition(".")[2]
     place = f"{module}/__init__.py" if hasattr(family, "__path__") else f"{module}.py"

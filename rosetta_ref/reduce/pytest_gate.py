@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rosetta_ref.gate.run.engine import Failure
-from rosetta_ref.gate.run.request import Request
-from rosetta_ref.reduce.reproductions import Explained
+if TYPE_CHECKING:
+    from rosetta_ref.gate.run.engine import Failure
+    from rosetta_ref.gate.run.request import Request
+    from rosetta_ref.reduce.reproductions import Explained
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,5 +25,7 @@ class _Failures:
     @pytest.hookimpl(optionalhook=True)
     def pytest_rosetta_gate_failed(self, failures: Sequence[Failure], request: Request) -> None:
         """Name them, and leave a folder for those that are unexpected."""
+        from rosetta_ref.reduce.reproductions import Explained
+
         self._explained = self._explained or Explained.of(request)
         self._explained(failures)

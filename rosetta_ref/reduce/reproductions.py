@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from rosetta_ref.diagnosis import Namer
 from rosetta_ref.errors import RosettaError, unforeseen
-from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter.entry import CRASHED, REFUSED, TIMEOUT, Converter
 from rosetta_ref.gate.findings import Finding, Result
+from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.gate.run.engine import Failure
 from rosetta_ref.gate.run.request import Request

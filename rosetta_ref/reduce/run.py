@@ -25,7 +25,7 @@ from rosetta_ref.reduce.search.candidate import Found, Oracle, Seen, same_failur
 from rosetta_ref.reduce.search.failure import Fingerprint, Wanted
 from rosetta_ref.reduce.search.input import size_of
 from rosetta_ref.reduce.search.naming import ANY
-from rosetta_ref.reduce.search.search import Budget, Search, SpentError, Told
+from rosetta_ref.reduce.search.search import Budget, OnProgress, Search, SpentError
 from rosetta_ref.reduce.shrink import NothingFailsError, failure_of, shrink
 
 #: How often the smallest input is converted once more: some failures come and go.
@@ -69,7 +69,7 @@ class Made:
     notes: list[str] = field(default_factory=list)
 
 
-def run(converter: Converter, asked: Asked, told: Told = lambda search: None) -> Made:
+def run(converter: Converter, asked: Asked, on_progress: OnProgress = lambda search: None) -> Made:
     """Reduce, and leave the folder. Raises NothingFailsError, and what the first conversion's reader raises.
 
     Interrupted, or with its budget spent, it leaves the best so far and says so.
@@ -81,7 +81,7 @@ def run(converter: Converter, asked: Asked, told: Told = lambda search: None) ->
         before = size_of(asked.model)
         kept = _Kept(oracle, asked, f"It was reduced from {code(asked.model.name)} ({before:,} bytes).")
         search, reduce = _search(oracle, fingerprint, seen, asked)
-        search.jobs, search.told = _jobs(converter, asked.jobs), told
+        search.jobs, search.on_progress = _jobs(converter, asked.jobs), on_progress
         search.kept = lambda *_: kept.better(search)
         if before <= LARGE and oracle.reference_is_right(asked.model):
             kept.keep(search)

@@ -60,7 +60,7 @@ def metadata() -> st.SearchStrategy[dict[str, Any]]:
 
 def shapes(kind: BlockType, max_dims: int = 4) -> st.SearchStrategy[tuple[int, ...]]:
     """Shapes of whole rows of blocks; scalars and zero-size ones for types of one element a block."""
-    if kind.is_scalar or kind.padded or not kind.elements:
+    if kind.is_scalar or kind.padded or kind.is_whole:
         return st.lists(st.integers(0, 5), max_size=max_dims).map(tuple)
     rows = st.lists(st.integers(0, 3), max_size=max_dims - 1)
     return st.builds(lambda head, blocks: (*head, blocks * kind.elements), rows, st.integers(1, 2))

@@ -57,7 +57,7 @@ def blocks(
     _checked(patterns, min_blocks, max_blocks)
 
     def make(count: int, first: int, pattern: str, seed: int, left: Sequence[Any]) -> Blocks:
-        if not kind.elements:
+        if kind.is_whole:
             return _with_left(kind.sized(count).blocks(block_bytes(kind.sized(count), 1, pattern, seed)), left)
         # Cut out of more: with fewer blocks the others stay as they are, so the one that matters can be found.
         return _with_left(kind.blocks(block_bytes(kind, 2 * max_blocks, pattern, seed))[first : first + count], left)
@@ -110,7 +110,7 @@ def rows(
     """
     kind = known(type_name)
     _checked(patterns, 1, min(max_rows, max_blocks))
-    if not kind.elements:
+    if kind.is_whole:
         raise ValueError(f"{type_name} is one block for a whole tensor")
 
     def make(width: int, made_of: list[tuple[str, int]]) -> Blocks:
@@ -126,7 +126,7 @@ def payload(draw: Any, type_name: str, shape: Sequence[int]) -> Bytes:
     """The bytes of a tensor of that type and logical shape, as uint8 of exactly `nbytes(shape)`. Shrinks towards zeros."""
     kind = known(type_name)
     size = kind.nbytes(shape)
-    if not kind.elements:
+    if kind.is_whole:
         kind = kind.sized(int(np.prod(shape)))
     return block_bytes(kind, size // kind.block_bytes, draw(st.sampled_from(_SIMPLEST_FIRST)), draw(_SEEDS))
 
@@ -148,7 +148,7 @@ def tensors(
     @st.composite
     def make(draw: st.DrawFn) -> Tensor:
         kind = draw(st.sampled_from(kinds))
-        whole = not kind.is_scalar and kind.elements > 0 and not kind.padded
+        whole = not (kind.is_scalar or kind.is_whole or kind.padded)
         shape = draw(st.lists(st.integers(1 if whole else 0, 3), max_size=max_dims - 1))
         if whole:
             shape.append(kind.elements * draw(st.integers(1, max_blocks)))

@@ -101,8 +101,8 @@ def weights(
         raise ValueError(f"no kind {unknown[0] if unknown else 'given'}; there are {', '.join(KINDS)}")
     if max_rows < 1 or max_blocks < 1:
         raise ValueError("there is a row, and a block in it")
-    widths = st.integers(1, 32 * max_blocks) if kind.elements < 2 else st.integers(1, max_blocks)
-    shapes = st.tuples(st.integers(1, max_rows), widths.map(lambda n: n * max(kind.elements, 1)))
+    widths = st.integers(1, 32 * max_blocks) if kind.unit == 1 else st.integers(1, max_blocks)
+    shapes = st.tuples(st.integers(1, max_rows), widths.map(lambda n: n * kind.unit))
     return st.sampled_from(tuple(kinds)).flatmap(lambda name: shapes.flatmap(lambda shape: _of_kind(name, shape)))
 
 

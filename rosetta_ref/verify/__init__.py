@@ -18,6 +18,7 @@ import numpy as np
 from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
+from rosetta_ref.formats.registry import of
 from rosetta_ref.inference.architecture import EMBEDDING, FACTORS, HEAD
 from rosetta_ref.inference.engine import Engine, NumpyEngine, require_tokens
 from rosetta_ref.inference.engines import load
@@ -312,7 +313,7 @@ def _on_another_engine(
 
 def _reads(engine: str, path: Path) -> bool:
     kind = sniff(path)
-    return kind == "gguf" if engine == "llama.cpp" else kind == "safetensors" and path.is_dir()
+    return kind == "gguf" if engine == "llama.cpp" else of(kind).has_companions and path.is_dir()
 
 
 def _compare_words_of_engines(

@@ -15,7 +15,9 @@ from rosetta_ref.formats.safetensors.table import DTYPES
 from rosetta_ref.quant import FAMILIES, TYPES
 from rosetta_ref.quant.block import Decoder, Encoder, Floats
 from rosetta_ref.quant.kernel import decoder
-from rosetta_ref.zoo.member import Broken, replacing
+from rosetta_ref.zoo import seams
+from rosetta_ref.zoo.member import Broken
+from rosetta_ref.zoo.seams import replacing
 
 #: The readable codecs, without what numba compiles: name to (decode, encode).
 PLAIN: dict[str, tuple[Decoder, Encoder | None]] = {
@@ -33,12 +35,12 @@ def decoding(kernels: dict[str, Kernel]) -> Broken:
 
 def decoding_by(decoders: dict[str, Decoder]) -> Broken:
     """The types by name decode by these decoders."""
-    return replacing(*((kind, "decode", new) for name, new in decoders.items() for kind in _all(name)))
+    return replacing(*(seams.DECODE.of(kind).by(new) for name, new in decoders.items() for kind in _all(name)))
 
 
 def encoding(encoders: dict[str, Encoder]) -> Broken:
     """The types by name encode by these encoders."""
-    return replacing(*((kind, "encode", new) for name, new in encoders.items() for kind in _all(name)))
+    return replacing(*(seams.ENCODE.of(kind).by(new) for name, new in encoders.items() for kind in _all(name)))
 
 
 def _all(name: str) -> Iterable[Any]:

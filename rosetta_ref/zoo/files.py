@@ -16,6 +16,7 @@ from rosetta_ref.architectures.names import ARCHITECTURES
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import apr, gguf, safetensors
+from rosetta_ref.formats.registry import of
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import Blocks
 from rosetta_ref.zoo.member import Make
@@ -148,9 +149,10 @@ def model_in(face: str, *args: Any, **numbers: Any) -> Make:
 
     def make(folder: Path) -> Path:
         source = _written(gguf, model(*args, **numbers), folder / "source.gguf")
-        if face == "gguf":
+        row = of(face)
+        target = folder / ("source" if row.has_companions else f"source{row.suffix}")
+        if target == source:
             return source
-        target = folder / ("source.apr" if face == "apr" else "source")
         convert(source, target, keep_blocks=False, extra_keys=False)
         source.unlink()
         return target

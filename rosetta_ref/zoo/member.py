@@ -8,18 +8,21 @@ had none that saw it, so the wrong file is written and the converter says that a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import CHUNK, Archive, Tensor
-from rosetta_ref.convert import Report, convert, writing
+from rosetta_ref.convert import Report, convert
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import open_file
-from rosetta_ref.formats import apr, detect, gguf, safetensors
+from rosetta_ref.formats import detect
+from rosetta_ref.formats.registry import of
 from rosetta_ref.quant import TYPES
+from rosetta_ref.zoo import seams
+from rosetta_ref.zoo.seams import nothing, replaced, replacing
 
 CLASSES = (
     "label", "lanes", "scales", "floats", "quantiser", "offsets", "shape", "heads", "values", "names", "shards",
@@ -102,17 +105,17 @@ def asking(kind: str | None, dst: Path) -> dict[str, Any]:
     """The options that ask for a type: SafeTensors holds floats only, and keeps what it would hold where another is asked for."""
     if kind is None:
         return {}
-    if detect.format_of_target(dst) == "safetensors":
+    if of(detect.format_of_target(dst)).has_companions:
         return {"dtype": _FLOATS[kind]} if kind in _FLOATS else {}
     return {"type": kind, "pure": True}
 
 
 def takes(kind: str, src: Path, dst: Path) -> bool:
     """Whether a type can be asked for: the target has a place for it, and nothing is rounded twice."""
-    target = detect.format_of_target(dst)
-    if target == "safetensors":
+    target = of(detect.format_of_target(dst))
+    if target.has_companions:
         return True
-    if target == "gguf" and TYPES[kind].id is None:
+    if target.only_ggml_types and TYPES[kind].id is None:
         return False
     try:
         with detect.open_archive(src, lenient=True) as archive:
@@ -138,49 +141,28 @@ def is_model(path: Path) -> bool:
     return False
 
 
-@contextmanager
-def replaced(*places: tuple[Any, str, Any]) -> Iterator[None]:
-    """Other values for attributes of modules, classes and (frozen) objects, until it is closed. Each must be there already."""
-    with ExitStack() as undo:
-        for place, name, new in places:
-            put = setattr if isinstance(place, type) else object.__setattr__
-            undo.callback(put, place, name, vars(place)[name])
-            put(place, name, new)
-        yield
-
-
-def replacing(*places: tuple[Any, str, Any]) -> Broken:
-    """`replaced` for the record of a member."""
-    return lambda: replaced(*places)
-
-
 def unchecked() -> AbstractContextManager[None]:
     """The reference without a second look at what it wrote: not read again, not compared.
 
     What a writer refuses to write is left out by the members that write it, so that the others are as strict as the reference.
     """
     return replaced(
-        (writing, "check", lambda *_, **__: {}),
-        (writing, "_reopen", lambda kind, *_: Archive(kind)),
-        (writing, "_check_metadata", nothing),
+        seams.CHECK.by(lambda *_, **__: {}),
+        seams.REOPEN.by(lambda kind, *_: Archive(kind)),
+        seams.CHECK_METADATA.by(nothing),
     )
 
 
-def nothing(*_: Any, **__: Any) -> None:
-    """In the place of a check."""
+_WRITERS = (seams.GGUF_WRITE, seams.APR_WRITE, seams.SAFETENSORS_WRITE, seams.SAFETENSORS_WRITE_SHARDED)
 
 
 def writing_of(change: Callable[[Archive], Archive]) -> Broken:
     """Every writer writes what `change` makes of an archive: for bugs that belong to no one place of the reference."""
 
-    def writer(write: Callable[..., None]) -> Callable[..., None]:
+    def writer(write: Callable[..., Any]) -> Callable[..., Any]:
         return lambda archive, *args, **named: write(change(archive), *args, **named)
 
-    sharded = safetensors.write_sharded
-    return replacing(
-        *((module, "write", writer(module.write)) for module in (gguf, apr, safetensors)),
-        (safetensors, "write_sharded", lambda archive, *args, **named: sharded(change(archive), *args, **named)),
-    )
+    return replacing(*(seam.by(writer(seam.right)) for seam in _WRITERS))
 
 
 def writing_each(change: Callable[[Tensor], Tensor], *formats: str) -> Broken:

@@ -44,7 +44,7 @@ KIN: dict[str, tuple[int, Rewritten]] = {
 
 @pytest.mark.parametrize("name", list(KIN))
 def test_decode(name: str) -> None:
-    """Any bytes at all, 4M elements."""
+    """Any bytes at all, as many as in the sweeps."""
     kind = TYPES[name].sized(256)
     number, rewritten = KIN[name]
     data = sweeps.random_blocks(kind)

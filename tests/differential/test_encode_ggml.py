@@ -1,6 +1,7 @@
-"""Every encoder of block types against ggml's own, byte for byte: 18 kinds of data x 3 seeds x 256K values a type and kind.
+"""Every encoder of block types against ggml's own, byte for byte: 18 kinds of data x 3 seeds x 64K values a type and kind.
 
-With an importance matrix the three seeds go with three kinds of matrices. `HYPOTHESIS_PROFILE=nightly` makes it 1M values.
+With an importance matrix the three seeds go with three kinds of matrices. By night 256K values, `HYPOTHESIS_PROFILE=nightly` makes
+it 1M.
 On machines other than x86-64 errors are compared, not bytes: see `tests.support.encoders`.
 """
 
@@ -38,7 +39,8 @@ WEIGHTED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_
 
 SEEDS = (1, 2, 3)
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-VALUES = 1 << 20 if NIGHTLY else 1 << 18
+FEW, MANY = 1 << 16, 1 << 20 if NIGHTLY else 1 << 18
+VALUES = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 
 
 COLUMNS = (512, 4096, 2816)
@@ -51,27 +53,29 @@ def _rows(count: int, columns: int) -> int:
 def test_no_kind_of_data_is_forgotten() -> None:
     assert len(KINDS) >= 17
     assert len(SEEDS) == 3
-    assert (1 << 20 if NIGHTLY else 1 << 18) <= VALUES
+    assert (1 << 20 if NIGHTLY else 1 << 18) <= MANY
 
 
 @pytest.mark.parametrize(("name", "data"), chessboard(PLAIN, tuple(KINDS)))
-def test_encode(name: str, data: str) -> None:
+@VALUES
+def test_encode(name: str, data: str, count: int) -> None:
     compared = 0
     for seed, columns in zip(SEEDS, COLUMNS, strict=True):
-        values = weights(data, _rows(VALUES, columns), columns, seed)
+        values = weights(data, _rows(count, columns), columns, seed)
         compared += compare(TYPES[name], values, None, f"{data}, seed {seed}")
     print(f"{name}, {data}: {compared} values, {len(SEEDS)} seeds, equal to ggml's")
-    assert compared >= len(SEEDS) * VALUES
+    assert compared >= len(SEEDS) * count
 
 
 @pytest.mark.parametrize(("name", "data"), chessboard(WEIGHTED, tuple(KINDS)))
-def test_encode_with_importance(name: str, data: str) -> None:
+@VALUES
+def test_encode_with_importance(name: str, data: str, count: int) -> None:
     compared = 0
     for seed, columns, matrix in zip(SEEDS, COLUMNS, IMPORTANCE, strict=True):
-        values = weights(data, _rows(VALUES, columns), columns, seed)
+        values = weights(data, _rows(count, columns), columns, seed)
         compared += compare(TYPES[name], values, importance(matrix, columns, seed), f"{data}, seed {seed}, {matrix}")
     print(f"{name}, {data}, with a matrix: {compared} values, {len(SEEDS)} seeds, equal to ggml's")
-    assert compared >= len(SEEDS) * VALUES
+    assert compared >= len(SEEDS) * count
 
 
 @pytest.mark.parametrize("data", ["gaussian", "zeros", "infinities"])

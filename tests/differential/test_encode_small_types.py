@@ -17,21 +17,23 @@ from tests.support.weights import IMPORTANCE, KINDS, importance, weights
 
 NAMES = ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0")
 SEEDS = (1, 2, 3)
-SHAPE = (1024 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 256, 1024)
+COLUMNS = 1024
+FEW, MANY = 64, 1024 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 256
 pytestmark = pytest.mark.usefixtures("encoded_by")
 
 
+@pytest.mark.parametrize("rows", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "what"), chessboard(NAMES, tuple(KINDS)))
-def test_encode(name: str, what: str) -> None:
+def test_encode(name: str, what: str, rows: int) -> None:
     """With an importance matrix too: the types that take none must not change with it."""
     assert len(KINDS) >= 17
     compared = 0
     for seed, matrix in zip(SEEDS, IMPORTANCE, strict=True):
-        values = weights(what, *SHAPE, seed)
-        for of in (None, importance(matrix, SHAPE[1], seed)):
+        values = weights(what, rows, COLUMNS, seed)
+        for of in (None, importance(matrix, COLUMNS, seed)):
             compared += compare(TYPES[name], values, of, f"{what}, seed {seed}")
     print(f"{name}, {what}: {compared} values, {len(SEEDS)} seeds, without and with a matrix, equal to ggml's")
-    assert compared == 2 * len(SEEDS) * SHAPE[0] * SHAPE[1]
+    assert compared == 2 * len(SEEDS) * rows * COLUMNS
 
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=True)

@@ -24,6 +24,9 @@ from rosetta_ref.gate import malformed
 from rosetta_ref.gate.inputs import default as default_samples
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.malformed import MAY_ACCEPT, MUST_REFUSE, Malformed, NoTwinError
+from rosetta_ref.gate.malformed import apr as apr_rules
+from rosetta_ref.gate.malformed import gguf as gguf_rules
+from rosetta_ref.gate.malformed import safetensors as safetensors_rules
 from rosetta_ref.quant.block import RaggedRowError
 from tests.support import ggml
 
@@ -165,7 +168,7 @@ def test_every_rule_is_broken_by_some_file(tmp_path: Path) -> None:
     made = [broken for name, form in pairs for broken in made_of(name, form, tmp_path / name / form)]
     rules = {broken.rule: broken.verdict for broken in made if "/cut/" not in broken.rule}
     assert {rule for rule, verdict in rules.items() if verdict == MUST_REFUSE} == NAMED.keys()
-    for rows in (malformed.gguf.RULES, malformed.apr.RULES, malformed.apr.CHECKSUMS, malformed.safetensors.RULES):
+    for rows in (gguf_rules.RULES, apr_rules.RULES, apr_rules.CHECKSUMS, safetensors_rules.RULES):
         assert {f"{rows.format}/{name}" for name, _, _ in [*rows.must, *rows.may]} <= rules.keys()
 
 

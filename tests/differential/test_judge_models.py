@@ -14,7 +14,7 @@ import rosetta_ref.gate.judge.models as folder
 from rosetta_ref.formats.detect import open_archive
 from rosetta_ref.gate.judge.claims import config_of
 from rosetta_ref.gate.judge.config import modern
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.model import Model
 from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.gate.judge.tensors import judge
@@ -65,7 +65,7 @@ def test_nothing_is_said_of_a_golden_directory(name: str) -> None:
             judged = judge(source, target)
             assert not judged.findings
             assert judged.elements == judged.expected
-            words = judge_words(source, target).findings
+            words = judge_metadata(source, target).findings
             bare = not (GOLDEN / name / "hf" / "tokenizer.json").exists() and target is theirs
             assert {finding.kind for finding in words} == ({"tokenizer-lost", "words-lost"} if bare else set())
 

@@ -165,5 +165,5 @@ def test_silence_means_the_same(name: str) -> None:
 def test_apr_is_the_same(name: str) -> None:
     """Whose names APR files have, and in what order the rows of q and k stand in them."""
     converter, judge = RECORDS[CONVERTER][name], RECORDS[JUDGE][name]
-    assert judge.apr_theirs == (converter.apr_names == "hf")
+    assert judge.apr_theirs == converter.apr_hf
     assert judge.apr_rope_type == {"NORM": 0, "NEOX": 2}[converter.rope]

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 import rosetta_ref
 from rosetta_ref import RosettaError
+from rosetta_ref.architectures.config import metadata_of_config, text_config
 from rosetta_ref.architectures.heads import permuted
-from rosetta_ref.architectures.names import ARCHITECTURES
+from rosetta_ref.architectures.names import ARCHITECTURES, architecture_of_config
+from rosetta_ref.architectures.rotary import rope_of
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import apr, gguf
 from rosetta_ref.quant import TYPES
@@ -141,6 +143,30 @@ def test_what_only_looks_odd_is_converted(tmp_path: Path) -> None:
         "pad_token_id": -1, "rms_norm_eps": 0, "vocab_size": None, "head_dim": None,
     }  # fmt: skip
     rosetta_ref.convert(changed(tmp_path, "llama-spm", neutral), tmp_path / "m.gguf")
+
+
+GROUPS: dict[str, tuple[dict[str, Any], int]] = {
+    "llama": ({"architectures": ["LlamaForCausalLM"]}, 64),
+    "mistral": ({"architectures": ["MistralForCausalLM"]}, 8),
+    "mistral by its type": ({"model_type": "mistral"}, 8),
+    "mistral, null": ({"architectures": ["MistralForCausalLM"], "num_key_value_heads": None}, 64),
+    "qwen2": ({"architectures": ["Qwen2ForCausalLM"]}, 32),
+    "qwen2, null": ({"architectures": ["Qwen2ForCausalLM"], "num_key_value_heads": None}, 64),
+    "qwen3": ({"architectures": ["Qwen3ForCausalLM"]}, 32),
+    "gemma3": ({"architectures": ["Gemma3ForCausalLM"], "query_pre_attn_scalar": 128, "head_dim": 128}, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", GROUPS)
+def test_heads_of_k_are_those_of_the_class_where_nobody_says(what: str) -> None:
+    """What the configuration classes of transformers take for num_key_value_heads."""
+    said, expected = GROUPS[what]
+    sizes = {"num_hidden_layers": 1, "max_position_embeddings": 8, "hidden_size": 64, "intermediate_size": 8}
+    config = {**sizes, "num_attention_heads": 64, "head_dim": 128, **said}
+    model = architecture_of_config(config)
+    config = text_config(config, model)
+    made = metadata_of_config(config, model, rope_of(config, model))
+    assert made[f"{model.name}.attention.head_count_kv"].plain() == expected
 
 
 @pytest.mark.parametrize(

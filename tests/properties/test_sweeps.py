@@ -13,6 +13,7 @@ import pytest
 
 from rosetta_ref.quant import TYPES
 from tests.support import exact, sweeps
+from tests.support.nightly import part
 
 #: The six-bit scales and minima that make every scale 1 and every minimum 0.
 ONES = [1] * 4 + [0] * 4 + [1] * 4
@@ -79,13 +80,14 @@ def test_each_word_at_each_place(name: str) -> None:
     assert all((np.bincount(column, minlength=65536) == 1).all() for column in columns)
 
 
-@pytest.mark.parametrize("name", list(CODES))
+# One function makes the sweeps of all types: by night each type, here some.
+@pytest.mark.parametrize("name", part(CODES, 4))
 def test_each_code_at_each_element(name: str) -> None:
     count, fields = CODES[name]
     assert numbers_of_values(name, sweeps.every_word(TYPES[name]), fields) == {count}
 
 
-@pytest.mark.parametrize("name", list(SCALES))
+@pytest.mark.parametrize("name", part(SCALES, 3))
 def test_each_scale_at_each_group(name: str) -> None:
     count, fields = SCALES[name]
     assert numbers_of_values(name, sweeps.every_word(TYPES[name]), fields) == {count}

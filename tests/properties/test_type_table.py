@@ -33,6 +33,8 @@ EXPECTED = {
     ("U16", "U32", "U64", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"): ("refused", "refused", "refused", "carried"),
 }  # fmt: skip
 TARGETS = ("gguf", "apr", "apr-native", "safetensors")
+#: Types of ggml that have no decoder yet: they are carried, and nothing else.
+CARRIED: set[str] = set()
 CELLS = [
     (name, target, row[i]) for names, row in EXPECTED.items() for name in names for i, target in enumerate(TARGETS)
 ]
@@ -68,7 +70,7 @@ def test_no_type_is_forgotten() -> None:
     for name in rest:
         for target in ("gguf", "apr"):
             assert rule_for(TYPES[name], target, 512).action == "refused"
-    assert all(kind.decode is not None for kind in TYPES.values() if kind.id is not None)
+    assert {kind.name for kind in TYPES.values() if kind.id is not None and kind.decode is None} == CARRIED
 
 
 @pytest.mark.parametrize(("name", "target", "cell"), CELLS, ids=[f"{n}-{t}" for n, t, _ in CELLS])

@@ -23,9 +23,9 @@ def numpy_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    # Every third one, and all by night.
+    # Every fifth one, and all by night.
     ("name", "mutation"),
-    [pytest.param(*case, marks=[] if i % 3 == 0 else pytest.mark.slow) for i, case in enumerate(CASES)],
+    [pytest.param(*case, marks=[] if i % 5 == 0 else pytest.mark.slow) for i, case in enumerate(CASES)],
     ids=[f"{name}-{mutation.way}-{mutation.what}" for name, mutation in CASES],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -55,7 +55,7 @@ def test_every_codec_is_broken_enough() -> None:
         least, counted = (1, alone) if name in PLAIN_NUMBERS else (3, judged)
         counts = {way: counted[name, way] for way in ways}
         print(f"{name}: " + ", ".join(f"{way} {count}" for way, count in counts.items()))
-        assert min(counts.values()) >= least, (name, counts)
+        assert all(count >= least for count in counts.values()), (name, counts)
 
 
 def test_a_table_out_of_date_is_an_error() -> None:

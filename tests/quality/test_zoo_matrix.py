@@ -24,7 +24,7 @@ from rosetta_ref.gate.run.engine import samples_for
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.adapter import entry_of
-from rosetta_ref.zoo.member import replacing
+from rosetta_ref.zoo.seams import replacing
 from rosetta_ref.zoo.trial import kinds_document
 from rosetta_ref.zoo.trial import tally as tally_module
 from rosetta_ref.zoo.trial.canary import CANARY

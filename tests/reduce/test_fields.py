@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import apr, gguf, safetensors
 from rosetta_ref.formats.detect import open_archive
-from rosetta_ref.formats.gguf.endian import loaded_dtype
+from rosetta_ref.formats.fields import Field, format_of, tensors, walk
 from rosetta_ref.gate import malformed
 from rosetta_ref.patterns.blocks import block_bytes
 from rosetta_ref.quant import TYPES
-from rosetta_ref.reduce.fields import Field, format_of, tensors, walk
+from rosetta_ref.quant.loaded import loaded_dtype
 from rosetta_ref.strategies.apr import archives as apr_archives
 from rosetta_ref.strategies.gguf import gguf_archives
 from rosetta_ref.strategies.safetensors import archives as safetensors_archives

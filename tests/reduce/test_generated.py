@@ -21,6 +21,7 @@ from rosetta_ref.reduce.search.generated import NoHypothesisError, NoInputsError
 from rosetta_ref.reduce.shrink import failure_of
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter
+from tests.support.few import few_members
 
 #: A command line that reads the scales of Q4_K wrongly. Each of its calls leaves a line in a file.
 WRONG = """
@@ -30,6 +31,15 @@ with open(sys.argv[3], "a") as calls:
     print(sys.argv[1], file=calls)
 MEMBERS["k-scales-bit-stream"].convert(sys.argv[1], sys.argv[2])
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    """Which of all the members is named is asked by test_diagnosis and test_zoo."""
+    with few_members(
+        "k-scales-bit-stream", "q5_0-interleaved", "aprq8-labelled-q8_0", "header-padding-not-counted", "drops-biases"
+    ):
+        yield
 
 
 class Counted:

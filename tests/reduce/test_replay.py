@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,18 @@ from rosetta_ref.reduce.run import Asked, run
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter
 from rosetta_ref_pytest import is_ours
+from tests.support.few import few_members
 from tests.support.plugin import PLUGIN
 
 BUG = "k-scales-bit-stream"
 ENTRY = Entry("made up", function="none:none", pairs=PAIRS, whole_models=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    """Which of all the members is named is asked by test_diagnosis and test_zoo."""
+    with few_members(BUG):
+        yield
 
 
 class MadeUp:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,17 @@ from rosetta_ref.reduce.search.search import Budget
 from rosetta_ref.zoo import MEMBERS, files
 from rosetta_ref.zoo.adapter import converter
 from tests.support import broken
+from tests.support.few import few_members
 
 BUG = "k-scales-bit-stream"
 EVIL = "x`\n\n## pwned | <script>\x1b[31m"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    """Which of all the members is named is asked by test_diagnosis and test_zoo."""
+    with few_members(BUG, "rope-theta-forgotten", "truncation-accepted"):
+        yield
 
 
 class MadeUp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,16 @@ import pytest
 
 from rosetta_ref.cli import main
 from rosetta_ref.reduce.folder.expected import load
+from tests.support.few import few_members
 
 BROKEN = Path(__file__).parents[1] / "support" / "broken.py"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    """Which of all the members is named is asked by test_diagnosis and test_zoo."""
+    with few_members("k-scales-bit-stream", "q5_0-interleaved", "truncation-accepted"):
+        yield
 
 
 def gate(function: str, folder: Path, *flags: str) -> list[dict[str, Any]]:

@@ -94,7 +94,8 @@ def valid(name: str, data: bytes) -> bool:
 # --- encoders that end the process ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"])
+# ggml takes seconds to prepare the grid of IQ2_S: by night.
+@pytest.mark.parametrize("name", ["IQ2_XS", pytest.param("IQ2_S", marks=pytest.mark.slow), "IQ3_XXS", "IQ3_S"])
 def test_grid_encoders_abort_on_nan_inf_and_1e20(name: str) -> None:
     """Their search asserts that it finds a point of the grid."""
     kind = TYPES[name].id

@@ -81,6 +81,8 @@ def test_validation_refuses_that_output(damaged: Path) -> None:
     assert wrong <= {finding.tensor for finding in findings}
 
 
+# That the right conversion keeps each bit is asked of the real model by test_real_model.
+@pytest.mark.slow
 def test_the_right_conversion_has_no_nan(damaged: Path, tmp_path: Path) -> None:
     convert(damaged.with_name("model.apr"), tmp_path / "hf")
     counts = [nan_words(path) for path in tmp_path.glob("hf/*.safetensors")]

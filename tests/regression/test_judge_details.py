@@ -12,7 +12,7 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import apr, gguf
 from rosetta_ref.gate.judge import values
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo.files import model, model_in
@@ -20,7 +20,7 @@ from rosetta_ref.zoo.files import model, model_in
 
 def findings(source: Path, target: Path) -> list[tuple[str, str]]:
     with look(source) as before, look(target) as after:
-        asked = judge_words(before, after)
+        asked = judge_metadata(before, after)
     assert asked.compared > 0
     return [(finding.kind, finding.detail) for finding in asked.findings]
 
@@ -61,7 +61,7 @@ def test_tensors_that_are_no_model_need_no_configuration(tmp_path: Path) -> None
     gguf.write(Archive("gguf", named, {"a": one}), tmp_path / "source.gguf")
     convert(tmp_path / "source.gguf", tmp_path / "out.safetensors", keep_names=True)
     with look(tmp_path / "source.gguf") as before, look(tmp_path / "out.safetensors") as after:
-        assert judge_words(before, after).findings == []
+        assert judge_metadata(before, after).findings == []
 
 
 @pytest.mark.parametrize(("alias", "wrong"), [(None, False), ("model.num_heads", True), ("n_head", True)])
@@ -72,7 +72,7 @@ def test_a_number_that_stands_twice(alias: str | None, wrong: bool, tmp_path: Pa
     with look(source) as before, look(tmp_path / "out.apr") as after:
         if alias is not None:
             after.archive.metadata[alias] = None
-        found = [finding for finding in judge_words(before, after).findings if finding.kind == "key-twice"]
+        found = [finding for finding in judge_metadata(before, after).findings if finding.kind == "key-twice"]
     assert [f"'num_heads' and '{alias}'" in finding.detail for finding in found] == ([True] if wrong else [])
 
 

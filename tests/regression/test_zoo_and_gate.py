@@ -10,17 +10,16 @@ import pytest
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.gate.cases import TENSORS
 from rosetta_ref.gate.converter.entry import Converter
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Result
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import cache as judgements_module
 from rosetta_ref.gate.judge import tensors as judging_module
-from rosetta_ref.gate.judge.metadata import judge_words
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import judge
 from rosetta_ref.gate.judge.view import UnreadableError, look
 from rosetta_ref.gate.pairs import LETTERS
-from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.run.answers import Answers
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.gate.run.session import Session
 from rosetta_ref.gate.run.workspace import Workspace
@@ -43,7 +42,10 @@ def found(source: Path, target: Path, under_test: Converter, asked: str | None) 
     """Everything that the judge finds wrong with a conversion. It compared something, or what it looks at cannot be read."""
     try:
         with look(source) as before, look(target) as after:
-            judged, words = judge(before, after, asked=asked, loses=under_test.entry.loses), judge_words(before, after)
+            judged, words = (
+                judge(before, after, asked=asked, loses=under_test.entry.loses),
+                judge_metadata(before, after),
+            )
             assert sum(judged.elements.values()) or judged.findings
             return {(finding.kind, finding.tensor, finding.detail) for finding in (*judged.findings, *words.findings)}
     except UnreadableError as error:
@@ -105,7 +107,7 @@ def answered(under_test: Converter, source: Path, pair: str, folder: Path) -> li
         labels = {name: f"{tensor.type.name.lower()}/{name}" for name, tensor in model.tensors.items()}
         sample = Sample("given", model, labels, None, steps[:1], path=source)
         answers = Answers(Session(under_test, {"given": sample}, work))
-        cases = [case for case in plan(under_test.entry, [sample]) if case.what == TENSORS and case.steps == steps]
+        cases = [case for case in plan(under_test.entry, [sample]) if case.what == "tensors" and case.steps == steps]
         made = [answers.answer(case) for case in cases]
     assert made
     assert all(result.expected for result in made)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import FALSIFIED, Finding, Result
 from rosetta_ref.gate.report import files, history, summary
-from rosetta_ref.gate.report.verdict import Verdict, judge
+from rosetta_ref.gate.report.verdict import RunVerdict, judge
 from tests.support.plugin import PLUGIN
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ HOSTILE = "a\n::error::forged\r\n##[error]forged\x1b[2J\x1b]0;t\x07\u202egnp\u20
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def hostile() -> tuple[list[Result], Verdict, Entry]:
+def hostile() -> tuple[list[Result], RunVerdict, Entry]:
     finding = Finding("values", "F-CONV-001", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1)
     result = Result(
         f"F-CONV-001/{HOSTILE}", "F-CONV-001", FALSIFIED, HOSTILE, expected=1, compared=1, findings=[finding]

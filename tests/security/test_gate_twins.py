@@ -101,7 +101,7 @@ def test_what_is_small_is_taken_apart_in_a_moment(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     began = time.monotonic()
     path.write_bytes(gguf(struct.pack("<II", 4, 0), 300_000))
-    with pytest.raises(malformed.NoTwinError, match="300,000 dimensions"):
+    with pytest.raises(malformed.NoTwinError, match="300000 dimensions"):
         malformed.from_file(path, 0, foreigner=True)
     path.write_bytes(gguf(struct.pack("<IIQ", 9, 8, 200_000) + bytes(8 * 200_000), 1))
     assert malformed.from_file(path, 0, foreigner=True)

@@ -27,8 +27,10 @@ from rosetta_ref.gate.converter.walk import remove
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Result
 from rosetta_ref.gate.inputs.models import Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
-from rosetta_ref.gate.judge import files, processes
+from rosetta_ref.gate.judge import cache
+from rosetta_ref.gate.run.checks.metadata import Metadata
 from rosetta_ref.gate.run.engine import HarnessError, run
+from rosetta_ref.gate.run.judging import processes, questions
 from rosetta_ref.gate.run.workspace import Workspace
 from tests.support.nightly import part
 
@@ -230,9 +232,9 @@ def test_a_judge_that_falls_says_so_and_the_run_goes_on(monkeypatch: pytest.Monk
     def falls(*_: Any) -> None:
         raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr(files.Judging, "_words", falls)
-    monkeypatch.setattr(files, "_fails_on", lambda ours: False)
-    monkeypatch.setattr(processes.cache, "are_replaced", lambda: True)
+    monkeypatch.setattr(Metadata, "judge", falls)
+    monkeypatch.setattr(questions, "_fails_on", lambda ours: False)
+    monkeypatch.setattr(cache, "are_replaced", lambda: True)
     found = results(lambda dst: None)
     (words,) = [one for one in found["spoiled"] if one.gate == "F-CONV-META-001"]
     assert words.findings[0].kind == "unreadable"
@@ -241,8 +243,8 @@ def test_a_judge_that_falls_says_so_and_the_run_goes_on(monkeypatch: pytest.Monk
 
 
 def test_a_judge_that_falls_over_our_own_files_accuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes.cache, "are_replaced", lambda: True)
-    monkeypatch.setattr("rosetta_ref.gate.judge.cache.judge_words", lambda *_: [][1])
+    monkeypatch.setattr(cache, "are_replaced", lambda: True)
+    monkeypatch.setattr("rosetta_ref.gate.judge.cache.judge_metadata", lambda *_: [][1])
     with pytest.raises(HarnessError, match="has no answer: IndexError"):
         results(lambda dst: None)
 
@@ -253,14 +255,14 @@ def test_a_process_that_judges_has_limits(how: str, monkeypatch: pytest.MonkeyPa
     body = {"hang": "while True: pass", "memory": "x = bytearray(1 << 33)", "fall": "os.kill(os.getpid(), 11)"}[how]
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'rosetta_ref.gate.judge.process' in sys.orig_argv:\n"
-        "    from rosetta_ref.gate.judge import files as judging\n"
-        "    plain = judging.Judging._words\n"
-        "    def words(self, result, question):\n"
+        "if 'rosetta_ref.gate.run.judging.process' in sys.orig_argv:\n"
+        "    from rosetta_ref.gate.run.checks.metadata import Metadata\n"
+        "    plain = Metadata.judge\n"
+        "    def judge(self, result, question, judgements):\n"
         "        if result.sample == 'spoiled':\n"
         f"            {body}\n"
-        "        plain(self, result, question)\n"
-        "    judging.Judging._words = words\n"
+        "        plain(self, result, question, judgements)\n"
+        "    Metadata.judge = judge\n"
     )
     monkeypatch.setattr(processes, "POOL", processes._Pool())
     monkeypatch.syspath_prepend(tmp_path)
@@ -280,10 +282,10 @@ def test_a_request_to_end_is_heard_while_the_judge_hangs(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         "import os, sys, time\n"
-        "if 'rosetta_ref.gate.judge.process' in sys.orig_argv:\n"
+        "if 'rosetta_ref.gate.run.judging.process' in sys.orig_argv:\n"
         f"    open({str(tmp_path / 'judging')!r}, 'w').write(str(os.getpid()))\n"
-        "    from rosetta_ref.gate.judge import files as judging\n"
-        "    judging.Judging._words = lambda *_: time.sleep(60)\n"
+        "    from rosetta_ref.gate.run.checks.metadata import Metadata\n"
+        "    Metadata.judge = lambda *_: time.sleep(60)\n"
     )
     words = [
         "-m",
@@ -314,10 +316,12 @@ def test_a_request_to_end_is_heard_while_the_judge_hangs(tmp_path: Path) -> None
 def test_nobody_else_looks_at_what_the_judge_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Diagnosis and reduction read outputs in the gate's own process."""
     handed: list[object] = []
-    monkeypatch.setattr(files, "_fails_on", lambda ours: False)
-    monkeypatch.setattr(processes.cache, "are_replaced", lambda: True)
-    monkeypatch.setattr(files.Judging, "_words", lambda *_: {}["no such"])
-    found = run(Odd(lambda dst: None), samples=[model("spoiled")], only=["F-CONV-META-001/G-S/*"], failed=handed.extend)
+    monkeypatch.setattr(questions, "_fails_on", lambda ours: False)
+    monkeypatch.setattr(cache, "are_replaced", lambda: True)
+    monkeypatch.setattr(Metadata, "judge", lambda *_: {}["no such"])
+    found = run(
+        Odd(lambda dst: None), samples=[model("spoiled")], only=["F-CONV-META-001/G-S/*"], on_failure=handed.extend
+    )
     assert [one.outcome for one in found] == [FALSIFIED]
     assert handed == []
 

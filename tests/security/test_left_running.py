@@ -172,7 +172,7 @@ class Late:
 
 @pytest.mark.parametrize("change", ["truncated", "a pipe", "gone", "written"])
 def test_a_late_write_is_seen(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rosetta_ref.gate.run.checks import Answers
+    from rosetta_ref.gate.run.answers import Answers
 
     plain = Answers._question
 

@@ -17,6 +17,7 @@ import pytest
 
 import rosetta_ref
 from rosetta_ref.convert import staging, writing
+from rosetta_ref.convert import target as target_plans
 from rosetta_ref.convert.publish import disk, names, place, tree
 from rosetta_ref.convert.publish.rules import ChangedAfterCheckError, StagingFolderError, TargetKindError
 from rosetta_ref.convert.target import Plan
@@ -683,14 +684,14 @@ def test_a_name_that_cannot_be(tmp_path: Path, name: str) -> None:
 def test_no_file_beside_takes_the_place_of_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a plan says: the names that it is made of come from a file."""
     monkeypatch.setattr(writing, "planned_names", lambda plan: [])
-    honest = inspect.unwrap(rosetta_ref.convert).__globals__["plan_safetensors"]
+    honest = target_plans.plan_safetensors
 
     def plan(*arguments: Any, **named: Any) -> Plan:
         made: Plan = honest(*arguments, **named)
         made.files[name] = b"NaN"
         return made
 
-    monkeypatch.setitem(inspect.unwrap(rosetta_ref.convert).__globals__, "plan_safetensors", plan)
+    monkeypatch.setattr(target_plans, "plan_safetensors", plan)
     monkeypatch.setitem(inspect.unwrap(rosetta_ref.convert).__globals__, "planned_names", lambda plan: [])
     for target in ("hf", "m.safetensors", "model.safetensors"):
         with pytest.raises(names.PublishedNameError):

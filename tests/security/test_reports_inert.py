@@ -18,9 +18,9 @@ from rosetta_ref import evidence
 from rosetta_ref.cli import main
 from rosetta_ref.cli.terminal import print_json, say
 from rosetta_ref.errors import safe, safe_line
+from rosetta_ref.formats.fields.field import printable, shown
 from rosetta_ref.gate.converter.entry import Run
 from rosetta_ref.gate.findings import Finding
-from rosetta_ref.reduce.fields.field import printable, shown
 from rosetta_ref.reduce.folder.prose import block, code
 from rosetta_ref.reduce.search.complaint import complaint, unchanging
 from rosetta_ref.reduce.search.failure import subject_of

@@ -7,14 +7,20 @@ import struct
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.formats import registry
+from rosetta_ref.formats.fields import walk
+from rosetta_ref.quant import TYPES
 from rosetta_ref.reduce import envelope
-from rosetta_ref.reduce.fields import walk
 from rosetta_ref.reduce.folder.annotate import plain
 from rosetta_ref.reduce.folder.annotation import annotate
 from tests.support.nightly import part
@@ -113,6 +119,20 @@ WORST: dict[str, Callable[[int], bytes]] = {
 }  # fmt: skip
 
 
+@cache
+def valid(format_: str) -> bytes:
+    """Two tensors, and as much metadata as the format has a place for."""
+    words = {
+        "gguf": {"s": Value.scalar(Kind.STRING, "word"), "l": Value.array(Kind.STRING, ["a", ""])},
+        "apr": {"a": 1},
+    }
+    held = [Tensor.of(name, TYPES["F32"], (2, 4), bytes(range(32))) for name in ("a", "b")]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"x.{format_}"
+        registry.of(format_).write(Archive(format_, words.get(format_, {}), {one.name: one for one in held}), path)
+        return path.read_bytes()
+
+
 def bounded(seconds: float, act: Callable[[], Any]) -> Any:
     """Do it, in so much time of the CPU; where it takes longer, once more: others use the machine, too."""
     for _ in range(2):
@@ -167,3 +187,36 @@ def test_any_bytes_are_walked(format_: str, pieces: list[bytes]) -> None:
         assert b"".join(field.data for field in walk(data, format_)) == data
         assert envelope.serialise(envelope.parse(data, format_)) == data
         plain(annotate({f"input.{format_}": data}, {f"actual.{format_}": data[::-1]}))
+
+
+@given(
+    st.sampled_from(registry.FORMATS),
+    st.lists(
+        st.tuples(st.integers(0, 400), st.sampled_from([0, 1, 8, 9, 32, 127, 128, 255]) | st.integers(0, 255)),
+        max_size=6,
+    ),
+    st.none() | st.integers(0, 400),
+)
+def test_a_walk_over_a_damaged_file_raises_nothing(
+    format_: str, changes: list[tuple[int, int]], end: int | None
+) -> None:
+    """Places and words alone: fields lie in the file, in order, next to each other, and each says what it is."""
+    data = bytearray(valid(format_))
+    for place, byte in changes:
+        data[place % len(data)] = byte
+    made = bytes(data[:end])
+    found = registry.of(format_).walk(made)
+    assert all(one.what and 0 <= one.offset <= one.end <= len(made) for one in found.found)
+    assert all(0 <= one.start <= one.stop <= len(made) for one in found.tensors)
+    fields = [*found.fields()]
+    assert [one.offset for one in fields] == [0, *(one.end for one in fields)][: len(fields)]
+    assert b"".join(one.data for one in fields) == made
+
+
+@pytest.mark.parametrize("format_", registry.FORMATS)
+def test_a_walk_over_a_valid_file_explains_it(format_: str) -> None:
+    fields = [*registry.of(format_).walk(valid(format_)).fields()]
+    assert "not explained" not in {one.label for one in fields}
+    assert [one.label for one in fields if one.group.startswith("data ")] == [
+        f"data {n} / row {i}" for n in "ab" for i in (0, 1)
+    ]

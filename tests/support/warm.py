@@ -114,6 +114,12 @@ def _run(arguments: list[str]) -> Cost:
 
 
 def _serve() -> None:
+    from rosetta_ref.cli import COMMANDS, module_of
+
+    for command in COMMANDS:  # what a command costs, without what loading it costs
+        module_of(command)
+    import rosetta_ref.convert  # noqa: F401
+
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         answers.write(json.dumps(vars(_run(json.loads(line)))) + "\n")

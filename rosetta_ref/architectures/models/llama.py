@@ -44,6 +44,7 @@ MODEL = Model(
     """),
     rope="NORM",
     scalings=("default", "linear", "yarn", "llama3"),
+    silent={"MistralForCausalLM": {"num_key_value_heads": 8}},
     apr_words=("llama2", "llama3", "smollm", "smollm2"),
     bias_flags={"attention_bias": "attn_q", "mlp_bias": "ffn_up"},
 )

@@ -33,7 +33,7 @@ MODEL = Model(
         embedding_length                  u32  hidden_size              hidden_size              needed
         feed_forward_length               u32  intermediate_size        intermediate_size        needed
         attention.head_count              u32  num_attention_heads      num_heads                needed
-        attention.head_count_kv           u32  num_key_value_heads      num_kv_heads             null=num_attention_heads
+        attention.head_count_kv           u32  num_key_value_heads      num_kv_heads             =32 null=num_attention_heads
         rope.freq_base                    f32  rope_theta               rope_theta               =10000.0 rope
         attention.layer_norm_rms_epsilon  f32  rms_norm_eps             rms_norm_eps             =1e-6 zero needed
         attention.key_length              u32  head_dim                 -                        stated
@@ -41,6 +41,6 @@ MODEL = Model(
         vocab_size                        u32  vocab_size               vocab_size               late untold
     """),
     rope="NEOX",
-    apr_names="hf",
+    apr_hf=True,
     apr_words=("qwen2.5",),
 )

@@ -44,6 +44,6 @@ MODEL = Model(
         vocab_size                        u32  vocab_size               vocab_size               late untold
     """),
     rope="NEOX",
-    apr_names="hf",
+    apr_hf=True,
     fixed={"attention_bias": (False, None), "use_sliding_window": (False, None)},
 )

@@ -6,6 +6,7 @@ that do not say.
 """
 
 from rosetta_ref.formats.apr.reader import AprArchive, read
+from rosetta_ref.formats.apr.tables import holds
 from rosetta_ref.formats.apr.writer import write
 
-__all__ = ["AprArchive", "read", "write"]
+__all__ = ["AprArchive", "holds", "read", "write"]

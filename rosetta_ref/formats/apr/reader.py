@@ -81,7 +81,7 @@ def _read(source: FileMap, order: shapes.Order | None, lenient: bool, check_foot
         _check_entry(entry, archive, lenient)
     index.check_alignment(entries, header.data_offset)
     index.check_overlap(entries, header.data_offset)
-    end, footer = _end(source, header, entries)
+    end, footer = end_of(source, header, entries)
     _note_padding(source, header, entries, index_end, end, archive)
     if not footer:
         archive.notes.append("no footer checksum: the engine realizar writes such files, `apr` does not")
@@ -166,7 +166,7 @@ def _check_entry(entry: Entry, archive: AprArchive, lenient: bool) -> None:
         archive.notes.append(f"tensor {entry.name!r} is kept as bytes: {error.problem}. {error.hint}")
 
 
-def _end(source: FileMap, header: Header, entries: list[Entry]) -> tuple[int, bool]:
+def end_of(source: FileMap, header: Header, entries: list[Entry]) -> tuple[int, bool]:
     """Where data and padding end, and whether a footer follows. Raises TruncatedError, TrailingBytesError."""
     for entry in entries:
         if header.data_offset + entry.offset + entry.nbytes > source.size:

@@ -9,7 +9,6 @@ Everything is little-endian. Source of every rule: the crate `apr-format` 0.72.
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -121,6 +120,11 @@ ALIASES = {
 }
 
 
+def holds(kind: BlockType) -> bool:
+    """Whether the format has a code for that type; others are stored as U8, see `GGML_TYPES`."""
+    return kind.name in CODES
+
+
 def aligned(size: int) -> int:
     """The next multiple of 64.
 
@@ -131,11 +135,8 @@ def aligned(size: int) -> int:
 
 
 def size_of(kind: BlockType, shape: Sequence[int]) -> int:
-    """Bytes of a tensor of that type and shape, however large. Raises RaggedRowError.
-
-    A type of one block a tensor has no NumPy type beyond 2 GiB, so its size is the fixed part and a byte an element.
-    """
-    return kind.nbytes(shape) if kind.elements else kind.dtype.itemsize + math.prod(shape)
+    """Bytes that the writer and the reader want of a tensor of that type and shape. Raises RaggedRowError."""
+    return kind.nbytes(shape)
 
 
 def flag_names(flags: int) -> list[str]:

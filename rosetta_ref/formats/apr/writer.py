@@ -60,7 +60,7 @@ def carried_as_bytes(tensor: Tensor) -> bool:
 def _head(archive: Archive) -> bytes:
     """Everything before the data."""
     text = _metadata(archive)
-    index = _index(archive.tensors)
+    index = index_of(archive.tensors)
     index_offset = HEADER.size + aligned(len(text))
     data_offset = index_offset + aligned(len(index))
     fields = Header(
@@ -81,16 +81,18 @@ def _flags(archive: Archive) -> int:
     return ROW_MAJOR | QUANTIZED * quantized | HAS_VOCAB * vocabulary
 
 
-def _index(tensors: Mapping[str, Tensor]) -> bytes:
+def index_of(tensors: Mapping[str, Tensor]) -> bytes:
+    """The index: entries sorted by the bytes of their names, data in the order of the tensors."""
     entries: list[tuple[bytes, bytes]] = []
     offset = 0
     for tensor in tensors.values():
-        entries.append((_name(tensor), _entry(tensor, offset)))
+        entries.append((name_of(tensor), entry_of(tensor, offset)))
         offset += aligned(tensor.nbytes)
     return b"".join(struct.pack("<H", len(name)) + name + rest for name, rest in sorted(entries))
 
 
-def _name(tensor: Tensor) -> bytes:
+def name_of(tensor: Tensor) -> bytes:
+    """The bytes of a name. Raises TensorNameError, LimitError."""
     try:
         name = tensor.name.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -102,7 +104,8 @@ def _name(tensor: Tensor) -> bytes:
     return name
 
 
-def _entry(tensor: Tensor, offset: int) -> bytes:
+def entry_of(tensor: Tensor, offset: int) -> bytes:
+    """What stands behind the name in an entry. Raises LimitError, SizeMismatchError."""
     shape = _row_bytes(tensor) if carried_as_bytes(tensor) else tensor.shape
     if len(shape) > MAX_DIMENSIONS:
         raise errors.LimitError(f"a shape of {len(shape)} dimensions", tensor=tensor.name)
@@ -118,7 +121,7 @@ def _row_bytes(tensor: Tensor) -> tuple[int, ...]:
 
 def _metadata(archive: Archive) -> bytes:
     metadata = {key: value for key, value in archive.metadata.items() if key != GGML_TYPES}
-    _check(metadata)
+    check_metadata(metadata)
     true_types = {
         tensor.name: {"type": tensor.type.name, "shape": list(tensor.shape)}
         for tensor in archive.tensors.values()
@@ -139,7 +142,7 @@ def _metadata(archive: Archive) -> bytes:
     return text
 
 
-def _check(metadata: Mapping[str, Any]) -> None:
+def check_metadata(metadata: Mapping[str, Any]) -> None:
     """Refuse what would make the file unreadable for others."""
     for key, aliases in ALIASES.items():
         present = [name for name in (key, *aliases) if name in metadata]

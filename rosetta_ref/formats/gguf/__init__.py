@@ -4,7 +4,8 @@ Read `layout` first (the tables), then `cursor` and `values` (how bytes become v
 (where data may lie), `split` (a set of files), and `writer`. `errors` is the list of rules.
 """
 
+from rosetta_ref.formats.gguf.layout import holds
 from rosetta_ref.formats.gguf.split import read
 from rosetta_ref.formats.gguf.writer import write
 
-__all__ = ["read", "write"]
+__all__ = ["holds", "read", "write"]

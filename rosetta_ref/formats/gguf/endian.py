@@ -1,8 +1,7 @@
 """The bytes of big-endian tensors, swapped as they are asked for.
 
 Swapped is what ggml loads as one number, since that is what a big-endian machine finds in the other order. That is every
-field of the layout, but for two types. IQ2_XXS declares 16-bit words and loads, for each 32 elements, four single bytes and a word
-of 32 bits; IQ1_M declares bytes and loads its scales as 16-bit words. gguf-py's own script refuses all IQ types.
+field of the layout, but for two types, see `quant.loaded`. gguf-py's own script refuses all IQ types.
 """
 
 from __future__ import annotations
@@ -13,19 +12,6 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.archive import Bytes, Source
-from rosetta_ref.quant import BlockType
-from rosetta_ref.quant.block import layout_dtype
-
-#: Layouts as ggml loads them, where they are not those that it declares.
-_LOADED = {
-    "IQ2_XXS": "d:f16 | " + " | ".join(f"indices{i}:4xu8 | signs{i}:u32" for i in range(8)),
-    "IQ1_M": "qs:32xu8 | qh:16xu8 | scales:4xu16",
-}
-
-
-def loaded_dtype(kind: BlockType) -> np.dtype[Any]:
-    """The structured type of a block as ggml loads it: each field of more than one byte is one number, or some of them."""
-    return layout_dtype(_LOADED[kind.name]) if kind.name in _LOADED else kind.dtype
 
 
 @dataclass(frozen=True)

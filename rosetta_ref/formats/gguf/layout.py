@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterable
 
 from rosetta_ref.archive import Kind
+from rosetta_ref.quant import BlockType
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -70,6 +71,11 @@ KEY_LEAST = least_size(LENGTH, KIND, "B")
 TENSOR_LEAST = least_size(LENGTH, DIMENSIONS, PLACE)
 ARRAY_LEAST = least_size(KIND, LENGTH)
 STRING_LEAST = least_size(LENGTH)
+
+
+def holds(kind: BlockType) -> bool:
+    """Whether ggml has an id for that type."""
+    return kind.id is not None
 
 
 def turned(dimensions: Iterable[int]) -> tuple[int, ...]:

@@ -12,10 +12,11 @@ from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import NotAFileError, UnreadableTextError
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.cursor import Cursor
-from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields, loaded_dtype
+from rosetta_ref.formats.gguf.endian import Swapped, has_wide_fields
 from rosetta_ref.formats.gguf.placement import Entry, check_placement
 from rosetta_ref.formats.gguf.values import alignment_of, read_metadata, small_alignment
 from rosetta_ref.quant import BY_ID, BlockType
+from rosetta_ref.quant.loaded import loaded_dtype
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def read_entry(cursor: Cursor, number: int) -> Entry:
             cursor.bend(errors.LongNameError(f"a name of {size} bytes", offset=at))
         shape = _shape(cursor)
         id_, offset = cursor.fields(layout.PLACE, "type and offset")
-        kind = _type(id_)
+        kind = type_of(id_)
         nbytes = kind.nbytes(shape)
         if max(nbytes, offset + nbytes) > layout.SIZE_LIMIT:
             raise errors.HugeTensorError(f"{nbytes} bytes at offset {offset}")
@@ -140,7 +141,8 @@ def _shape(cursor: Cursor) -> tuple[int, ...]:
     return shape
 
 
-def _type(id_: int) -> BlockType:
+def type_of(id_: int) -> BlockType:
+    """The type of an id. Raises RemovedTypeError, UnknownTensorTypeError."""
     if id_ in layout.REMOVED_TYPES:
         raise errors.RemovedTypeError(
             f"type {id_} is {layout.REMOVED_TYPES[id_]}", hint="Convert the original model again."

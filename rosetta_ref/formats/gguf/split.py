@@ -16,7 +16,7 @@ from rosetta_ref.foreign import naming
 from rosetta_ref.formats.gguf import errors, layout
 from rosetta_ref.formats.gguf.reader import OneFile, read_one
 
-_PART_NAME = re.compile(r"(?P<stem>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
+PART_NAME = re.compile(r"(?P<stem>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
 
 
 def part_name(stem: str, number: int, count: int) -> str:
@@ -39,7 +39,7 @@ def read(path: str | Path, *, lenient: bool = False) -> Archive:
         if count <= 1:
             _not_only_named_a_part(path, lenient)
             return Archive("gguf", dict(first.metadata), first.tensors, path, (first.part,), first.notes)
-        return _merged(path, _gather(path, count, first, files, lenient))
+        return merged(path, _gather(path, count, first, files, lenient))
     except BaseException:
         for file in files:
             file.part.map.close()
@@ -48,7 +48,7 @@ def read(path: str | Path, *, lenient: bool = False) -> Archive:
 
 def _gather(path: Path, count: int, given: OneFile, opened: list[OneFile], lenient: bool) -> list[OneFile]:
     """All parts in order; each one that is opened is added to `opened` at once."""
-    match = _PART_NAME.fullmatch(path.name)
+    match = PART_NAME.fullmatch(path.name)
     if match is None or int(match["count"]) != count or not 1 <= int(match["number"]) <= count:
         raise errors.SplitNameError(f"the file is one of {count} parts by its metadata, not by its name", file=path)
     limits.require("parts", count, "a set of files", file=path)
@@ -80,7 +80,7 @@ def _check_place(file: OneFile, index: int, count: int, path: Path) -> None:
         )
 
 
-def _merged(path: Path, files: list[OneFile]) -> Archive:
+def merged(path: Path, files: list[OneFile]) -> Archive:
     """One archive of all parts, with the metadata of the first but for the split keys."""
     tensors: dict[str, Tensor] = {}
     notes: list[str] = []
@@ -123,6 +123,6 @@ def _split_value(metadata: dict[str, Value], key: str, path: Path) -> int:
 
 def _not_only_named_a_part(path: Path, lenient: bool) -> None:
     """Refuse a file that its name alone calls a part: taken for the whole, it would lose the rest."""
-    match = _PART_NAME.fullmatch(path.name)
+    match = PART_NAME.fullmatch(path.name)
     if match is not None and int(match["count"]) > 1 and not lenient:
         raise errors.SplitNameError("the file is a part by its name, not by its metadata", file=path)

@@ -32,13 +32,13 @@ def write(
     the number of bytes written.
     """
     try:
-        pieces = _pieces(archive, lenient, part)
+        pieces = pieces_of(archive, lenient, part)
     except RosettaError as error:
         raise error.at(file=path)  # noqa: B904 - it is the same error
     write_file(path, gathered(pieces), progress=progress)
 
 
-def _pieces(archive: Archive, lenient: bool, part: bool = False) -> list[Piece]:
+def pieces_of(archive: Archive, lenient: bool, part: bool = False) -> list[Piece]:
     """The file, piece by piece: offsets are the running sum of padded sizes."""
     head = [
         layout.MAGIC,
@@ -96,13 +96,14 @@ def _table_entry(name: str, tensor: Tensor, offset: int, names: set[bytes], leni
     if raw in names:
         raise errors.DuplicateTensorError("it is there twice")
     names.add(raw)
-    _check_tensor(tensor, lenient)
+    check_tensor(tensor, lenient)
     ne = layout.turned(tensor.shape)
     codes = layout.DIMENSIONS + layout.DIMENSION * len(ne) + layout.PLACE
     return _sized(raw) + struct.pack("<" + codes, len(ne), *ne, tensor.type.id, offset)
 
 
-def _check_tensor(tensor: Tensor, lenient: bool) -> None:
+def check_tensor(tensor: Tensor, lenient: bool) -> None:
+    """Raise the error of the rule that a tensor breaks."""
     most = layout.DIMENSION_LIMIT_READ if lenient else layout.DIMENSION_LIMIT_WRITTEN
     if len(tensor.shape) > most:
         raise errors.DimensionCountError(f"{len(tensor.shape)} dimensions")

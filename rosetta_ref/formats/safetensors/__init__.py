@@ -5,7 +5,7 @@ Read `table` first (the element types), then `errors` (the rules), `reader`, `sh
 """
 
 from rosetta_ref.formats.safetensors.shards import Index, chosen, read, read_index
-from rosetta_ref.formats.safetensors.table import DTYPES
+from rosetta_ref.formats.safetensors.table import DTYPES, holds
 from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, index_name, plan_shards, write, write_sharded
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Index",
     "Shard",
     "chosen",
+    "holds",
     "index_name",
     "plan_shards",
     "read",

@@ -60,7 +60,7 @@ def read_file(path: str | Path) -> Archive:
 
 
 def _read(file: FileMap) -> Archive:
-    text, base = _header_text(file)
+    text, base = header_text(file)
     metadata: dict[str, str] = {}
     entries: dict[str, _Entry] = {}
     seen_metadata = False
@@ -76,7 +76,7 @@ def _read(file: FileMap) -> Archive:
             raise DuplicateEntryError("it stands there more than once", file=file.path, tensor=name, offset=8)
         entries[name] = _entry(name, value, position, file.path)
     ordered = sorted(entries.values())
-    _check_spans(ordered, file, base)
+    check_spans(ordered, file, base)
     tensors = {
         e.name: Tensor(
             e.name, DTYPES[e.dtype], e.shape, Span(file, base + e.start, e.stop - e.start), file.path, base + e.start
@@ -86,7 +86,7 @@ def _read(file: FileMap) -> Archive:
     return Archive("safetensors", dict(metadata), tensors, file.path, (Part(file, metadata, tuple(tensors)),))
 
 
-def _header_text(file: FileMap) -> tuple[str, int]:
+def header_text(file: FileMap) -> tuple[str, int]:
     """The header, and where the data begins."""
     if file.size < 8:
         raise TruncatedLengthError(f"the file has {file.size} bytes", file=file.path, offset=0)
@@ -189,7 +189,8 @@ def _entry_fields(name: str, value: Any, path: Path) -> tuple[Any, Any, Any]:
     return found["dtype"], found["shape"], found["data_offsets"]
 
 
-def _check_spans(entries: list[_Entry], file: FileMap, base: int) -> None:
+def check_spans(entries: list[_Entry], file: FileMap, base: int) -> None:
+    """Raise the error of the first span that does not follow the one before, or does not fit its type and shape."""
     end = 0
     for entry in entries:
         place: dict[str, Any] = {"file": file.path, "tensor": entry.name, "offset": base + entry.start}

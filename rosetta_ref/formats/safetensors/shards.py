@@ -140,14 +140,14 @@ def _read_indexed(index: Index) -> Archive:
         archives = opened.open([directory / file for file in index.files], directory)
         tensors: dict[str, Tensor] = {}
         for file, archive in zip(index.files, archives, strict=True):
-            tensors |= _assigned(archive, file, index)
+            tensors |= assigned(archive, file, index)
         for name, file in index.weight_map.items():
             if name not in tensors:
                 raise MissingTensorError(f"not in {file}", file=index.path, tensor=name)
         return opened.joined(tensors, index.path, archives)
 
 
-def _assigned(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
+def assigned(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
     """The tensors of a file that the index takes from it; copies that belong to another file are noted and left."""
     for name, tensor in archive.tensors.items():
         if name not in index.weight_map:

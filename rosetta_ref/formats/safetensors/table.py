@@ -36,3 +36,8 @@ def _dtype(name: str, bits: int) -> BlockType:
 
 
 DTYPES: dict[str, BlockType] = {name: _dtype(name, bits) for name, bits in BITS.items()}
+
+
+def holds(kind: BlockType) -> bool:
+    """Whether the format has a dtype for that type."""
+    return kind.name in DTYPES

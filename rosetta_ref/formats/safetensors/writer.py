@@ -126,11 +126,12 @@ def _check_layout(archive: Archive, layout: Sequence[Shard]) -> None:
 
 def _write(tensors: Iterable[Tensor], metadata: Mapping[str, Any], path: Path, progress: Progress | None) -> None:
     tensors = list(tensors)
-    header = _header(tensors, metadata, path)
+    header = header_of(tensors, metadata, path)
     write_file(path, gathered([len(header).to_bytes(8, "little") + header, *tensors]), progress=progress)
 
 
-def _header(tensors: list[Tensor], metadata: Mapping[str, Any], path: Path) -> bytes:
+def header_of(tensors: list[Tensor], metadata: Mapping[str, Any], path: Path) -> bytes:
+    """The header, padded."""
     content: dict[str, Any] = {METADATA_KEY: _checked_metadata(metadata, path)} if metadata else {}
     offset = 0
     for tensor in tensors:

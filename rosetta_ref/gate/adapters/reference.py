@@ -6,6 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rosetta_ref.formats.detect import open_archive, sniff
+from rosetta_ref.formats.registry import of
+
 
 def convert(src: str | Path, dst: str | Path, **options: Any) -> None:
     """Convert; a file that is no model of a known architecture with its names kept. Raises what the reference raises."""
@@ -16,8 +19,7 @@ def convert(src: str | Path, dst: str | Path, **options: Any) -> None:
 
 def _is_model(path: Path) -> bool:
     """What says so in each format: an architecture, or a config.json."""
-    detect = import_module("rosetta_ref.formats.detect")
-    if detect.sniff(path) == "safetensors":
+    if of(sniff(path)).has_companions:
         return ((path if path.is_dir() else path.parent) / "config.json").exists()
-    with detect.open_archive(path) as archive:
+    with open_archive(path) as archive:
         return "general.architecture" in archive.metadata or archive.metadata.get("model_type") not in (None, "other")

@@ -21,11 +21,15 @@ _LEGACY = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 _K = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 _IQ = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS")
 
+#: The architectures of the reference, by the files that it knows them by: a new one is claimed, and the gate holds it to that.
+_RECORDS = tuple(
+    sorted(path.stem for path in (Path(__file__).parents[2] / "architectures" / "models").glob("[!_]*.py"))
+)
 #: Scripts that copy tensors know no architecture; they claim those that what they get wrong is written down for.
 #: Named by a string: the gate shares no code with what it judges, the reference included.
 _ENTRIES = (
     Entry("reference", function=f"{_ADAPTERS}/reference.py:convert", pairs=(*PAIRS, "G-G"), lossless=True, whole_models=False,
-          architectures=("llama", "qwen2", "qwen3", "gemma3"), quantises=("F16", "BF16", *_LEGACY, *_K, "IQ4_NL", "IQ4_XS")),
+          architectures=_RECORDS, quantises=("F16", "BF16", *_LEGACY, *_K, "IQ4_NL", "IQ4_XS")),
     Entry("gguf-py", function=f"{_ADAPTERS}/gguf_py.py:convert", pairs=("G-S", "S-G"), safetensors_as="file", whole_models=False,
           types=(*_FLOATS, "F64", "I8", "I16", "I32", "I64", *_LEGACY, *_K, *_IQ, "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"),
           architectures=("llama", "qwen2"), loses=("safetensors/bf16", "sharded"), expectations=_EXPECTATIONS / "gguf-py.yaml"),

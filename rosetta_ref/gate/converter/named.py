@@ -72,7 +72,7 @@ def from_arguments(arguments: argparse.Namespace) -> Converter:
     """
     quiet = getattr(arguments, "quiet", False)
     return resolve(
-        arguments.converter, config=arguments.config, overrides=of_flags(arguments), told=_ignore if quiet else _say
+        arguments.converter, config=arguments.config, overrides=of_flags(arguments), on_line=_ignore if quiet else _say
     )
 
 
@@ -84,7 +84,7 @@ def _ignore(line: str) -> None:
     """Nobody wants to know."""
 
 
-def words(arguments: argparse.Namespace, name: str) -> list[str]:
+def flags(arguments: argparse.Namespace, name: str) -> list[str]:
     """The flags that mean the same converter again."""
     named = {"--converter": arguments.converter or name, "--config": arguments.config}
     given = [f"{flag}={value}" for flag, value in named.items() if value is not None]
@@ -93,20 +93,20 @@ def words(arguments: argparse.Namespace, name: str) -> list[str]:
 
 def resolve(
     converter: str | None, *, config: Path | None = None, overrides: Mapping[str, Any] | None = None,
-    told: Callable[[str], None] = lambda line: None,
+    on_line: Callable[[str], None] = lambda line: None,
 ) -> Converter:  # fmt: skip
     """The converter of a command line, a function or a name; None is the only entry that there is. Raises as `from_arguments`.
 
-    `told` takes a line about the file of an entry that was found, and about files that are left aside.
+    `on_line` takes a line about the file of an entry that was found, and about files that are left aside.
     """
-    file, entries = (config, read_entries(config)) if config is not None else _found(Path.cwd(), told)
+    file, entries = (config, read_entries(config)) if config is not None else _found(Path.cwd(), on_line)
     entry = entry_of(converter, entries)
     of_file = any(entry is each for each in entries.values())
     if of_file:
         if config is None:
-            told(f"entries: {file}")
+            on_line(f"entries: {file}")
     elif converter in entries:
-        told(f"{converter} is the bundled one; that of {file} is {_APART}{converter}")
+        on_line(f"{converter} is the bundled one; that of {file} is {_APART}{converter}")
     try:
         return made(replace(entry, **{**(overrides or {}), **_merged_environment(entry, overrides or {})}))
     except RosettaError as error:
@@ -147,14 +147,16 @@ def find_entries(folder: Path, root: Path | None = None) -> dict[str, Entry]:
     return _found(folder, _ignore, root)[1]
 
 
-def _found(folder: Path, told: Callable[[str], None], root: Path | None = None) -> tuple[Path | None, dict[str, Entry]]:
+def _found(
+    folder: Path, on_line: Callable[[str], None], root: Path | None = None
+) -> tuple[Path | None, dict[str, Entry]]:
     for each in _searched(folder, root):
         for name in FILES:
             path = each / name
             if not path.is_file():
                 continue
             if (why := _distrusted(path)) is not None:
-                told(f"entries: {path} is left aside, since {why}; --config takes it all the same")
+                on_line(f"entries: {path} is left aside, since {why}; --config takes it all the same")
             elif found := read_entries(path):
                 return path, found
     return None, {}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.registry import by_suffix
 
 PLACEHOLDERS = ("src", "dst", "src_format", "dst_format", "workdir", "type")
 
@@ -54,14 +55,9 @@ def placeholders(word: str) -> set[str]:
 def filled(words: Sequence[str], src: Path, dst: Path, type: str | None = None) -> list[str]:  # noqa: A002
     """The words with the values in. A word that holds {type} is left out where no type is asked for: write --type={type}."""
     src, dst = Path(os.path.abspath(src)), Path(os.path.abspath(dst))
+    # By the suffix alone: what a malformed file claims to be.
     values = {
         "src": str(src), "dst": str(dst), "workdir": str(dst.parent), "type": type or "",
-        "src_format": _format(src), "dst_format": _format(dst),
+        "src_format": by_suffix(src).name, "dst_format": by_suffix(dst).name,
     }  # fmt: skip
     return [word.format_map(values) for word in words if type is not None or "type" not in placeholders(word)]
-
-
-def _format(path: Path) -> str:
-    """By the suffix alone: what a malformed file claims to be. None is a directory of Hugging Face files."""
-    suffix = path.suffix.lower().lstrip(".")
-    return suffix if suffix in ("gguf", "apr") else "safetensors"

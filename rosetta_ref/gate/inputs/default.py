@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.gate.inputs import big_endian, models
 from rosetta_ref.gate.inputs.alignment import aligned
-from rosetta_ref.gate.inputs.models import Case, Spec, build, formats_of, seed_of, tensor_of
+from rosetta_ref.gate.inputs.models import Fill, Spec, build, formats_of, seed_of, tensor_of
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.patterns import payloads
@@ -71,7 +71,7 @@ _BLOCKS = {
     "qwen2": Spec("qwen2", 8, 1, 32, 512, tied=True),
 }
 _PUBLISHED = ("BF16", "F16", "F32")
-_F32: list[Case] = [("F32", "index-coded")]
+_F32: list[Fill] = [("F32", "index-coded")]
 #: llama.cpp loads no model that is aligned to less than 32.
 _ALIGNMENTS, _MODEL_ALIGNMENTS = (8, 16, 32, 64), (32, 64, 128)
 #: Shapes whose sizes are multiples of no alignment.
@@ -205,7 +205,7 @@ def _ends(kind: Kind, finite: bool) -> NDArray[Any] | None:
     )
 
 
-def _cases(known: Collection[str], groups: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Case]]]:
+def _cases(known: Collection[str], groups: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Fill]]]:
     """The files of those groups by name, and those for what stands apart; each with types and payloads."""
     apart = {payload for _, payload in _APART.values()}
     for name, kinds in groups.items():
@@ -225,7 +225,7 @@ def _typed_models(family: str, known: Collection[str], seed: int) -> Iterator[Sa
         yield from _filled(f"{family}-{group}", family, cases, seed)
 
 
-def _filled(name: str, family: str, cases: list[Case], seed: int) -> Iterator[Sample]:
+def _filled(name: str, family: str, cases: list[Fill], seed: int) -> Iterator[Sample]:
     tiny = replace(_TINY, layers=2, architecture=family)
     spec = tiny if all(TYPES[kind].is_scalar for kind, _ in cases) else replace(_wide(family), inner=256)
     room = 1 + 7 * spec.layers

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.formats.apr.tables import CODES
-from rosetta_ref.formats.safetensors import DTYPES
+from rosetta_ref.formats.registry import CONTAINERS
 from rosetta_ref.gate.inputs import tokenizers
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.claims import config_of
@@ -34,7 +33,7 @@ _FIRST = ("llama", "qwen2")
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _THETA = 100_000.0
 #: Type and payload of a matrix.
-Case = tuple[str, str]
+Fill = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -79,22 +78,22 @@ def families(claimed: Collection[str] | None = None) -> list[str]:
     return [name for name in known if claimed is None or name in claimed]
 
 
-def build(name: str, spec: Spec, cases: Sequence[Case], seed: int) -> Sample:
-    """A model whose matrices take the cases in turn, and a label for each: "q4_k/llama-8x2-attn_q/index-coded"."""
+def build(name: str, spec: Spec, fills: Sequence[Fill], seed: int) -> Sample:
+    """A model whose matrices take the fills in turn, and a label for each: "q4_k/llama-8x2-attn_q/index-coded"."""
     tokens = spec.vocabulary()
     tensors, labels = {}, {}
-    turn = cycle(cases)
+    turn = cycle(fills)
     stem = f"{spec.architecture}-{spec.heads}x{spec.kv_heads}"
     for tensor, role, shape in _slots(spec, len(tokens["tokenizer.ggml.tokens"].data)):
         own = seed_of(seed, name, tensor)
         if len(shape) == 1:
             values = _vector(role, TYPES[spec.base], shape[0], own)
-            tensors[tensor], case = Tensor.of(tensor, TYPES["F32"], shape, values), ("F32", "index-coded")
+            tensors[tensor], fill = Tensor.of(tensor, TYPES["F32"], shape, values), ("F32", "index-coded")
         else:
-            case = next(turn)
-            tensors[tensor] = tensor_of(tensor, TYPES[case[0]], shape, case[1], own)
+            fill = next(turn)
+            tensors[tensor] = tensor_of(tensor, TYPES[fill[0]], shape, fill[1], own)
         part = f"{role.gguf}-bias" if tensor.endswith(".bias") else role.gguf
-        labels[tensor] = f"{case[0].lower()}/{stem}-{part}/{case[1]}"
+        labels[tensor] = f"{fill[0].lower()}/{stem}-{part}/{fill[1]}"
     if spec.llama3:
         tensors[FACTORS] = Tensor.of(
             FACTORS, TYPES["F32"], (spec.head // 2,), llama3_factors(spec.head, _THETA, spec.llama3).astype(np.float32)
@@ -194,9 +193,4 @@ def seed_of(seed: int, *names: str) -> int:
 def formats_of(model: Archive) -> tuple[str, ...]:
     """The formats that have a place for all types of a model."""
     kinds = {tensor.type for tensor in model.tensors.values()}
-    places = {
-        "gguf": all(kind.id is not None for kind in kinds),
-        "apr": all(kind.name in CODES for kind in kinds),
-        "safetensors": all(kind.name in DTYPES for kind in kinds),
-    }
-    return tuple(name for name, holds in places.items() if holds)
+    return tuple(name for name, row in CONTAINERS.items() if all(row.holds(kind) for kind in kinds))

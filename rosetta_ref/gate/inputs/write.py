@@ -7,7 +7,7 @@ keeps in F32, are narrowed to the type of the embedding where that is exact.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -37,12 +37,7 @@ def write(sample: Sample, format: str, folder: Path, safetensors_as: str = "dire
     if format not in sample.formats:
         raise ValueError(f"sample {sample.name} has no {format} face; it has {', '.join(sample.formats)}")
     folder.mkdir(parents=True, exist_ok=True)
-    if format == "gguf":
-        return _gguf(sample, folder)
-    if format == "apr":
-        apr.write(apr_face(sample), folder / "model.apr")
-        return folder / "model.apr"
-    return _hugging_face(sample, folder / "model" if safetensors_as == "directory" else folder, safetensors_as)
+    return _WRITERS[format](sample, folder, safetensors_as)
 
 
 def apr_face(sample: Sample) -> Archive:
@@ -103,7 +98,12 @@ def _narrowed(tensor: Tensor, base: BlockType) -> Tensor:
     return made if np.array_equal(made.values(), tensor.values()) else tensor
 
 
-def _gguf(sample: Sample, folder: Path) -> Path:
+def _apr(sample: Sample, folder: Path, _safetensors_as: str) -> Path:
+    apr.write(apr_face(sample), folder / "model.apr")
+    return folder / "model.apr"
+
+
+def _gguf(sample: Sample, folder: Path, _safetensors_as: str) -> Path:
     if sample.big_endian:
         (folder / "model.gguf").write_bytes(big_endian(sample.model))
         return folder / "model.gguf"
@@ -121,6 +121,7 @@ def _gguf(sample: Sample, folder: Path) -> Path:
 
 
 def _hugging_face(sample: Sample, folder: Path, safetensors_as: str) -> Path:
+    folder = folder / "model" if safetensors_as == "directory" else folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in sample.companions.items():
         (folder / name).write_bytes(data)
@@ -144,6 +145,9 @@ def _hugging_face(sample: Sample, folder: Path, safetensors_as: str) -> Path:
     }
     (folder / safetensors.INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n")
     return folder if safetensors_as == "directory" else folder / safetensors.INDEX_NAME
+
+
+_WRITERS: dict[str, Callable[[Sample, Path, str], Path]] = {"gguf": _gguf, "apr": _apr, "safetensors": _hugging_face}
 
 
 def _stale(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def near(pair: Pair) -> bool:
     """
     kind = pair.target.type
     digits = [int(letter) for letter in kind.name if letter.isdigit()]
-    if not digits or not kind.elements or pair.target.count % kind.elements:
+    if not digits or kind.is_whole or pair.target.count % kind.elements:
         return False
     return all(_near(expected, found, kind.elements, digits[0]) for _, expected, found in pair.numbers())
 
@@ -45,7 +45,7 @@ def judge_within(pair: Pair) -> Verdict:
         return Verdict(kind="nan", detail=f"{invented:,} of {count:,} elements", count=invented)
     if kind.encode is None:
         return Verdict(kind="unknown-type", detail=f"nothing here encodes {kind.name}, so its error cannot be judged")
-    width = max(kind.elements, 1)
+    width = kind.unit
     width = count if count % width else width
     far, said = 0, ""
     for first, expected, found in pair.numbers(whole=width == count):
@@ -76,7 +76,7 @@ def _survey(pair: Pair) -> tuple[int, Array]:
 
 def _encoded(flat: Array, kind: BlockType, largest: Array) -> Array:
     """What the reference's quantiser makes of a piece, decoded. Where one scale is for all, the largest of all goes along."""
-    values = flat if kind.elements else np.append(flat, largest)
+    values = np.append(flat, largest) if kind.is_whole else flat
     sized = kind.sized(values.size)
     assert sized.encode is not None
     assert sized.decode is not None

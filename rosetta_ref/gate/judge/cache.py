@@ -6,21 +6,21 @@ from functools import lru_cache
 from pathlib import Path
 
 from rosetta_ref.gate.converter.entry import Entry
-from rosetta_ref.gate.judge.metadata import Asked, judge_words
+from rosetta_ref.gate.judge.metadata import Asked, judge_metadata
 from rosetta_ref.gate.judge.tensors import Judged, judge
 from rosetta_ref.gate.judge.view import View, look
 
-_JUDGE, _JUDGE_WORDS = judge, judge_words
+_JUDGE, _JUDGE_METADATA = judge, judge_metadata
 
 
 def are_replaced() -> bool:
     """Whether another judge stands in the place of ours, as the zoo puts bad ones there: those are in this process alone."""
-    return judge is not _JUDGE or judge_words is not _JUDGE_WORDS
+    return judge is not _JUDGE or judge_metadata is not _JUDGE_METADATA
 
 
 def both(source: View, target: View) -> tuple[Judged, Asked]:
-    """Tensors and words of files that are open, by the judges that are in place."""
-    return judge(source, target), judge_words(source, target)
+    """Tensors and metadata of files that are open, by the judges that are in place."""
+    return judge(source, target), judge_metadata(source, target)
 
 
 #: The conversions of one model, with all its chains, are fewer.
@@ -30,14 +30,14 @@ _KEPT = 64
 class Judgements:
     """The judge, told what an entry claims.
 
-    `tensors(source, target)` and `words(source, target)` take the paths of one conversion, and judge it once; `asked=` is the type
-    that a quantiser was asked for. All raise UnreadableError.
+    `tensors(source, target)` and `metadata(source, target)` take the paths of one conversion, and judge it once; `asked=` is the
+    type that a quantiser was asked for. All raise UnreadableError.
     """
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.tensors = lru_cache(_KEPT)(self._tensors)
-        self.words = lru_cache(_KEPT)(self._words)
+        self.metadata = lru_cache(_KEPT)(self._metadata)
 
     def of(self, source: View, target: View, *, gate: str | None = None, asked: str | None = None) -> Judged:
         """The tensors of files that are open; nothing is kept."""
@@ -49,6 +49,6 @@ class Judgements:
             return self.of(one, other, asked=asked)
 
     @staticmethod
-    def _words(source: Path, target: Path) -> Asked:
+    def _metadata(source: Path, target: Path) -> Asked:
         with look(source) as one, look(target) as other:
-            return judge_words(one, other)
+            return judge_metadata(one, other)

@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rosetta_ref.gate.cases import letters
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, values
 from rosetta_ref.gate.judge.cache import Judgements
-from rosetta_ref.gate.judge.metadata import NO_PLACE, compare_keys, judge_words
+from rosetta_ref.gate.judge.metadata import NO_PLACE, compare_keys, judge_metadata
 from rosetta_ref.gate.judge.question import Leg
 from rosetta_ref.gate.judge.tensors import Judged, gate_of
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.kinds import About, named
+from rosetta_ref.gate.pairs import letters
 
 #: What a leg does to a tensor without changing one number. All else that is right, or that an entry does not promise, rounds.
 _EXACT = frozenset(
@@ -56,13 +57,13 @@ class Chain:
             gate = gate_of(*leg.steps)
             yield from (replace(each, leg=letters(leg.steps)) for each in self._of(leg).findings if each.gate == gate)
 
-    def words(self) -> list[Finding]:
+    def metadata(self) -> list[Finding]:
         """What is wrong with configuration and tokenizer at the end."""
         start, end = self.legs[0].source, self.legs[-1].target
         with look(start) as source, look(end) as target:
             if self.lossless and source.format == target.format:
                 return [self._placed(finding) for finding in compare_keys(source, target).findings]
-            found = [self._placed(finding) for finding in judge_words(source, target).findings]
+            found = [self._placed(finding) for finding in judge_metadata(source, target).findings]
         return [each for each in found if self.lossless or each.leg or not self._had_no_place(each)]
 
     def _had_no_place(self, finding: Finding) -> bool:
@@ -72,7 +73,7 @@ class Chain:
 
     @property
     def _through_a_directory(self) -> bool:
-        return any(leg.steps[1] == "safetensors" for leg in self.legs[:-1])
+        return any(of(leg.steps[1]).has_companions for leg in self.legs[:-1])
 
     def ends(self, gate: str) -> Judged:
         """The tensors of the end against those of the start, and what the legs have found."""
@@ -98,8 +99,8 @@ class Chain:
             if finding.tensor is not None:
                 same = (finding.kind, finding.tensor) in {(each.kind, each.tensor) for each in self._of(leg).findings}
             else:
-                words = self.judgements.words(leg.source, leg.target).findings
-                details = {each.detail for each in words if each.kind == finding.kind}
+                found = self.judgements.metadata(leg.source, leg.target).findings
+                details = {each.detail for each in found if each.kind == finding.kind}
                 same = finding.detail in details or (finding.kind == "number-lost" and bool(details))
             if same:
                 return replace(finding, leg=letters(leg.steps))

@@ -51,11 +51,12 @@ def elsewhere(source: View, target: View, name: str) -> Elsewhere | None:
 
 def _orders_of(source: View, target: View, name: str, *, wrong: bool) -> Iterator[tuple[str, Turn]]:
     """The right order of the rows of a tensor in the target, or the wrong ones, each with how they are turned then."""
-    seen, heads = source.tensors[name], source.heads(name)
+    seen, heads = source.tensors[name], source.rotated_heads(name)
     if heads is None or not fits(seen.tensor, heads):
         yield from () if wrong else [("", None)]
         return
-    turn = (heads, target.rows == mapping.HALVES) if seen.order != target.rows else None
+    differ = source.heads(name) is not None and seen.order != target.rows
+    turn = (heads, target.rows == mapping.HALVES) if differ else None
     if not wrong:
         yield "", turn
         return

@@ -15,12 +15,14 @@ import numpy as np
 
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.metadata import spellings
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
+from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.tensors import META
-from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, facts
+from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
@@ -54,7 +56,7 @@ class Asked:
 NO_PLACE = ("scores", "token types")
 
 
-def judge_words(source: View, target: View) -> Asked:
+def judge_metadata(source: View, target: View) -> Asked:
     """Numbers, special tokens, vocabulary, merges and chat template of a model."""
     asked = Asked()
     if target.format == "apr":
@@ -65,7 +67,7 @@ def judge_words(source: View, target: View) -> Asked:
     asked.compared += 1
     if target.architecture != source.architecture:
         asked.wrong("architecture", f"{source.architecture} became {target.architecture}")
-    if target.format == "safetensors" and target.config is None:
+    if of(target.format).has_companions and target.config is None:
         asked.wrong("config-missing", "there is no config.json")
     target = target.read_as(source)
     _numbers(asked, source, target)
@@ -74,14 +76,15 @@ def judge_words(source: View, target: View) -> Asked:
     _rope(asked, source, target)
     judge_encoding(asked, target)
     try:
-        theirs = facts(target)
+        theirs = tokenizer(target)
     except UnreadableError as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
-    no_place = [*NO_PLACE] if target.format == "safetensors" else [PREFIX] if target.format == "apr" else []
-    if target.format == "safetensors" and "tokens" in theirs and "pre-tokenizer" not in theirs:
+    by_name = of(target.format).has_companions
+    no_place = [*NO_PLACE] if by_name else [PREFIX] if target.format == "apr" else []
+    if by_name and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
-    _facts(asked, {name: value for name, value in facts(source).items() if name not in no_place}, theirs)
+    _facts(asked, {name: value for name, value in tokenizer(source).items() if name not in no_place}, theirs)
     return asked
 
 
@@ -100,7 +103,7 @@ def _spelled_once(asked: Asked, target: View) -> None:
 def _numbers(asked: Asked, source: View, target: View) -> None:
     assumed = _assumed(source, target.format)
     for row, value in (_assumed(source, source.format) | source.numbers).items():
-        name = getattr(row, {"safetensors": "hugging_face"}.get(target.format, target.format))
+        name = container_of(target.format).word(row)
         if not name:
             continue  # the format has no place for it
         asked.expected += 1
@@ -123,7 +126,7 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
 def _implied(asked: Asked, source: View, target: View) -> None:
     """What config.json has to say of a model because llama.cpp computes with it, though GGUF has no key for it."""
     model = mapping.MODELS.get(source.architecture or "")
-    if model is None or target.config is None or source.format == "safetensors":
+    if model is None or target.config is None or of(source.format).has_companions:
         return
     try:
         implied = model.implied({row.gguf: value for row, value in source.numbers.items()})
@@ -143,9 +146,13 @@ def _head(asked: Asked, source: View, target: View) -> None:
 
     A head that is made up is `invented`, and one that APR lost is `lost`.
     """
-    key = "tied_embeddings" if target.format == "apr" else "tie_word_embeddings"
-    tied = (target.config or {} if target.format == "safetensors" else target.archive.metadata).get(key)
-    if not isinstance(tied, bool) or target.format == "gguf":
+    places = {
+        "apr": ("tied_embeddings", target.archive.metadata),
+        "safetensors": ("tie_word_embeddings", target.config or {}),
+    }
+    key, stated = places.get(target.format, ("", {}))
+    tied = stated.get(key)
+    if not isinstance(tied, bool):
         return
     asked.expected += 1
     asked.compared += 1
@@ -153,7 +160,7 @@ def _head(asked: Asked, source: View, target: View) -> None:
     own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
     if tied and own:
         asked.wrong("head-ignored", f"{key} is true, and the model has a head of its own")
-    elif not tied and mapping.HEAD not in target.tensors and (head is None or target.format == "safetensors"):
+    elif not tied and mapping.HEAD not in target.tensors and (head is None or of(target.format).has_companions):
         asked.wrong("head-missing", f"{key} is false, and there is no head")
 
 
@@ -213,7 +220,7 @@ def _assumed(view: View, kind: str) -> dict[Number, Any]:
     rows = mapping.number_rows(view.reading)
     found = mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"), rows)
     same = mapping.assumed_alike(view.reading)
-    return {row: value for row, value in found.items() if kind != "safetensors" or row.gguf in same}
+    return {row: value for row, value in found.items() if not of(kind).has_companions or row.gguf in same}
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -36,30 +36,18 @@ def numbers(tensor: Tensor) -> Array:
 
 def part(tensor: Tensor, first: int, last: int) -> Tensor:
     """Elements first..last, flat; `first` begins a block, and `last` ends one or the tensor."""
-    start, stop = _span(tensor, first, last)
-    data = tensor.source.read(start, stop)
-    if not tensor.type.elements:  # one block a tensor: what all elements share, then a code for each
-        data = np.concatenate([tensor.source.read(0, tensor.type.block_bytes), data])
-    return replace(tensor, shape=(last - first,), source=Buffer(data))
+    return replace(tensor, shape=(last - first,), source=Buffer(tensor.piece(first, last)[1]))
 
 
 def within(tensor: Tensor, first: int, last: int) -> Tensor:
     """The same of any length, read when it is asked for; of a type of scalars."""
-    start, stop = _span(tensor, first, last)
+    start, stop = tensor.type.span(first, last)
     return replace(tensor, shape=(last - first,), source=_Within(tensor.source, start, stop - start))
 
 
 def release(tensor: Tensor, first: int, last: int) -> None:
     """Those elements are done with."""
-    tensor.source.release(*_span(tensor, first, last))
-
-
-def _span(tensor: Tensor, first: int, last: int) -> tuple[int, int]:
-    kind = tensor.type
-    if not kind.elements:
-        code = kind.sized(1).block_bytes - kind.block_bytes
-        return kind.block_bytes + first * code, kind.block_bytes + last * code
-    return first // kind.elements * kind.block_bytes, -(-last // kind.elements) * kind.block_bytes
+    tensor.source.release(*tensor.type.span(first, last))
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ class Pair:
 
     def numbers(self, *, whole: bool = False) -> Iterator[tuple[int, Array, Array]]:
         """The index of the first element of a piece, and the numbers of both, flat; `whole` makes it one piece."""
-        unit = math.lcm(*(max(tensor.type.elements, 1) for tensor in (self.source, self.target)))
+        unit = math.lcm(*(tensor.type.unit for tensor in (self.source, self.target)))
         count = self.source.count
         step = max(count, 1) if whole else max(STEP // unit, 1) * unit
         for first in range(0, count, step):
@@ -127,7 +115,7 @@ def transposed(source: Tensor, target: Tensor) -> bool:
 
 def whole_rows(tensor: Tensor) -> bool:
     """Whether each row is bytes of its own: no block holds elements of two, and no scale stands for all of them."""
-    fits = bool(tensor.shape) and tensor.type.elements > 0 and tensor.shape[-1] % tensor.type.elements == 0
+    fits = bool(tensor.shape) and tensor.type.splits_rows(tensor.shape[-1])
     return fits and tensor.nbytes % max(tensor.shape[0], 1) == 0
 
 

@@ -1,4 +1,4 @@
-"""What the judge is asked about one case, and its result, as texts: a process of its own judges, and gets and gives plain JSON."""
+"""A case, what the judge is asked about it, and its result: also as JSON, since a process of its own judges."""
 
 from __future__ import annotations
 
@@ -8,8 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref import evidence
-from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.findings import Finding, Result
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question about a converter. `steps` is the conversion that answers it, `other` the one it is compared with.
+
+    `what` names the check that asks it, a module of `run.checks`. `tensors` are those of the sample that it is about; `type` is
+    what a quantiser is asked for; `rule` names the malformed file. One conversion answers many cases.
+    """
+
+    id: str
+    gate: str
+    what: str
+    sample: str
+    steps: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    tensors: tuple[str, ...] = ()
+    type: str | None = None
+    rule: str = ""
+
+    @property
+    def malformed(self) -> bool:
+        """Whether a malformed file is converted."""
+        return bool(self.rule)
 
 
 @dataclass(frozen=True)

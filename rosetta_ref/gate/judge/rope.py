@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.config import scaling_table
+from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Scalings that GGUF has keys for.
@@ -24,15 +25,8 @@ _ASSUMED = {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None}
 
 def scaling_of(view: View) -> dict[str, Any]:
     """Type and numbers of a scaling that has keys in both formats, in config.json's words; empty where there is none."""
-    if view.format == "gguf":
-        found = {
-            theirs: mapping.number(view.archive.metadata, f"rope.scaling.{ours}") for ours, theirs in mapping.SCALING
-        }
-    else:
-        table = _table(view)
-        found = {theirs: table.get(theirs) for _, theirs in mapping.SCALING}
-        found["rope_type"] = table.get("rope_type", table.get("type"))
-    if found["rope_type"] not in _STATED:
+    found = container_of(view.format).scaling(view)
+    if found.get("rope_type") not in _STATED:
         return {}
     return {key: value for key, value in found.items() if value is not None and value != _ASSUMED.get(key)}
 
@@ -47,7 +41,7 @@ def factors_of(view: View) -> NDArray[np.float64] | None:
             raise UnreadableError(
                 f"its factors cannot be read: {error}", file=view.path, tensor=mapping.FACTORS
             ) from error
-    table = _table(view) if view.format == "safetensors" else {}
+    table = _table(view)
     if table.get("rope_type", table.get("type")) != "llama3":
         return None
     stated = {row.gguf: value for row, value in view.numbers.items()}

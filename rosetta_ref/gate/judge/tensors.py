@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from rosetta_ref.archive import Tensor
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, pairs, values
 from rosetta_ref.gate.judge.elsewhere import elsewhere, fits, orders, same
@@ -174,7 +175,7 @@ def _rows_permuted(tensor: Tensor, said: str) -> Verdict:
 
 def _check_name(judged: Judged, source: View, target: View, name: str) -> None:
     stored = target.tensors[name].tensor.name
-    expected = mapping.hugging_face_name(name, source.reading) if target.format == "safetensors" else name
+    expected = mapping.hugging_face_name(name, source.reading) if of(target.format).has_companions else name
     if stored == source.tensors[name].tensor.name and source.architecture not in mapping.MODELS:
         return  # of tensors that are no model any name is right that stays
     right = {name, mapping.hugging_face_name(name, source.reading)} if target.format == "apr" else {expected or name}

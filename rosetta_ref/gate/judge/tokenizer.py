@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rosetta_ref.archive import Value
+from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.view import UnreadableError, View, beside, read_json, read_text
 
 Facts = dict[str, Any]
@@ -16,14 +16,9 @@ QWEN2_PATTERN = (
 )
 
 
-def facts(view: View) -> Facts:
+def tokenizer(view: View) -> Facts:
     """Tokens by id, merges, special ids, the chat template; what the format has no place for is absent. Raises UnreadableError."""
-    if view.format == "gguf":
-        found = _of_gguf(view.archive.metadata)
-    elif view.format == "apr":
-        found = {name: view.archive.metadata.get(key) for name, (_, key) in _PLACES.items()}
-    else:
-        found = _of_directory(view)
+    found = container_of(view.format).facts(view)
     return {name: value for name, value in found.items() if value is not None and (name, value) != _NO_TOKENIZER}
 
 
@@ -32,7 +27,7 @@ _NO_TOKENIZER = ("tokenizer", "no_vocab")
 #: Whether SentencePiece puts a space before a text: a fact where it does not, since it does where nothing is said.
 PREFIX = "space prefix"
 #: Fact: GGUF's key, APR's.
-_PLACES = {
+PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
     "pre-tokenizer": ("tokenizer.ggml.pre", "tokenizer.pre_type"),
     "tokens": ("tokenizer.ggml.tokens", "tokenizer.vocabulary"),
@@ -46,13 +41,8 @@ _PLACES = {
 }
 
 
-def _of_gguf(metadata: Mapping[str, Value]) -> Facts:
-    found = {name: metadata[key].plain() for name, (key, _) in _PLACES.items() if key in metadata}
-    prefix = metadata.get("tokenizer.ggml.add_space_prefix")
-    return found | ({PREFIX: False} if prefix is not None and prefix.plain() is False else {})
-
-
-def _of_directory(view: View) -> Facts:
+def facts_of_directory(view: View) -> Facts:
+    """The facts of a Hugging Face directory, or of what stands beside a file. Raises UnreadableError."""
     tokenizer = read_json(view.path, "tokenizer.json")
     config = view.config or {}
     stated = read_json(view.path, "tokenizer_config.json") or {}

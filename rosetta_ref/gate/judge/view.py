@@ -14,15 +14,13 @@ from typing import Any
 from rosetta_ref import foreign
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.formats import apr
-from rosetta_ref.formats.apr.metadata import lookup
-from rosetta_ref.formats.apr.tables import TYPES_BY_CODE
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.formats.errors import DuplicateNameError
 from rosetta_ref.formats.gguf.errors import TensorOverlapError
+from rosetta_ref.formats.registry import Container, of
 from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
-from rosetta_ref.gate.judge.config import in_one_spelling
+from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.mapping import MODELS, Number
 
 #: Names of an architecture in APR's metadata and in config.json.
@@ -30,8 +28,6 @@ _ARCHITECTURES = {
     word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
 }
 _ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
-#: Whether a format has Hugging Face's names and numbers, or GGUF's; APR has both.
-_AT_HOME = {"gguf": (False,), "safetensors": (True,), "apr": (False, True)}
 #: The keys of APR's metadata that may name it.
 APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
@@ -109,7 +105,7 @@ class View:
         role = mapping.role_of(name, self.architecture) if self.architecture in MODELS else None
         if role is None or not role.plus:
             return (0,)
-        there, at_home = other.tensors.get(name), _AT_HOME[other.format]
+        there, at_home = other.tensors.get(name), container_of(other.format).AT_HOME
         wanted = (*((there.theirs,) if there is not None else ()), *at_home)
         wanted = wanted[:1] if there is not None and len(at_home) > 1 else tuple(dict.fromkeys(wanted))
         here = self.tensors[name].theirs
@@ -118,12 +114,7 @@ class View:
     @property
     def rows(self) -> int:
         """How rows of q and k stand in such a file, whatever a tensor is called: mapping.PAIRS or mapping.HALVES."""
-        if self.format != "apr":
-            return mapping.PAIRS if self.format == "gguf" else mapping.HALVES
-        if self.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
-            return int(self.archive.metadata["rope_type"])
-        theirs = any(mapping.gguf_name(name) is not None for name in self.archive.tensors)
-        return mapping.HALVES if theirs else mapping.PAIRS
+        return container_of(self.format).rows(self)
 
     def stored_type(self, tensor: Tensor) -> str:
         """The type that the file gives a tensor, whatever its bytes are."""
@@ -163,7 +154,7 @@ def look(path: Path) -> View:
         raise UnreadableError("it is no regular file, and no folder", file=path)
     try:
         kind = sniff(path)
-        archive = apr.read(path, shapes="row-major", lenient=True) if kind == "apr" else _opened(path, broken)
+        archive = _opened(path, of(kind), broken)
     except (RosettaError, OSError) as error:
         twice = " (a name stands twice)" if isinstance(error, DuplicateNameError) else ""
         raise UnreadableError(f"it cannot be read{twice}: {error}", file=path) from error
@@ -178,20 +169,14 @@ def look(path: Path) -> View:
 
 def _complete(view: View) -> None:
     """Numbers and words, and the tensors by their canonical names."""
-    kind, archive = view.format, view.archive
-    if kind == "gguf":
-        view.architecture = mapping.architecture_of(archive.metadata)
-    elif kind == "apr":
-        _of_apr(view)
-    else:
-        _of_config(view)
-    _read_as(view, models.reading(view.architecture, archive.tensors).name)
+    container_of(view.format).look(view)
+    _read_as(view, models.reading(view.architecture, view.archive.tensors).name)
 
 
 def _read_as(view: View, architecture: str) -> None:
     """Fill in numbers and tensors, with the names of that architecture."""
     view.reading = architecture
-    view.numbers = _numbers(view)
+    view.numbers = container_of(view.format).numbers(view, mapping.number_rows(architecture))
     for name, tensor in view.archive.tensors.items():
         canonical = mapping.canonical_name(name, architecture) or name
         if canonical in view.tensors:
@@ -202,10 +187,10 @@ def _read_as(view: View, architecture: str) -> None:
             )
 
 
-def _opened(path: Path, broken: list[Broken]) -> Archive:
+def _opened(path: Path, container: Container, broken: list[Broken]) -> Archive:
     """A GGUF file whose table alone is broken is looked at all the same: what else is wrong with it is to be found, too."""
     try:
-        return open_archive(path)
+        return open_archive(path, lenient=container.keeps_ill_fitting, as_row_major=True)
     except (DuplicateNameError, TensorOverlapError) as error:
         archive, found = as_it_stands(path)
         if not found:
@@ -216,23 +201,11 @@ def _opened(path: Path, broken: list[Broken]) -> Archive:
         return archive
 
 
-def _numbers(view: View) -> dict[Number, Any]:
-    """The numbers that the file states, by the rows of the record that it is read by."""
-    if view.format == "gguf":
-        return mapping.numbers_by(mapping.number_rows(view.reading), view.archive.metadata)
-    rows = mapping.number_rows(view.reading)
-    if view.format == "apr":
-        found = {row: lookup(view.archive.metadata, row.apr) for row in rows if row.apr}
-    else:
-        stated = in_one_spelling(view.config or {})
-        found = {row: stated.get(row.hugging_face) for row in rows}
-    return {row: value for row, value in found.items() if value is not None}
-
-
 def _order(view: View, name: str) -> int:
     """GGUF's names go with GGUF's rows, Hugging Face's with halves; in APR rope_type says it, whatever the names."""
-    if view.format == "apr" and view.archive.metadata.get("rope_type") in (mapping.PAIRS, mapping.HALVES):
-        return int(view.archive.metadata["rope_type"])
+    stated = container_of(view.format).stated_rows(view)
+    if stated is not None:
+        return stated
     return mapping.HALVES if mapping.gguf_name(name, view.reading) is not None else mapping.PAIRS
 
 
@@ -241,31 +214,6 @@ def named_architecture(named: Iterable[Any]) -> str | None:
     words = [word for word in named if isinstance(word, str)]
     known = (_ARCHITECTURES[word.lower()] for word in words if word.lower() in _ARCHITECTURES)
     return next(known, next(iter(words), None))
-
-
-def _of_apr(view: View) -> None:
-    metadata = view.archive.metadata
-    view.architecture = named_architecture(metadata.get(key) for key in APR_ARCHITECTURE)
-    assert isinstance(view.archive, apr.reader.AprArchive)
-    for name, error in view.archive.ill_fitting.items():
-        entry = view.archive.stated[name]
-        kind = TYPES_BY_CODE.get(entry.code)
-        view.ill_fitting[name] = IllFitting(
-            error.problem, f"code {entry.code}" if kind is None else kind.name, entry.shape
-        )
-
-
-def _of_config(view: View) -> None:
-    config = read_json(view.path, "config.json")
-    if config is None:
-        return
-    view.config = config
-    named, rope = config.get("architectures") or [], config.get("rope_parameters") or {}
-    for value, kind, key in ((named, list, "architectures"), (rope, dict, "rope_parameters")):
-        if not isinstance(value, kind):
-            words = f"{key} is {type(value).__name__} {value!r:.40}, not a {kind.__name__}"
-            raise UnreadableError(words, file=beside(view.path, "config.json"))
-    view.architecture = named_architecture([*named, config.get("model_type")])
 
 
 def read_json(path: Path, name: str) -> dict[str, Any] | None:

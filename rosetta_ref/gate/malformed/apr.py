@@ -5,37 +5,34 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from rosetta_ref import foreign
-from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules, edited
+from rosetta_ref.formats.apr import fields
+from rosetta_ref.formats.apr.fields import Entry
+from rosetta_ref.gate.malformed.broken import (
+    Edit,
+    Field,
+    Malformed,
+    Row,
+    Rules,
+    content_of,
+    cut_short,
+    edited,
+    made,
+    require_data,
+    require_few,
+)
 
 SOURCE = "crate apr-format 0.72, https://docs.rs/apr-format, and aprender's readers, https://github.com/paiml/aprender"
 _HEADER = 64
 #: Where the fields of the header stand, and `struct` codes.
 _FLAGS, _COUNT, _METADATA_AT, _METADATA_SIZE, _INDEX_AT, _DATA_AT, _CHECKSUM = 6, 8, 12, 20, 24, 32, 40
 _F32, _F16 = 0, 1
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the index, and where its parts stand."""
-
-    start: int
-    name: bytes
-    code_at: int
-    shape: tuple[int, ...]
-    offset_at: int
-    offset: int
-    size: int
-
-    @property
-    def stop(self) -> int:
-        """Where the entry ends."""
-        return self.offset_at + 16
 
 
 @dataclass(frozen=True)
@@ -50,23 +47,13 @@ class Apr:
 
     @classmethod
     def of(cls, data: bytes) -> Apr:
-        """Take a file apart."""
-        (count,) = struct.unpack_from("<I", data, _COUNT)
+        """Take a file apart. Raises ValueError for one that cannot be."""
+        found = fields.walk(data, most=len(data))
+        if found.reasons:
+            raise ValueError("; ".join(found.reasons.values()))
         metadata_at, size = struct.unpack_from("<QI", data, _METADATA_AT)
         index_at, start = struct.unpack_from("<QQ", data, _INDEX_AT)
-        entries, at = [], index_at
-        for _ in range(count):
-            (length,) = struct.unpack_from("<H", data, at)
-            code_at = at + 2 + length
-            shape = struct.unpack_from(f"<{data[code_at + 1]}Q", data, code_at + 2)
-            offset_at = code_at + 2 + 8 * len(shape)
-            entries.append(
-                Entry(
-                    at, data[at + 2 : code_at], code_at, shape, offset_at, *struct.unpack_from("<QQ", data, offset_at)
-                )
-            )
-            at = offset_at + 16
-        return cls(data, tuple(entries), (metadata_at, metadata_at + size), (index_at, at), start)
+        return cls(data, tuple(found.entries), (metadata_at, metadata_at + size), (index_at, found.position), start)
 
     @property
     def by_data(self) -> list[Entry]:
@@ -105,8 +92,8 @@ class Apr:
         found = [Field(name, *span) for name, span in zip(names, pairwise(bounds), strict=True)]
         found += [Field("checksum", _CHECKSUM, 44), Field("reserved", 44, _HEADER), Field("metadata", *self.metadata)]
         for entry in self.entries:
-            found += [Field("name", entry.start, entry.code_at), Field("type", entry.code_at, entry.code_at + 1)]
-            found += [Field("shape", entry.code_at + 1, entry.offset_at), Field("place", entry.offset_at, entry.stop)]
+            found += [Field("name", entry.start, entry.type_at), Field("type", entry.type_at, entry.type_at + 1)]
+            found += [Field("shape", entry.type_at + 1, entry.offset_at), Field("place", entry.offset_at, entry.stop)]
         found += [
             Field("data", self.start + entry.offset, self.start + entry.offset + entry.size) for entry in self.by_data
         ]
@@ -180,8 +167,8 @@ def _shard(file: Apr) -> list[Edit]:
 
 def _as_f16(file: Apr) -> list[Edit] | None:
     """A tensor of F32 that says that it is F16: twice the bytes of its shape."""
-    found = [entry for entry in file.by_data if file.data[entry.code_at] == _F32]
-    return _put(found[-1].code_at, "B", _F16) if found else None
+    found = [entry for entry in file.by_data if file.data[entry.type_at] == _F32]
+    return _put(found[-1].type_at, "B", _F16) if found else None
 
 
 def _overlap(file: Apr) -> list[Edit] | None:
@@ -190,7 +177,7 @@ def _overlap(file: Apr) -> list[Edit] | None:
 
 def _overflow(file: Apr) -> list[Edit] | None:
     """2^32 x 2^32 elements: 0 in 64 bits."""
-    wide = [entry.code_at + 2 for entry in file.by_data if len(entry.shape) > 1]
+    wide = [entry.type_at + 2 for entry in file.by_data if len(entry.dims) > 1]
     return _put(wide[-1], "Q", 2**32) + _put(wide[-1] + 8, "Q", 2**32) if wide else None
 
 
@@ -199,7 +186,7 @@ def _twice(file: Apr) -> list[Edit] | None:
     if len(file.entries) < 2:
         return None
     first, second = file.entries[:2]
-    made = struct.pack("<H", len(first.name)) + first.name + file.data[second.code_at : second.stop]
+    made = struct.pack("<H", len(first.name)) + first.name + file.data[second.type_at : second.stop]
     return file.with_index([*file.raw_entries()[:1], made, *file.raw_entries()[2:]])
 
 
@@ -209,9 +196,9 @@ def _unsorted(file: Apr) -> list[Edit] | None:
 
 def _nine(file: Apr) -> list[Edit]:
     entry = file.last
-    shape = (*(1,) * (9 - len(entry.shape)), *entry.shape)
+    shape = (*(1,) * (9 - len(entry.dims)), *entry.dims)
     made = (
-        file.data[entry.start : entry.code_at + 1]
+        file.data[entry.start : entry.type_at + 1]
         + struct.pack("<B9Q", 9, *shape)
         + file.data[entry.offset_at : entry.stop]
     )
@@ -253,10 +240,10 @@ _MUST: tuple[Row[Apr], ...] = (
     ("metadata-nested", lambda file: file.with_metadata(b"[" * 100_000), "The metadata is a JSON object"),
     ("name-length-past-the-end", lambda file: _put(file.entries[-1].start, "H", 2**16 - 1), "An entry lies in the index"),
     ("name-no-utf-8", lambda file: [(file.last.start + 2, file.last.start + 3, b"\xff")], "A name is UTF-8"),
-    ("type-unknown", lambda file: _put(file.last.code_at, "B", 99), "A type has one of the codes of the table"),
-    ("type-of-ggml", lambda file: _put(file.last.code_at, "B", 13), "Q5_K has no code in APR"),
+    ("type-unknown", lambda file: _put(file.last.type_at, "B", 99), "A type has one of the codes of the table"),
+    ("type-of-ggml", lambda file: _put(file.last.type_at, "B", 13), "Q5_K has no code in APR"),
     ("type-smaller-than-the-data", _as_f16, "The bytes of a tensor are those of its shape and type"),
-    ("dimensions-past-the-end", lambda file: _put(file.entries[-1].code_at + 1, "B", 255), "An entry lies in the index"),
+    ("dimensions-past-the-end", lambda file: _put(file.entries[-1].type_at + 1, "B", 255), "An entry lies in the index"),
     ("dimensions-overflow", _overflow, "The bytes of a tensor are those of its shape and type"),
     ("size-smaller-than-the-shape", lambda file: _put(file.last.offset_at + 8, "Q", file.last.size - 1), "The same"),
     ("size-past-the-end", lambda file: _put(file.last.offset_at + 8, "Q", 2**40), "The data lies inside the file"),
@@ -298,3 +285,16 @@ def _sourced(rows: Sequence[Row[Apr]]) -> list[Row[Apr]]:
 
 RULES: Rules[Apr] = Rules("apr", _sourced(_MUST), _sourced(_MAY))
 CHECKSUMS: Rules[Apr] = Rules("apr", (), _sourced(_CHECKSUMS))
+
+
+def of_file(path: Path, seed: int, everywhere: bool, foreigner: bool) -> Iterator[Malformed]:
+    """All that can be made of a file. Raises NoTwinError, ValueError and what `struct` raises."""
+    data = content_of(path)
+    if foreigner:
+        require_few(path, "tensors", *struct.unpack_from("<I", data, 8))
+    file = Apr.of(data)
+    require_data(path, file.by_data)
+    for rule, verdict, source, edits in RULES.broken(file):
+        yield Malformed(rule, verdict, source, path, path.name, tuple(file.sealed(edits)))
+    yield from made(path, path.name, CHECKSUMS.broken(file))
+    yield from made(path, path.name, cut_short("apr", len(data), file.fields, seed, everywhere))

@@ -10,12 +10,23 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from rosetta_ref import foreign
+from rosetta_ref.errors import RosettaError
+
 #: "may accept" means: if what comes out is right. A crash, a hang and rubbish are wrong everywhere.
 MUST_REFUSE, MAY_ACCEPT = "must refuse", "may accept"
 
 #: Bytes from start to stop of the twin become others; edits of one file do not overlap.
 Edit = tuple[int, int, bytes]
 File = TypeVar("File")
+
+
+#: Tensors, or keys, of a file that somebody else wrote.
+_COUNT = 1000
+
+
+class NoTwinError(RosettaError):
+    """A malformed file is made from a valid one that holds data, and of a converter's own output only where that is small."""
 
 
 @dataclass(frozen=True)
@@ -134,3 +145,41 @@ def cuts(
         places.setdefault(place, "anywhere")
     for place, what in sorted(places.items()):
         yield f"cut/{what}@{place}", MUST_REFUSE if place < needed else MAY_ACCEPT, [(place, size, b"")]
+
+
+# --- what the modules of the formats make their files with
+
+
+def content_of(path: Path) -> bytes:
+    """All of a file that is taken apart."""
+    with foreign.open_file(path) as file:
+        return file.read()
+
+
+def require_few(path: Path, what: str, count: int, most: int = _COUNT) -> None:
+    """Raise NoTwinError where a foreign file holds so many that breaking each rule would take long."""
+    if count > most:
+        raise NoTwinError(
+            f"it holds {count:,} {what}, where {most:,} are few enough to break each rule in turn", file=path
+        )
+
+
+def require_data(path: Path, tensors: Sequence[object]) -> None:
+    """Raise NoTwinError where there is no tensor with data."""
+    if not tensors:
+        raise NoTwinError("it holds no tensor with data, so there is nothing to break", file=path)
+
+
+Found = tuple[str, str, str, Sequence[Edit]]
+
+
+def cut_short(format: str, size: int, fields: Sequence[Field], seed: int, everywhere: bool) -> Iterator[Found]:  # noqa: A002
+    """Rule, verdict, source and edits of the cuts."""
+    for rule, verdict, edits in cuts(size, fields, seed, everywhere=everywhere):
+        yield f"{format}/{rule}", verdict, CUT_SOURCE, edits
+
+
+def made(twin: Path, file: str, found: Iterable[Found]) -> Iterator[Malformed]:
+    """The files that these edits make of one."""
+    for rule, verdict, source, edits in found:
+        yield Malformed(rule, verdict, source, twin, file, tuple(edits))

@@ -1,20 +1,41 @@
-"""The rules of GGUF, broken one at a time. Offsets are found by a walk over the file that shares nothing with the reader."""
+"""The rules of GGUF, broken one at a time. The walk over its fields, which shares nothing with the reader, finds the places."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
-from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules
+from rosetta_ref.formats.fields import Field as Walked
+from rosetta_ref.formats.gguf import fields
+from rosetta_ref.formats.gguf.fields import Entry, Key
+from rosetta_ref.gate.malformed.broken import (
+    Edit,
+    Field,
+    Malformed,
+    Row,
+    Rules,
+    content_of,
+    cut_short,
+    made,
+    require_data,
+    require_few,
+)
 from rosetta_ref.quant import BY_ID
 
 DOCUMENT = "https://github.com/ggml-org/ggml/blob/master/docs/gguf.md"
 GGML = "https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/gguf.cpp"
-#: Bytes of a value by kind, but for strings (8) and arrays (9).
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+#: The fields of the header in the words of cases, whose ids hold them.
+_GROUPS = {
+    "magic": "magic", "version": "version", "tensor_count": "tensor-count", "metadata_count": "key-count",
+    "key.length": "key-length", "key": "key", "kind": "kind", "value.length": "string-length", "value": "string",
+    "value.item": "item-kind", "value.count": "array-count", "value.items": "array", "value.number": "value",
+    "name.length": "tensor-name-length", "name": "tensor-name", "dims.count": "dimension-count", "dims": "dimension",
+    "type": "type", "offset": "offset",
+}  # fmt: skip
 #: Dimensions that a tensor may have.
 _DIMENSIONS = 4
 _BOOL, _STRING, _ARRAY, _U32 = 7, 8, 9, 4
@@ -23,47 +44,37 @@ _ALIGNMENT = b"general.alignment"
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key of the metadata: the bytes of its entry, where its kind and its value stand, and of which kind it is."""
-
-    name: bytes
-    start: int
-    kind_at: int
-    kind: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class Info:
-    """A line of the tensor table, and where its parts stand."""
-
-    name: bytes
-    start: int
-    dims_at: int
-    ne: tuple[int, ...]
-    type: int
-    type_at: int
-    offset: int
-    stop: int
-
-
-@dataclass
 class Gguf:
-    """A valid little-endian file, taken apart."""
+    """A valid little-endian file, taken apart by the walk over its fields."""
 
     data: bytes
-    keys: list[Key] = field(default_factory=list)
-    infos: list[Info] = field(default_factory=list)
-    fields: list[Field] = field(default_factory=list)
-    alignment: int = 32
-    at: int = 0
+    keys: Sequence[Key]
+    infos: Sequence[Entry]
+    header: Sequence[Walked]
+    alignment: int
 
     @classmethod
     def of(cls, data: bytes) -> Gguf:
-        """Take a file apart."""
-        file = cls(data)
-        file._header()
-        return file
+        """Take a file apart. Raises ValueError for one that cannot be."""
+        found = fields.walk(data, most=len(data))
+        if found.reasons or found.order == ">":
+            raise ValueError("; ".join(found.reasons.values()) or "it is big-endian")
+        if wide := [one for one in found.entries if len(one.dims) > _DIMENSIONS]:
+            raise ValueError(f"a tensor of {len(wide[0].dims)} dimensions")
+        return cls(data, found.keys, found.entries, found.found, found.alignment)
+
+    @property
+    def fields(self) -> list[Field]:
+        """The parts of the file."""
+        named = ((_GROUPS.get(one.what.partition("[")[0]), one) for one in self.header)
+        found = [Field(group, one.offset, one.end) for group, one in named if group is not None]
+        found.append(Field("header-padding", self.infos_stop, self.data_start))
+        ends = sorted({self.data_start + info.offset for info in self.infos} | {len(self.data)})
+        spans = [Field("data", start, stop) for start, stop in pairwise(ends)]
+        if self.infos:
+            spans[-1] = replace(spans[-1], stop=self.data_end())
+            spans.append(Field("last-padding", self.data_end(), len(self.data), needed=False))
+        return found + spans
 
     @property
     def data_start(self) -> int:
@@ -76,69 +87,13 @@ class Gguf:
         return self.infos[-1].stop if self.infos else self.keys[-1].stop if self.keys else 24
 
     @property
-    def last(self) -> Info:
+    def last(self) -> Entry:
         """The tensor whose data lies last."""
         return max(self.infos, key=lambda info: info.offset)
 
-    def _number(self, group: str, code: str) -> int:
-        size = struct.calcsize("<" + code)
-        (number,) = struct.unpack_from("<" + code, self.data, self.at)
-        self._skip(group, size)
-        return int(number)
-
-    def _skip(self, group: str, size: int) -> None:
-        self.fields.append(Field(group, self.at, self.at + size))
-        self.at += size
-
-    def _text(self, group: str) -> bytes:
-        size = self._number(f"{group}-length", "Q")
-        self._skip(group, size)
-        return self.data[self.at - size : self.at]
-
-    def _header(self) -> None:
-        self._skip("magic", 4)
-        self._number("version", "I")
-        tensors, keys = self._number("tensor-count", "Q"), self._number("key-count", "Q")
-        for _ in range(keys):
-            start, name, kind_at = self.at, self._text("key"), self.at
-            kind = self._number("kind", "I")
-            if name == _ALIGNMENT:
-                (self.alignment,) = struct.unpack_from("<I", self.data, self.at)
-            self._value(kind)
-            self.keys.append(Key(name, start, kind_at, kind, self.at))
-        self.infos = [self._info() for _ in range(tensors)]
-        padding = Field("header-padding", self.at, self.data_start)
-        ends = sorted({self.data_start + info.offset for info in self.infos} | {len(self.data)})
-        spans = [Field("data", start, stop) for start, stop in pairwise(ends)]
-        if self.infos:
-            spans[-1] = replace(spans[-1], stop=self.data_end())
-            spans.append(Field("last-padding", self.data_end(), len(self.data), needed=False))
-        self.fields += [padding, *spans]
-
-    def _value(self, kind: int) -> None:
-        if kind == _STRING:
-            self._text("string")
-        elif kind == _ARRAY:
-            item, count = self._number("item-kind", "I"), self._number("array-count", "Q")
-            if item in _SIZES:
-                self._skip("array", _SIZES[item] * count)
-            else:
-                for _ in range(count):
-                    self._value(item)
-        else:
-            self._skip("value", _SIZES[kind])
-
-    def _info(self) -> Info:
-        start, name, dims_at = self.at, self._text("tensor-name"), self.at
-        if (count := self._number("dimension-count", "I")) > _DIMENSIONS:
-            raise ValueError(f"a tensor of {count:,} dimensions")
-        ne = tuple(self._number("dimension", "Q") for _ in range(count))
-        type_at, type_ = self.at, self._number("type", "I")
-        return Info(name, start, dims_at, ne, type_, type_at, self._number("offset", "Q"), self.at)
-
     def data_end(self) -> int:
         """Where the data of the last tensor ends: its size is that of its type."""
-        return self.data_start + self.last.offset + BY_ID[self.last.type].nbytes(self.last.ne[::-1])
+        return self.data_start + self.last.offset + BY_ID[self.last.type].nbytes(self.last.dims[::-1])
 
     def key(self, kind: int, *, not_empty: bool = True) -> Key | None:
         """The first key of that kind, with a value of some length; None where there is none."""
@@ -187,17 +142,17 @@ def _item_kind(file: Gguf) -> list[Edit] | None:
 
 def _larger(file: Gguf) -> list[Edit] | None:
     """F64, where that has more bytes than there are."""
-    needed = file.data_start + file.last.offset + 8 * math.prod(file.last.ne)
+    needed = file.data_start + file.last.offset + 8 * math.prod(file.last.dims)
     return _u32(file.last.type_at, _F64) if needed > len(file.data) else None
 
 
 def _slowest(file: Gguf, number: int) -> list[Edit] | None:
     """Another number of rows, or of elements in a tensor of one dimension."""
-    return _u64(file.last.dims_at + 4 + 8 * (len(file.last.ne) - 1), number) if file.last.ne else None
+    return _u64(file.last.dims_at + 4 + 8 * (len(file.last.dims) - 1), number) if file.last.dims else None
 
 
 def _long(file: Gguf) -> list[Edit] | None:
-    return _slowest(file, file.last.ne[-1] * len(file.data)) if file.last.ne else None
+    return _slowest(file, file.last.dims[-1] * len(file.data)) if file.last.dims else None
 
 
 def _offset(file: Gguf, number: int) -> list[Edit]:
@@ -206,16 +161,16 @@ def _offset(file: Gguf, number: int) -> list[Edit]:
 
 def _overflow(file: Gguf) -> list[Edit] | None:
     """2^32 x 2^32 elements of a tensor with two dimensions: 0 in 64 bits."""
-    wide = [info for info in file.infos if len(info.ne) > 1]
+    wide = [info for info in file.infos if len(info.dims) > 1]
     return _u64(wide[0].dims_at + 4, 2**32) + _u64(wide[0].dims_at + 12, 2**32) if wide else None
 
 
 def _ragged(file: Gguf) -> list[Edit] | None:
     blocks = [info for info in file.infos if not BY_ID[info.type].is_scalar]
-    return _u64(blocks[0].dims_at + 4, blocks[0].ne[0] - 1) if blocks else None
+    return _u64(blocks[0].dims_at + 4, blocks[0].dims[0] - 1) if blocks else None
 
 
-def _in_order(file: Gguf) -> list[Info]:
+def _in_order(file: Gguf) -> list[Entry]:
     return sorted(file.infos, key=lambda info: info.offset)
 
 
@@ -234,7 +189,7 @@ def _gap(file: Gguf) -> list[Edit]:
     return [*_offset(file, file.last.offset + file.alignment), (at, at, bytes(file.alignment))]
 
 
-def _changed(file: Gguf, info: Info, entry: bytes) -> list[Edit]:
+def _changed(file: Gguf, info: Entry, entry: bytes) -> list[Edit]:
     return file.rebuilt(infos=[entry if other is info else file.data[other.start : other.stop] for other in file.infos])
 
 
@@ -251,7 +206,7 @@ def _renamed(file: Gguf, name: bytes) -> list[Edit]:
 
 def _five(file: Gguf) -> list[Edit]:
     last = file.last
-    ne = (*last.ne, 1, 1, 1, 1, 1)[: max(5, len(last.ne))]
+    ne = (*last.dims, 1, 1, 1, 1, 1)[: max(5, len(last.dims))]
     dims = struct.pack(f"<I{len(ne)}Q", len(ne), *ne)
     return _changed(file, last, _sized(last.name) + dims + file.data[last.type_at : last.stop])
 
@@ -326,3 +281,14 @@ RULES: Rules[Gguf] = Rules(
     "gguf",
     *([(name, breaks, f"{rule}: {DOCUMENT}, {GGML}") for name, breaks, rule in rows] for rows in (_MUST, _MAY)),
 )
+
+
+def of_file(path: Path, seed: int, everywhere: bool, foreigner: bool) -> Iterator[Malformed]:
+    """All that can be made of a file. Raises NoTwinError, ValueError and what `struct` raises."""
+    data = content_of(path)
+    for what, count in zip(("tensors", "keys"), struct.unpack_from("<QQ", data, 8), strict=True) if foreigner else ():
+        require_few(path, what, count)
+    file = Gguf.of(data)
+    require_data(path, file.infos)
+    yield from made(path, path.name, RULES.broken(file))
+    yield from made(path, path.name, cut_short("gguf", len(data), file.fields, seed, everywhere))

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rosetta_ref import foreign
-from rosetta_ref.gate.malformed.broken import Edit, Field, Row, Rules
+from rosetta_ref.formats.safetensors import fields
+from rosetta_ref.gate.malformed.broken import (
+    MUST_REFUSE,
+    Edit,
+    Field,
+    Malformed,
+    NoTwinError,
+    Row,
+    Rules,
+    content_of,
+    cut_short,
+    made,
+    require_data,
+    require_few,
+)
 
 DOCUMENT = "https://github.com/huggingface/safetensors#format"
 LIBRARY = "https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs"
@@ -33,13 +48,13 @@ class Safetensors:
     @property
     def fields(self) -> list[Field]:
         """The parts of the file: the length, the header, its entries, the data of each tensor."""
-        found = [Field("length", 0, 8), Field("header", 8, self.start)]
-        for name, entry in self.header.items():
+        walked = fields.walk(self.data)
+        spans = {tensor.name: Field("data", tensor.start, tensor.stop) for tensor in walked.tensors}
+        found = [Field({"json": "header"}.get(one.what, one.what), one.offset, one.end) for one in walked.found]
+        for name in self.header:
             at = self.data.find(json.dumps(name, ensure_ascii=False).encode(), 8, self.start)
             found += [Field("entry", at, self.start)] if at > 0 else []
-            if name != _METADATA:
-                first, last = entry["data_offsets"]
-                found.append(Field("data", self.start + first, self.start + last))
+            found += [spans[name]] if name != _METADATA else []
         return found
 
     @property
@@ -216,3 +231,31 @@ INDEX: Sequence[tuple[str, Callable[[dict[str, Any]], bytes], str]] = tuple(
         ("names-the-wrong-file", _elsewhere, "A tensor is in the file that is named"),
     )
 )
+
+
+def of_file(path: Path, seed: int, everywhere: bool, foreigner: bool) -> Iterator[Malformed]:
+    """All that can be made of the last of the files, and of the index where there is one. Raises NoTwinError, ValueError."""
+    index = path if path.name.endswith(".index.json") else None
+    if path.is_dir():
+        index = next(iter(path.glob("*.index.json")), None)
+    folder = path if path.is_dir() else path.parent
+    if index is not None:
+        data = content_of(index)
+        content = foreign.json_object(data, file=index, what="the index")
+        size, name = len(data), max(content["weight_map"].values())
+        if Path(name).name != name:
+            raise NoTwinError(f"the index names {name!r}, outside of the directory", file=index)
+        if foreigner:
+            require_few(index, "tensors", len(content["weight_map"]))
+        weights = folder / name
+        for rule, new, source in INDEX:
+            yield Malformed(rule, MUST_REFUSE, source, path, index.name, ((0, size, new(content)),))
+    else:
+        weights = max(path.glob("*.safetensors")) if path.is_dir() else path
+    data = content_of(weights)
+    file = Safetensors.of(data)
+    if foreigner:
+        require_few(weights, "tensors", len(file.header))
+    require_data(weights, file.names)
+    yield from made(path, weights.name, RULES.broken(file))
+    yield from made(path, weights.name, cut_short("safetensors", len(data), file.fields, seed, everywhere))

@@ -19,9 +19,8 @@ from typing import Any, NoReturn
 import pytest
 
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
-from rosetta_ref.gate.cases import Case
 from rosetta_ref.gate.converter import named
-from rosetta_ref.gate.judge.question import to_json
+from rosetta_ref.gate.judge.question import Case, to_json
 from rosetta_ref.gate.plugin.run import SENT, Collected, Gate
 from rosetta_ref.gate.run import request
 from rosetta_ref.gate.run.engine import Failure
@@ -191,8 +190,8 @@ def _planned(config: pytest.Config) -> Gate:
     if _GATE not in config.stash:
         try:
             asked = config.stash[_COLLECTED].asked
-            told = config.hook.pytest_rosetta_gate_failed
-            gate = config.stash[_GATE] = Gate(asked, lambda failures: told(failures=failures, request=asked))
+            hook = config.hook.pytest_rosetta_gate_failed
+            gate = config.stash[_GATE] = Gate(asked, lambda failures: hook(failures=failures, request=asked))
         except (RosettaError, OSError) as error:
             raise pytest.Collector.CollectError(str(error)) from None
         config.add_cleanup(gate.close)

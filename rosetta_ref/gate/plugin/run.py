@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from rosetta_ref.errors import SHOWN, safe, safe_line
-from rosetta_ref.gate.cases import REFUSAL, Case
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Result
-from rosetta_ref.gate.judge.question import of_json, to_json
-from rosetta_ref.gate.report.verdict import Verdict, contradiction, place, said
+from rosetta_ref.gate.judge.question import Case, of_json, to_json
+from rosetta_ref.gate.report.verdict import RunVerdict, contradiction, place, said
 from rosetta_ref.gate.run import request
-from rosetta_ref.gate.run.checks import Answers
-from rosetta_ref.gate.run.engine import Engine, Failed, failures, group_of
+from rosetta_ref.gate.run.answers import Answers
+from rosetta_ref.gate.run.engine import Engine, OnFailure, failures, group_of
 from rosetta_ref.gate.run.request import Request
 from rosetta_ref.gate.run.workspace import Workspace
 
@@ -40,9 +39,9 @@ class ExpectedFailure(AssertionError):  # noqa: N818 (it is what it is called)
 class Gate:
     """The cases of a run in one process, and their answers. Planning runs no conversion."""
 
-    def __init__(self, asked: Request, failed: Failed = lambda failures: None) -> None:
+    def __init__(self, asked: Request, on_failure: OnFailure = lambda failures: None) -> None:
         self.asked = asked
-        self._failed = failed
+        self._on_failure = on_failure
         self._work = Workspace()
         self._engines = [
             Engine.of(asked.converter, self._work, seed, asked.samples(seed), asked.only) for seed in asked.seeds
@@ -62,7 +61,7 @@ class Gate:
         """Answer a case. Fails for anything unexpected; raises ExpectedFailure for a failure that is expected."""
         __tracebackhide__ = True
         result = self.results[case.id] = self._answer(case)
-        found = Verdict(errors=list(contradiction(result)))
+        found = RunVerdict(errors=list(contradiction(result)))
         place(result, [entry for entry in self._expected if entry.matches(result.case)], found)
         if any((found.errors, found.failures, found.unpinned, found.unskipped)):
             pytest.fail(_told(result, found, self.asked), pytrace=False)
@@ -78,7 +77,7 @@ class Gate:
             if case.id in planned and (result is None or result.outcome == CORROBORATED):
                 result = engine.answer(planned[case.id], answers)
                 if found := failures(engine, [result]):
-                    self._failed(found)
+                    self._on_failure(found)
         assert result is not None
         return result
 
@@ -86,8 +85,7 @@ class Gate:
     def groups(self) -> dict[str, str]:
         """What belongs in one process: the cases of a sample; the many malformed files of a format, which need a twin only."""
         return {
-            case.id: f"malformed {case.steps[0]}" if case.what == REFUSAL else group_of(case)
-            for case in self.cases.values()
+            case.id: f"malformed {case.steps[0]}" if case.malformed else group_of(case) for case in self.cases.values()
         }
 
     def parameters(self) -> Iterator[Any]:
@@ -102,7 +100,7 @@ class Gate:
             yield pytest.param(case, id=case.id, marks=marks)
 
 
-def _told(result: Result, found: Verdict, asked: Request) -> str:
+def _told(result: Result, found: RunVerdict, asked: Request) -> str:
     """What pytest prints of a case that fails."""
     lines = [*found.lines(), *(f"  {finding}" for finding in result.findings[1:_MOST_FINDINGS])]
     if len(result.findings) > _MOST_FINDINGS:
@@ -125,7 +123,7 @@ class Collected:
         self.results: dict[str, Result] = {}
         self.planned: set[str] = set()
         self.selected: set[str] = set()
-        self.verdict: Verdict | None = None
+        self.verdict: RunVerdict | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result that came with a report."""

@@ -20,8 +20,8 @@ from rosetta_ref import evidence
 from rosetta_ref.gate import names
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import OUTCOMES, Finding, Result
-from rosetta_ref.gate.report.score import Case, EvidenceError, score
-from rosetta_ref.gate.report.verdict import Verdict
+from rosetta_ref.gate.report.score import EvidenceError, Scored, score
+from rosetta_ref.gate.report.verdict import RunVerdict
 from rosetta_ref.version import __version__
 
 #: Grows when a field changes its meaning or goes away; fields may be added under the same number.
@@ -49,7 +49,7 @@ def schema(name: str) -> dict[str, Any]:
     return loaded
 
 
-def result_json(results: Sequence[Result], verdict: Verdict, entry: Entry, info: RunInfo) -> dict[str, Any]:
+def result_json(results: Sequence[Result], verdict: RunVerdict, entry: Entry, info: RunInfo) -> dict[str, Any]:
     """The whole run as values of JSON, the cases in the order of their ids, so that two runs can be laid side by side."""
     made: dict[str, Any] = evidence.plain({
         "format": FORMAT,
@@ -70,7 +70,7 @@ def result_json(results: Sequence[Result], verdict: Verdict, entry: Entry, info:
     return made
 
 
-def write_result(path: Path, results: Sequence[Result], verdict: Verdict, entry: Entry, info: RunInfo) -> None:
+def write_result(path: Path, results: Sequence[Result], verdict: RunVerdict, entry: Entry, info: RunInfo) -> None:
     """Write result.json."""
     evidence.write_json(path, result_json(results, verdict, entry, info))
 
@@ -167,7 +167,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return {item.name: getattr(finding, item.name) for item in dataclasses.fields(finding)}
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: RunVerdict) -> dict[str, Any]:
     return {
         "exit_code": verdict.exit_code,
         "word": verdict.word,
@@ -186,6 +186,6 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 def _score(results: Sequence[Result]) -> dict[str, Any] | None:
     """None where nothing was tested; the verdict says then that the run was none."""
     try:
-        return score([Case.of(result) for result in results]).to_json()
+        return score([Scored.of(result) for result in results]).to_json()
     except EvidenceError:
         return None

@@ -56,7 +56,7 @@ class EvidenceError(RosettaError):
 
 
 @dataclass(frozen=True)
-class Case:
+class Scored:
     """What the score needs to know of a case. `kinds` are the kinds of its findings, where the evidence tells them."""
 
     gate: str
@@ -64,7 +64,7 @@ class Case:
     kinds: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, result: Result) -> Case:
+    def of(cls, result: Result) -> Scored:
         """A result of the gate."""
         return cls(result.gate, result.outcome, frozenset(finding.kind for finding in result.findings))
 
@@ -157,7 +157,7 @@ class Score:
         }
 
 
-def score(cases: Iterable[Case]) -> Score:
+def score(cases: Iterable[Scored]) -> Score:
     """The score of cases, at least one of which was tested."""
     every = list(cases)
     tested = [case for case in every if case.outcome != SKIPPED]
@@ -170,7 +170,7 @@ def score(cases: Iterable[Case]) -> Score:
     return Score(_gateways(tested), categories, {outcome: counts[outcome] for outcome in OUTCOMES})
 
 
-def _gateways(tested: Sequence[Case]) -> dict[str, str | None]:
+def _gateways(tested: Sequence[Scored]) -> dict[str, str | None]:
     integrity = [c for c in tested if _INTEGRITY.fullmatch(c.gate) and _counts_against(c)]
     unloaded = [c for c in tested if c.failed and c.says(_UNLOADED)]
     loads = [c for c in tested if (_META.fullmatch(c.gate) and c.outcome == FALSIFIED) or _is(c, "G1") or c in unloaded]
@@ -183,17 +183,17 @@ def _gateways(tested: Sequence[Case]) -> dict[str, str | None]:
     return {name: _why(failing[name]) for name in GATEWAYS}
 
 
-def _counts_against(case: Case) -> bool:
+def _counts_against(case: Scored) -> bool:
     """A timeout or a crash of a conversion has a penalty or a gateway of its own; the playbook's check counts all."""
     return case.failed if case.gate.startswith("G0") else case.outcome == FALSIFIED
 
 
-def _is(case: Case, gateway: str) -> bool:
+def _is(case: Scored, gateway: str) -> bool:
     """Whether a case of the playbook's gateway failed: its id is among the words of the gate's."""
     return case.failed and gateway in case.gate.split("-")
 
 
-def _why(cases: Sequence[Case]) -> str | None:
+def _why(cases: Sequence[Scored]) -> str | None:
     gates = Counter(case.gate for case in cases)
     return ", ".join(f"{gate} ({count})" for gate, count in sorted(gates.items())) or None
 
@@ -212,7 +212,7 @@ def category_of(gate: str) -> str:
     return second if first == "F" and second in CATEGORIES else "QUAL"
 
 
-def read(path: Path) -> list[Case]:
+def read(path: Path) -> list[Scored]:
     """The cases of a file of evidence."""
     try:
         value = foreign.json_of(foreign.read_file(path, "record-bytes"), file=path)
@@ -224,7 +224,7 @@ def read(path: Path) -> list[Case]:
         raise error.at(file=path) from None
 
 
-def cases_of(value: Any) -> list[Case]:
+def cases_of(value: Any) -> list[Scored]:
     """The cases of evidence: a list, or an object with one under `evidence`."""
     if isinstance(value, dict) and isinstance(value.get("evidence"), list):
         value = value["evidence"]
@@ -233,7 +233,7 @@ def cases_of(value: Any) -> list[Case]:
     return [_case(item, f"case {index}") for index, item in enumerate(value)]
 
 
-def _case(item: Any, place: str) -> Case:
+def _case(item: Any, place: str) -> Scored:
     if not isinstance(item, dict):
         raise EvidenceError(f"{place} is {_named(item)}, not an object")
     gate, outcome, metadata = item.get("gate_id"), item.get("outcome"), item.get("metadata")
@@ -249,7 +249,7 @@ def _case(item: Any, place: str) -> Case:
         raise EvidenceError(f"{place} ({gate}): Corroborated, although nothing was compared")
     listed = kinds if isinstance(kinds, list) else ()
     names = frozenset(renamed.kind(kind) for kind in listed if isinstance(kind, str))
-    return Case(_BY_LETTERS.get(gate, gate), outcome, names)
+    return Scored(_BY_LETTERS.get(gate, gate), outcome, names)
 
 
 def _named(value: Any) -> str:

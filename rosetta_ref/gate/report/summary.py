@@ -20,7 +20,7 @@ from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES
 from rosetta_ref.gate.kinds import KINDS, UNSTATED, Severity
 from rosetta_ref.gate.report.files import counts
 from rosetta_ref.gate.report.score import Score
-from rosetta_ref.gate.report.verdict import Verdict, said
+from rosetta_ref.gate.report.verdict import RunVerdict, said
 
 #: A Markdown summary has fewer lines than this.
 MOST_LINES = 40
@@ -93,7 +93,7 @@ def reproduce(result: Result, entry: Entry) -> str:
 
 def markdown(
     results: Sequence[Result],
-    verdict: Verdict,
+    verdict: RunVerdict,
     entry: Entry,
     score: Score | None = None,
     *,
@@ -110,12 +110,12 @@ def markdown(
     return "\n".join([*head, *_within(lines, room), *last]) + "\n"
 
 
-def _beside_failures(verdict: Verdict) -> list[str]:
+def _beside_failures(verdict: RunVerdict) -> list[str]:
     """What else is wrong: the failures stand among the causes."""
     return [line for line in verdict.lines() if not line.startswith("unexpected: ")]
 
 
-def _figures(results: Sequence[Result], verdict: Verdict, score: Score | None) -> str:
+def _figures(results: Sequence[Result], verdict: RunVerdict, score: Score | None) -> str:
     expected = sum(result.outcome not in (CORROBORATED, SKIPPED) for result in verdict.as_expected)
     skipped = sum(result.outcome == SKIPPED for result in results)
     figures = f"{_cases(len(results))}: {len(verdict.failures)} failed unexpectedly, {expected} as expected, {skipped} skipped"
@@ -179,7 +179,7 @@ def _short(text: str, most: int) -> str:
 
 def tables(
     results: Sequence[Result],
-    verdict: Verdict,
+    verdict: RunVerdict,
     entry: Entry,
     score: Score | None = None,
     *,

@@ -18,7 +18,7 @@ EXPECTED, UNEXPECTED, ERROR = 0, 1, 2
 
 
 @dataclass
-class Verdict:
+class RunVerdict:
     """What came as expected, and lists of all that did not; those are empty where all is well."""
 
     as_expected: list[Result] = field(default_factory=list)
@@ -71,14 +71,14 @@ def judge(
     *,
     facts: Mapping[str, str] | None = None,
     whole: bool = True,
-) -> Verdict:
+) -> RunVerdict:
     """Hold the results against what was expected.
 
     `facts` are what conditions may ask for (version, platform); `whole` says that every case of the gate was run: else an
     expectation that matches none of them means nothing.
     """
     active, expired = in_force(expectations, today, facts or {})
-    verdict = Verdict(errors=list(contradictions(results)), expired=expired)
+    verdict = RunVerdict(errors=list(contradictions(results)), expired=expired)
     for result in results:
         place(result, [entry for entry in active if entry.matches(result.case)], verdict)
     if whole:
@@ -97,7 +97,7 @@ def in_force(
     return [entry for entry in meant if entry not in expired], expired
 
 
-def place(result: Result, matching: Sequence[Expectation], verdict: Verdict) -> None:
+def place(result: Result, matching: Sequence[Expectation], verdict: RunVerdict) -> None:
     """Put a result where it belongs."""
     passing = [entry for entry in matching if entry.strict and entry.outcome != SKIPPED]
     pinned = [entry for entry in matching if entry.strict and entry.outcome == SKIPPED]

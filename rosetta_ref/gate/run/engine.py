@@ -9,26 +9,37 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from rosetta_ref.errors import unforeseen
-from rosetta_ref.gate.cases import CHAIN, COUNT, ENCODED, NAMES, REFUSAL, TENSORS, WORDS, Case, letters
 from rosetta_ref.gate.converter.entry import Converter, Entry
 from rosetta_ref.gate.converter.interrupt import at_once
 from rosetta_ref.gate.converter.loses import excuse
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.inputs import default as default_samples
 from rosetta_ref.gate.inputs.sample import Sample
-from rosetta_ref.gate.judge.files import UNJUDGED, HarnessError
-from rosetta_ref.gate.run.checks import Answers
+from rosetta_ref.gate.judge.question import Case
+from rosetta_ref.gate.pairs import letters
+from rosetta_ref.gate.run.answers import Answers
+from rosetta_ref.gate.run.checks import CHECKS
+from rosetta_ref.gate.run.judging.questions import UNJUDGED, HarnessError
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.gate.run.refusals import Safety
 from rosetta_ref.gate.run.session import Faces, Session
 from rosetta_ref.gate.run.workspace import Workspace
 
-__all__ = ["Engine", "Failed", "Failure", "HarnessError", "default_jobs", "failures", "group_of", "run", "samples_for"]
+__all__ = [
+    "Engine",
+    "Failure",
+    "HarnessError",
+    "OnFailure",
+    "OnResult",
+    "default_jobs",
+    "failures",
+    "group_of",
+    "run",
+    "samples_for",
+]
 
 #: Called with each result as it comes.
-Told = Callable[[Result], None]
-#: What is judged of the output of one conversion, held against its source.
-_OF_ONE_CONVERSION = (TENSORS, COUNT, NAMES, WORDS, ENCODED)
+OnResult = Callable[[Result], None]
 _WRONG = (FALSIFIED, CRASHED, TIMEOUT)
 
 
@@ -47,7 +58,7 @@ class Failure:
 
 
 #: Called once, with every failure, while the files are still there and nothing is converted any more.
-Failed = Callable[[Sequence[Failure]], None]
+OnFailure = Callable[[Sequence[Failure]], None]
 
 
 def samples_for(entry: Entry, seed: int) -> list[Sample]:
@@ -87,7 +98,7 @@ class Engine:
         Raises HarnessError, for which no converter is to blame.
         """
         try:
-            result = self.safety.answer(case) if case.what == REFUSAL else answers.answer(case)
+            result = self.safety.answer(case) if case.malformed else answers.answer(case)
             return excuse(result, self.session.converter.entry.loses)
         except HarnessError as error:
             raise HarnessError(f"{case.id} has no answer: {error.problem}") from error
@@ -113,8 +124,8 @@ def run(
     only: Iterable[str] = (),
     jobs: int | None = None,
     keep: Path | None = None,
-    told: Told = lambda result: None,
-    failed: Failed = lambda failures: None,
+    on_result: OnResult = lambda result: None,
+    on_failure: OnFailure = lambda failures: None,
 ) -> list[Result]:
     """Answer every case, or those that match one of the patterns `only`; in the order of the plan.
 
@@ -124,8 +135,8 @@ def run(
     given = samples if samples is not None else samples_for(converter.entry, seed)
     with Workspace(keep) as work:
         engine = Engine.of(converter, work, seed, given, only)
-        results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), told)
-        failed(failures(engine, results))
+        results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), on_result)
+        on_failure(failures(engine, results))
         return results
 
 
@@ -134,7 +145,7 @@ def default_jobs(entry: Entry) -> int:
     return (os.cpu_count() or 1) if entry.command is not None else 1
 
 
-def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
+def _answered(engine: Engine, jobs: int, on_result: OnResult) -> list[Result]:
     groups: dict[str, list[Case]] = {}
     for case in engine.cases:
         groups.setdefault(group_of(case), []).append(case)
@@ -143,7 +154,7 @@ def _answered(engine: Engine, jobs: int, told: Told) -> list[Result]:
         made = {}
         for result in engine.answers(group):
             made[result.case] = result
-            told(result)
+            on_result(result)
         return made
 
     results: dict[str, Result] = {}
@@ -167,22 +178,13 @@ def failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:
 def _wrong(engine: Engine, case: Case, result: Result) -> Iterator[Failure]:
     if any(UNJUDGED.match(finding.detail) for finding in result.findings):
         return  # whoever looks at that output again may fall, or never end, and has no process of its own
-    if case.what == REFUSAL:
+    if case.malformed:
         if (source := engine.safety.written.get(case.id)) is not None:
             yield Failure(letters((result.source_format, result.target_format)), source, None, None, [])
         return
     done = engine.session.conversion(case.sample, case.steps, type=case.type) if case.steps else None
     if done is not None and done.target is None:
         yield Failure(letters(case.steps[done.leg - 1 : done.leg + 1]), done.source, None, case.type, [])
-    elif steps := _wrong_steps(case, result):
+    elif steps := CHECKS[case.what].wrong_steps(case, result.findings):
         done = engine.session.conversion(case.sample, steps, type=case.type)
         yield Failure(letters(steps[-2:]), done.source, done.target, case.type, [])
-
-
-def _wrong_steps(case: Case, result: Result) -> tuple[str, ...]:
-    """The path to the output that is wrong; nothing where none is by itself."""
-    if case.what in _OF_ONE_CONVERSION:
-        return case.steps
-    wrong = {finding.leg for finding in result.findings}
-    paths = (case.steps[:end] for end in range(2, len(case.steps) + 1)) if case.what == CHAIN else ()
-    return next((path for path in paths if letters(path[-2:]) in wrong), ())

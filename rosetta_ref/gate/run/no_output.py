@@ -6,12 +6,13 @@ converter said; an output that is missing, empty, old or the input itself is Fal
 
 from __future__ import annotations
 
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
 from rosetta_ref.gate.converter.entry import REFUSED, Entry
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge.question import Case
+from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.session import Conversion, Session
 
 

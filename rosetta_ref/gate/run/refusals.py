@@ -13,16 +13,17 @@ from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import malformed
-from rosetta_ref.gate.cases import REFUSAL, SAFE, Case
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
 from rosetta_ref.gate.converter.entry import REFUSED
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
-from rosetta_ref.gate.judge.files import settled
-from rosetta_ref.gate.judge.processes import Asking
-from rosetta_ref.gate.judge.question import Question
+from rosetta_ref.gate.gates import SAFE
+from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
 from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS
+from rosetta_ref.gate.run.checks.refusals import CHECK
+from rosetta_ref.gate.run.judging.processes import Asking
+from rosetta_ref.gate.run.judging.questions import settled
 from rosetta_ref.gate.run.session import Conversion, Session
 
 #: The samples whose faces may be the twins, the first that is accepted; and how many cuts of each format are tried.
@@ -55,7 +56,7 @@ class Safety:
             found = malformed.from_file(self.session.face(sample, kind), self.seed)
             for file in _chosen(found, self.seed):
                 self._files[file.rule] = file
-                made.append(Case(f"{SAFE}/{file.rule}", SAFE, REFUSAL, sample, steps, rule=file.rule))
+                made.append(Case(f"{SAFE}/{file.rule}", SAFE, CHECK.name, sample, steps, rule=file.rule))
         return made
 
     def _pairs(self) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -74,7 +75,7 @@ class Safety:
 
     def answer(self, case: Case) -> Result:
         """The result of a malformed file."""
-        result = Result(case.id, case.gate, CORROBORATED, unit="refusals", expected=1, sample=case.sample)
+        result = Result(case.id, case.gate, CORROBORATED, unit=CHECK.unit, expected=1, sample=case.sample)
         result.source_format, result.target_format, result.seed = case.steps[0], case.steps[1], self.seed
         found = self._broken(case)
         if found is None:

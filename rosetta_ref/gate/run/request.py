@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
+from platform import machine, python_version
 
 from rosetta_ref.gate.converter import named
 from rosetta_ref.gate.converter.entry import Converter, Entry
@@ -20,8 +20,8 @@ from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.report import expectations, files, summary, verdict
 from rosetta_ref.gate.report.draft import literal
 from rosetta_ref.gate.report.expectations import Expectation
-from rosetta_ref.gate.report.score import Case, Score, score
-from rosetta_ref.gate.report.verdict import Verdict
+from rosetta_ref.gate.report.score import Score, Scored, score
+from rosetta_ref.gate.report.verdict import RunVerdict
 
 #: Seeds of a profile: one run is one seed.
 PROFILES = {"default": 1, "nightly": 10}
@@ -80,7 +80,7 @@ class Request:
             output=arguments.output,
             expected=expectations.load(file, drafting=drafting) if file is not None and known else [],
             reproductions=_place(arguments) if not drafting else None,
-            flags=tuple(named.words(arguments, converter.entry.name)),
+            flags=tuple(named.flags(arguments, converter.entry.name)),
         )
 
     @property
@@ -102,15 +102,15 @@ class Request:
 
     def in_force(self) -> list[Expectation]:
         """The expectations that hold today, here."""
-        return verdict.in_force(self.expected, _today(), facts())[0]
+        return verdict.in_force(self.expected, _today(), platform())[0]
 
     def is_expected(self, result: Result) -> bool:
         """Whether a failure is one of those that are expected."""
         return any(one.matches(result.case) for one in self.in_force())
 
-    def judge(self, results: Sequence[Result], *, whole: bool) -> Verdict:
+    def judge(self, results: Sequence[Result], *, whole: bool) -> RunVerdict:
         """Hold results against what is expected; `whole`: every case of the gate is among them."""
-        return verdict.judge(results, self.expected, _today(), facts=facts(), whole=whole)
+        return verdict.judge(results, self.expected, _today(), facts=platform(), whole=whole)
 
     def reproduce(self, result: Result, entry: Entry) -> str:
         """The command that shows one failure again."""
@@ -125,7 +125,7 @@ class Request:
         """What the run was."""
         return files.RunInfo(self.seed, self.profile, seconds=round(seconds, 3), whole=whole)
 
-    def write(self, results: Sequence[Result], found: Verdict, info: files.RunInfo) -> None:
+    def write(self, results: Sequence[Result], found: RunVerdict, info: files.RunInfo) -> None:
         """Write result.json, evidence.json and summary.md, where a folder for them was named."""
         if self.output is None:
             return
@@ -150,12 +150,12 @@ def first_bad(results: Iterable[Result]) -> list[Result]:
 def points(results: Sequence[Result]) -> Score | None:
     """The score; None where nothing was tested."""
     tested = any(result.outcome != SKIPPED for result in results)
-    return score(Case.of(result) for result in results) if tested else None
+    return score(Scored.of(result) for result in results) if tested else None
 
 
-def facts() -> dict[str, str]:
+def platform() -> dict[str, str]:
     """What conditions of expectations may ask for."""
-    return {"platform": sys.platform, "machine": platform.machine(), "python": platform.python_version()}
+    return {"platform": sys.platform, "machine": machine(), "python": python_version()}
 
 
 def _place(arguments: argparse.Namespace) -> Path | None:

@@ -17,6 +17,7 @@ from types import TracebackType
 
 from rosetta_ref import foreign, limits
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.converter.walk import items, remove
 from rosetta_ref.gate.pairs import FORMATS
 
@@ -215,7 +216,7 @@ class Workspace:
         folder = self.path / f"{self._count:05}"
         folder.mkdir()
         (folder / _CLOCK).touch()  # the clock of the file system, which need not be this machine's
-        directory = target_format == "safetensors" and safetensors_as == "directory"
+        directory = of(target_format).has_companions and safetensors_as == "directory"
         about = os.lstat(folder)
         dst = folder / (stem if directory else f"{stem}.{target_format}")
         return Place(folder, dst, (about.st_dev, about.st_ino))

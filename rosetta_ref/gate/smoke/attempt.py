@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError, unforeseen
-from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate.converter.entry import Converter, Run
 from rosetta_ref.gate.pairs import LETTERS
@@ -99,10 +98,7 @@ def _look(path: Path, wanted: str) -> tuple[Flaw | None, Output | None]:
         if found != wanted:
             return Flaw("format", f"{path.name} is {found}"), None
         # Whether its shapes stand the right way is not asked here.
-        opened = (
-            apr.read(path, shapes="row-major", lenient=True) if found == "apr" else open_archive(path, lenient=True)
-        )
-        with opened as archive:
+        with open_archive(path, lenient=True, as_row_major=True) as archive:
             if not any(tensor.nbytes for tensor in archive.tensors.values()):
                 return Flaw("empty", f"{path.name} has no tensor with a byte of data"), None
             return None, Output(path, Counter(tensor.type.name for tensor in archive.tensors.values()))

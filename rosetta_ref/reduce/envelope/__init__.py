@@ -12,24 +12,28 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from rosetta_ref.foreign import open_file
-from rosetta_ref.reduce.envelope import apr, gguf, safetensors
+from rosetta_ref.formats.registry import of
 from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key, cut
 
-__all__ = ["FORMATS", "Entry", "Envelope", "Key", "parse", "pieces", "read", "serialise", "write"]
+__all__ = ["Entry", "Envelope", "Key", "parse", "pieces", "read", "serialise", "table", "write"]
 
 #: Bytes of a file that is read into memory; the copy of a larger one is mapped.
 _IN_MEMORY = 1 << 26
 #: The longest header of a fixed length.
 _HEADER = 64
-FORMATS: dict[str, ModuleType] = {"gguf": gguf, "apr": apr, "safetensors": safetensors}
+
+
+def table(format: str) -> Any:  # noqa: A002
+    """The module about the envelopes of a format."""
+    return of(format).part(__name__)
 
 
 def parse(data: Bytes, format: str) -> Envelope:  # noqa: A002
     """The parts of any bytes. Raises nothing; data stay where they are, as slices."""
-    found: Envelope = FORMATS[format].parse(memoryview(data))
+    found: Envelope = table(format).parse(memoryview(data))
     return _of_what_is_there(found, bytes(data)) if found.lies.get(SIZE, _HEADER) < _HEADER else found
 
 
@@ -44,7 +48,7 @@ def _of_what_is_there(envelope: Envelope, data: bytes) -> Envelope:
 
 def pieces(envelope: Envelope) -> Iterator[Bytes]:
     """The bytes of a file, one piece after the other, up to its cut. Raises TooLargeError."""
-    return cut(FORMATS[envelope.format].pieces(envelope), envelope.lies.get(SIZE))
+    return cut(table(envelope.format).pieces(envelope), envelope.lies.get(SIZE))
 
 
 def serialise(envelope: Envelope) -> bytes:

@@ -1,4 +1,4 @@
-"""APR as parts that may lie. A walk of its own: only the tables are shared with the reader."""
+"""APR as parts that may lie. The walk over its index is that of `formats.apr.fields`, with guesses."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import prod
-from typing import NamedTuple
 
+from rosetta_ref.formats.apr import fields
 from rosetta_ref.formats.apr.tables import ALIGNMENT, CHECKSUM, HEADER, MAGIC, REFUSED, TYPES_BY_CODE, Header
 from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.reduce.envelope import text
 from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Lie, data_pieces, offsets, take_data
-from rosetta_ref.reduce.envelope.walk import Reader, Section, StuckError, take
+from rosetta_ref.reduce.envelope.walk import Guessing, Section, StuckError, take
 
 _VERSION = (2, 0)
-_LENGTHS, _DIMENSIONS = range(257), range(9)
 _U8 = 7
 _HUGE = 1 << 46
 #: The type that is simplest, where the row of fastest elements stands among the dimensions, and the bytes behind the data.
@@ -27,13 +25,17 @@ _NEVER = sum(REFUSED)
 _LEAST = 20
 
 
+#: The field of a tensor that says where its data begin.
+PLACE = "offset"
+
+
 def size_of(code: int, dims: Sequence[int]) -> int | None:
     """The bytes of a tensor; None where type or dimensions cannot be."""
     kind = TYPES_BY_CODE.get(code)
     if kind is None or any(n >= 1 << 40 for n in dims):
         return None
     try:
-        size = kind.nbytes(tuple(dims)) if kind.elements else kind.dtype.itemsize + prod(dims)
+        size = kind.nbytes(tuple(dims))
     except RaggedRowError:
         return None
     return size if size < _HUGE else None
@@ -44,9 +46,14 @@ def alignment(envelope: Envelope) -> int:
     return ALIGNMENT
 
 
+def placed(path: str, start: int, _size: int) -> dict[str, int]:
+    """The lies of a tensor whose data are said to begin there; none where that cannot be said."""
+    return {f"{path}.{PLACE}": start} if start >= 0 else {}
+
+
 def unit(code: int) -> int:
     """Elements of a block."""
-    return TYPES_BY_CODE[code].elements or 1
+    return TYPES_BY_CODE[code].unit
 
 
 # From parts to bytes
@@ -110,16 +117,6 @@ def _index(envelope: Envelope) -> Iterator[bytes]:
 # From bytes to parts
 
 
-class _Line(NamedTuple):
-    """An entry of the index as it is stated."""
-
-    name: bytes
-    type: int
-    dims: tuple[int, ...]
-    offset: int
-    size: int
-
-
 def parse(view: memoryview) -> Envelope:
     """The parts of any bytes. Raises nothing."""
     head = bytes(view[: HEADER.size]).ljust(HEADER.size, b"\0")
@@ -134,7 +131,7 @@ def parse(view: memoryview) -> Envelope:
     bound = stated.data_offset if index_at <= stated.data_offset <= len(view) else len(view)
     count = None if stated.tensor_count * _LEAST > bound - index_at else stated.tensor_count
     taken, whole = take(view[:bound], index_at, [Section("tensor", _line, count)])
-    lines: list[_Line] = taken.sections[0]
+    lines: list[fields.Entry] = taken.sections[0]
     lies |= taken.lies
     data_at = _padded(view, taken.stop, stated.data_offset, "padding.index", lies) if whole else 0
     flags = stated.flags & ~_NEVER
@@ -191,22 +188,14 @@ def _padded(view: memoryview, at: int, stated: int, path: str, lies: dict[str, L
     return begins
 
 
-def _line(reader: Reader) -> _Line:
-    left = reader.left
-    name = bytes(reader.raw(reader.number(2, "name.length", lambda n: n > left, _LENGTHS)))
-    kind = reader.number(1, "type")
-    room = reader.left // 8
-    dims = [
-        reader.number(8, f"dims[{axis}]")
-        for axis in range(reader.number(1, "dims.count", lambda n: n > room, _DIMENSIONS))
-    ]
-    line = _Line(name, kind, tuple(dims), reader.number(8, "offset"), reader.number(8, "size"))
+def _line(reader: Guessing) -> fields.Entry:
+    line = fields.entry(reader, 0)
     if reader.lies and size_of(line.type, line.dims) != line.size:  # a guess that makes no sense
-        raise StuckError(reader.at)
+        raise StuckError(reader.position)
     return line
 
 
-def _placed(envelope: Envelope, lines: Sequence[_Line]) -> Envelope:
+def _placed(envelope: Envelope, lines: Sequence[fields.Entry]) -> Envelope:
     """With the tensors, and what lies of their type, dimensions, size and offset."""
     lies, tensors = dict(envelope.lies), []
     for number, line in enumerate(lines):
@@ -227,7 +216,7 @@ def _placed(envelope: Envelope, lines: Sequence[_Line]) -> Envelope:
     return made.telling(lies)
 
 
-def _honest(line: _Line) -> Entry:
+def _honest(line: fields.Entry) -> Entry:
     """What would be true: of a type that cannot be, one that takes that many bytes; of dimensions, those that do as U8."""
     size = size_of(line.type, line.dims)
     if size is not None:

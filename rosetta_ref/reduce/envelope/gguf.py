@@ -1,4 +1,4 @@
-"""GGUF as parts that may lie. A walk of its own: only the tables are shared with the reader."""
+"""GGUF as parts that may lie. The walk over its fields is that of `formats.gguf.fields`, with guesses."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
-from typing import NamedTuple
 
 from rosetta_ref.archive import Kind
+from rosetta_ref.formats.gguf import fields
+from rosetta_ref.formats.gguf.fields import HEADER
 from rosetta_ref.formats.gguf.layout import ALIGNMENT_DEFAULT, ALIGNMENT_KEY, MAGIC, VERSION_WRITTEN, VERSIONS
 from rosetta_ref.quant import BY_ID
 from rosetta_ref.quant.block import RaggedRowError
 from rosetta_ref.reduce.envelope.parts import SIZE, Bytes, Entry, Envelope, Key, data_pieces, offsets, take_data
-from rosetta_ref.reduce.envelope.walk import Reader, Section, StuckError, take
+from rosetta_ref.reduce.envelope.walk import Guessing, Section, StuckError, take
 
-_HEADER = 24
-#: Lengths and counts that are tried in the place of one that lies.
-_LENGTHS, _COUNTS = range(1 << 12), range(1 << 9)
-_KINDS, _DIMENSIONS = range(len(Kind)), range(9)
-_SIZES = {kind: kind.dtype.itemsize for kind in Kind if kind.dtype is not None}
 #: A file of a model is smaller; a tensor that is not lies about its dimensions.
 _HUGE = 1 << 46
 #: The type that is simplest, where the row of fastest elements stands among the dimensions, and the bytes behind the data.
 PLAIN, FASTEST, FOOTER = 0, 0, 0
+
+
+#: The field of a tensor that says where its data begin.
+PLACE = "offset"
 
 
 def size_of(code: int, dims: Sequence[int]) -> int | None:
@@ -53,9 +53,14 @@ def alignment(envelope: Envelope) -> int:
     return alignment_of(envelope.metadata, ">" if envelope.big_endian else "<")
 
 
+def placed(path: str, start: int, _size: int) -> dict[str, int]:
+    """The lies of a tensor whose data are said to begin there; none where that cannot be said."""
+    return {f"{path}.{PLACE}": start} if start >= 0 else {}
+
+
 def unit(code: int) -> int:
     """Elements of a block."""
-    return BY_ID[code].elements or 1
+    return BY_ID[code].unit
 
 
 # From parts to bytes
@@ -109,14 +114,14 @@ def _head(envelope: Envelope, order: str, alignment: int) -> Iterator[Bytes]:
 
 def parse(view: memoryview) -> Envelope:
     """The parts of any bytes. Raises nothing."""
-    head = bytes(view[:_HEADER]).ljust(_HEADER, b"\0")
+    head = bytes(view[:HEADER]).ljust(HEADER, b"\0")
     order = ">" if int.from_bytes(head[4:8], "big") in VERSIONS else "<"
     word = "big" if order == ">" else "little"
     version, *counts = (int.from_bytes(head[a:b], word) for a, b in pairwise((4, 8, 16, 24)))  # type: ignore[arg-type]
     least = (24, 13)  # bytes of a tensor, of a key
     tensors, keys = (None if n * size > len(view) else n for n, size in zip(counts, least, strict=True))
     sections = [Section("metadata", _key, keys), Section("tensor", _entry, tensors)]
-    taken, whole = take(view, _HEADER, sections, order) if len(view) > _HEADER else (None, True)
+    taken, whole = take(view, HEADER, sections, order) if len(view) > HEADER else (None, True)
     metadata, infos = taken.sections if taken is not None else ([], [])
     lies = dict(taken.lies) if taken is not None else {}
     stated = {"magic": head[:4], "version": version, "tensor_count": counts[0], "metadata_count": counts[1]}
@@ -124,7 +129,7 @@ def parse(view: memoryview) -> Envelope:
     lies |= {f"header.{name}": value for name, value in stated.items() if value != honest[name]}
     made = Envelope("gguf", tuple(metadata), lies=lies, big_endian=order == ">")
     stop = taken.stop if taken is not None else len(view)
-    if len(view) < _HEADER:
+    if len(view) < HEADER:
         return made.telling({**lies, SIZE: len(view)})
     made = replace(made, tensors=tuple(Entry(info.name, info.dims, info.type, 0, b"") for info in infos))
     alignment = alignment_of(made.metadata, order)
@@ -138,64 +143,16 @@ def parse(view: memoryview) -> Envelope:
     return take_data(made, view, stop + padding, alignment)
 
 
-class _Info(NamedTuple):
-    """A line of the table as it is stated."""
-
-    name: bytes
-    dims: tuple[int, ...]
-    type: int
-    offset: int
-
-
-def _entry(reader: Reader) -> _Info:
-    name = _text(reader, "name.length")
-    count = reader.number(4, "dims.count", lambda n: n > 32, _DIMENSIONS)
-    dims = tuple(reader.number(8, f"dims[{axis}]") for axis in range(count))
-    info = _Info(name, dims, reader.number(4, "type"), reader.number(8, "offset"))
-    if reader.lies and (size_of(info.type, info.dims) is None or info.offset > len(reader.view)):
-        raise StuckError(reader.at)  # a guess that makes no sense
+def _entry(reader: Guessing) -> fields.Entry:
+    info = fields.entry(reader, 0)
+    if reader.lies and (size_of(info.type, info.dims) is None or info.offset > len(reader.data)):
+        raise StuckError(reader.position)  # a guess that makes no sense
     return info
 
 
-def _text(reader: Reader, what: str) -> bytes:
-    left = reader.left - 8
-    return bytes(reader.raw(reader.number(8, what, lambda n: n > left, _LENGTHS)))
-
-
-def _key(reader: Reader) -> Key:
-    name = _text(reader, "key.length")
-    kind = reader.number(4, "kind", lambda n: n not in _KINDS, _KINDS)
-    if kind == Kind.STRING:
-        left = reader.left - 8
-        return Key(name, reader.raw(reader.number(8, "value.length", lambda n: n > left, _LENGTHS)), kind)
-    if kind != Kind.ARRAY:
-        return Key(name, reader.raw(_SIZES[Kind(kind)]), kind)
-    item = reader.number(4, "value.item", lambda n: n not in _KINDS, _KINDS)
-    left = reader.left - 8
-    least = _SIZES.get(Kind(item), 8)
-    count = reader.number(8, "value.count", lambda n: n * least > left, _COUNTS)
-    start = reader.at
-    _items(reader, item, count)
-    return Key(name, reader.view[start : reader.at], kind, item, count)
-
-
-def _items(reader: Reader, item: int, count: int) -> None:
-    """Go over the items of an array; arrays in it are no calls, since they may be nested deeper than Python's stack."""
-    open_ = [(item, count)]
-    while open_:
-        item, count = open_.pop()
-        if item in _SIZES:
-            reader.raw(_SIZES[Kind(item)] * count)
-        elif item == Kind.STRING:
-            for _ in range(count):
-                reader.raw(int.from_bytes(reader.raw(8), "big" if reader.order == ">" else "little"))
-        elif count:
-            open_.append((item, count - 1))
-            inner = int.from_bytes(reader.raw(4), "big" if reader.order == ">" else "little")
-            many = int.from_bytes(reader.raw(8), "big" if reader.order == ">" else "little")
-            if inner not in _KINDS or many > reader.left:
-                raise StuckError(reader.at)
-            open_.append((inner, many))
+def _key(reader: Guessing) -> Key:
+    found = fields.key(reader, 0)
+    return Key(found.name, reader.data[found.value_at : found.stop], found.kind, found.item, found.count)
 
 
 def _placed(envelope: Envelope, stated: list[int], order: str, size: int) -> Envelope:
@@ -230,7 +187,7 @@ def _honest(entry: Entry, room: int) -> Entry:
         code = max(sizes, key=sizes.__getitem__)
         return replace(entry, type=code, size=sizes[code])
     code = codes[0]
-    unit, block = BY_ID[code].elements or 1, BY_ID[code].block_bytes
+    unit, block = BY_ID[code].unit, BY_ID[code].block_bytes
     fast = entry.dims[0] if entry.dims and size_of(code, entry.dims[:1]) is not None else 0
     if fast and fast // unit * block > max(room, block):
         fast = 0

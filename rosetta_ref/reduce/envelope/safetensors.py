@@ -21,6 +21,10 @@ _FIELDS = ["dtype", "shape", "data_offsets"]
 _MOST_DIMENSIONS = 256
 
 
+#: The field of a tensor that says where its data begin.
+PLACE = "data_offsets[0]"
+
+
 def size_of(dtype: Any, dims: Sequence[Any]) -> int | None:
     """The bytes of a tensor; None where type or dimensions cannot be."""
     if not isinstance(dtype, str) or dtype not in BITS or len(dims) > _MOST_DIMENSIONS:
@@ -34,6 +38,11 @@ def size_of(dtype: Any, dims: Sequence[Any]) -> int | None:
 def alignment(envelope: Envelope) -> int:
     """What data begin at multiples of."""
     return 1
+
+
+def placed(path: str, start: int, size: int) -> dict[str, int]:
+    """The lies of a tensor whose data are said to begin there."""
+    return {f"{path}.{PLACE}": start, f"{path}.data_offsets[1]": start + size}
 
 
 def unit(dtype: str) -> int:

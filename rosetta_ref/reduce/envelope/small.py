@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rosetta_ref.reduce.envelope import FORMATS
+from rosetta_ref.reduce.envelope import table as table_of
 from rosetta_ref.reduce.envelope.parts import LARGEST, SIZE, Entry, Envelope, cut, number_of, offsets
 
 #: Lies that are tried each alone; more are taken away by halves.
@@ -32,9 +32,8 @@ def boldest(best: Envelope) -> Iterator[Envelope]:
 
 def _pair(best: Envelope, number: int, keys: list[int]) -> Iterator[Envelope]:
     """A tensor that lies about its place: as far off as it was; and with the one before it, both in the same place."""
-    table, order = FORMATS[best.format], list(best.in_data_order)
-    path = "data_offsets[0]" if best.format == "safetensors" else "offset"
-    told = best.lies.get(f"tensor[{number}].{path}")
+    table, order = table_of(best.format), list(best.in_data_order)
+    told = best.lies.get(f"tensor[{number}].{table.PLACE}")
     if told is None:
         return
     honest = best.telling({}).with_keys(keys)
@@ -43,10 +42,8 @@ def _pair(best: Envelope, number: int, keys: list[int]) -> Iterator[Envelope]:
         this = both.index(number)
         at, size = offsets(small, table.alignment(small))[this], small.tensors[this].size
         start = 0 if len(both) > 1 else at + told - offsets(best, table.alignment(best))[number]
-        if best.format == "safetensors":
-            yield small.telling({f"tensor[{this}].{path}": start, f"tensor[{this}].data_offsets[1]": start + size})
-        elif start >= 0:
-            yield small.telling({f"tensor[{this}].{path}": start})
+        if lies := table.placed(f"tensor[{this}]", start, size):
+            yield small.telling(lies)
 
 
 def telling_only(envelope: Envelope, kept: Sequence[str]) -> Envelope:
@@ -65,7 +62,7 @@ def blocks(envelope: Envelope, *, plain: bool) -> Envelope:
 
 def block(format: str, entry: Entry, *, plain: bool, flat: bool = False) -> Entry:  # noqa: A002
     """A tensor of one block; `plain`: of floats, which are zero; `flat`: in one dimension."""
-    table = FORMATS[format]
+    table = table_of(format)
     code = table.PLAIN if plain else entry.type
     dims = [1] * (min(len(entry.dims), 1) if flat else len(entry.dims))
     if dims:
@@ -79,7 +76,7 @@ def cuts(envelope: Envelope) -> Iterator[Envelope]:
     if SIZE not in envelope.lies:
         yield envelope
         return
-    table = FORMATS[envelope.format]
+    table = table_of(envelope.format)
     if sum(entry.size for entry in envelope.tensors) > LARGEST:
         yield envelope
         return

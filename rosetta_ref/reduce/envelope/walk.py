@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import calcsize
 from typing import Any
 
+from rosetta_ref.formats.fields.reader import Bytes, Reader
 from rosetta_ref.reduce.envelope.parts import Lie
 
 #: Bytes that guesses may walk over, beside the file's own; and what an entry costs beside its bytes.
@@ -49,45 +51,48 @@ class Taken:
 
 
 @dataclass
-class Reader:
-    """Reads fields of an entry; numbers that are guessed are lies where they stand."""
+class Guessing(Reader):
+    """Reads the fields of an entry; numbers that are guessed are lies where they stand. All numbers are unsigned."""
 
-    view: memoryview
-    at: int
-    order: str
+    labelled: bool = False
     path: str = ""
     guesses: Mapping[int, int] = field(default_factory=dict)
     lies: dict[str, Lie] = field(default_factory=dict)
 
-    @property
-    def left(self) -> int:
-        """Bytes to the end."""
-        return len(self.view) - self.at
-
     def number(
-        self, size: int, what: str, wrong: Callable[[int], bool] = lambda n: False, instead: Iterable[int] = ()
+        self,
+        code: str,
+        what: str,
+        words: str = "",
+        *,
+        fits: Callable[[int], bool] | None = None,
+        usual: Iterable[int] = (),
+        problem: str = "",
+        meaning: Callable[[int], str] | None = None,
     ) -> int:
-        """The next unsigned number. Raises StuckError for one that is wrong."""
+        """The next unsigned number. Raises StuckError for one that does not fit."""
+        at, size = self.position, _SIZES[code]
         if self.left < size:
-            raise StuckError(self.at)
-        stated = int.from_bytes(self.view[self.at : self.at + size], "big" if self.order == ">" else "little")
-        at, self.at = self.at, self.at + size
+            raise StuckError(at)
+        stated = int.from_bytes(self.data[at : at + size], "big" if self.order == ">" else "little")
+        self.position += size
         if at in self.guesses:
             self.lies[f"{self.path}.{what}"] = stated
             return self.guesses[at]
-        if wrong(stated):
-            raise StuckError(at, instead)
+        if fits is not None and not fits(stated):
+            raise StuckError(at, usual)
         return stated
 
-    def raw(self, size: int) -> memoryview:
-        """The next bytes."""
+    def raw(self, size: int, what: str = "", words: str = "", meaning: str = "") -> Bytes:
+        """The next bytes. Raises StuckError."""
         if self.left < size:
-            raise StuckError(self.at)
-        self.at += size
-        return self.view[self.at - size : self.at]
+            raise StuckError(self.position)
+        self.position += size
+        return self.data[self.position - size : self.position]
 
 
-Parse = Callable[[Reader], Any]
+_SIZES = {code: calcsize("<" + code) for code in "bBhHiIqQefd"}
+Parse = Callable[[Guessing], Any]
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def _take(
     found: list[Any] = []
     stops, told = [at], [dict[str, Lie]()]
     while section.count is None or begun[0] + len(found) < section.count:
-        reader = Reader(view, stops[-1], order, f"{section.path}[{begun[0] + len(found)}]", guesses)
+        reader = Guessing(view, order, stops[-1], path=f"{section.path}[{begun[0] + len(found)}]", guesses=guesses)
         try:
             entry = _parsed(section, reader, work)
         except StuckError as error:
@@ -149,7 +154,7 @@ def _take(
         if section.count is None and not entry.name:
             break
         found.append(entry)
-        stops.append(reader.at)
+        stops.append(reader.position)
         told.append(told[-1] | reader.lies)
     number = len(found)
     while True:
@@ -166,12 +171,12 @@ def _take(
         number -= 1  # what was taken for an entry of this section begins the next one
 
 
-def _parsed(section: Section, reader: Reader, work: Work) -> Any:
+def _parsed(section: Section, reader: Guessing, work: Work) -> Any:
     """The next entry; what it took is taken off the work that is left. Raises StuckError, also where none is left."""
     if work.spent:
-        raise StuckError(reader.at)
-    start = reader.at
+        raise StuckError(reader.position)
+    start = reader.position
     try:
         return section.parse(reader)
     finally:
-        work.left -= reader.at - start + _ENTRY
+        work.left -= reader.position - start + _ENTRY

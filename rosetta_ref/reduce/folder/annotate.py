@@ -16,11 +16,11 @@ from rich.text import Text
 
 from rosetta_ref import limits
 from rosetta_ref.foreign import read_file
+from rosetta_ref.formats.fields import format_of, tensors
 from rosetta_ref.formats.safetensors.table import DTYPES
 from rosetta_ref.gate.judge.mapping import canonical_name
 from rosetta_ref.gate.judge.models import reading
 from rosetta_ref.quant import TYPES
-from rosetta_ref.reduce.fields import format_of, tensors
 from rosetta_ref.reduce.folder.annotation import Annotation, Right, Row, Table, annotate
 from rosetta_ref.reduce.folder.dump import Left, Line
 

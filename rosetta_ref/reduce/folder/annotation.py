@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from rosetta_ref.formats.fields import Stored, format_of, tensors, walk
+from rosetta_ref.formats.fields.field import shown
+from rosetta_ref.formats.fields.stored import bytes_wanted, values_of
 from rosetta_ref.quant import BlockType
 from rosetta_ref.quant.block import Floats
-from rosetta_ref.reduce.fields import Stored, format_of, tensors, walk
-from rosetta_ref.reduce.fields.field import shown
-from rosetta_ref.reduce.fields.stored import bytes_wanted, values_of
 from rosetta_ref.reduce.folder.dump import Left, Line, lines_of
 
 #: Rows of a table of values.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.reduce.fields import Field
-from rosetta_ref.reduce.fields.field import printable
-from rosetta_ref.reduce.fields.stored import values_of
+from rosetta_ref.formats.fields import Field
+from rosetta_ref.formats.fields.field import printable
+from rosetta_ref.formats.fields.stored import values_of
 
 _WIDTH = 16
 #: Lines of one key, or of one tensor's data, that are shown: of those that are right, and of those that are not.

@@ -17,8 +17,9 @@ from typing import Any
 from rosetta_ref import evidence
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
+from rosetta_ref.formats.registry import BY_SUFFIX
 from rosetta_ref.gate.findings import FALSIFIED, Result
-from rosetta_ref.gate.report import files as gate_record
+from rosetta_ref.gate.report.files import evidence_json
 from rosetta_ref.limits import LimitExceededError
 from rosetta_ref.reduce.folder import annotate, report, script
 from rosetta_ref.reduce.folder import expected as expected_json
@@ -32,7 +33,6 @@ from rosetta_ref.reduce.search.input import size_of
 
 #: What stands in a folder beside the input and what came of it; a project may run it as a test.
 _NAMES = (expected_json.NAME, "report.md", "annotated.txt", "build.py", "evidence.json")
-_SUFFIXES = (".gguf", ".apr", ".safetensors")
 _OUTPUTS = ("actual.gguf", "actual.apr", "actual.safetensors")
 
 
@@ -128,7 +128,7 @@ def _fill(found: Found, oracle: Oracle, folder: Path, place: Path, flags: str) -
     expected.write(folder)
     told = report.Told(expected, found, oracle, place, actual, size_of(seen.source), flags)
     write_text(folder / "report.md", report.markdown(told))
-    evidence.write(folder / "evidence.json", gate_record.evidence_json([_result(found, oracle, place.name)], entry))
+    evidence.write(folder / "evidence.json", evidence_json([_result(found, oracle, place.name)], entry))
     if size_of(seen.source) <= LARGE:
         contents = {file: (folder / file).read_bytes() for file in files}
         write_text(folder / "build.py", script.build_script(contents))
@@ -149,7 +149,7 @@ def _copy_input(source: Path, folder: Path) -> tuple[str, list[str]]:
     inside = Path("input") if source.is_dir() or len(files) > 1 else Path()
     names = []
     for file in files:
-        suffix = file.suffix if file.suffix in _SUFFIXES else f".{sniff(source)}"
+        suffix = file.suffix if file.suffix in BY_SUFFIX else f".{sniff(source)}"
         place = inside / (f"input{suffix}" if len(files) == 1 and file == source else file.relative_to(home))
         if not expected_json.is_name(place.as_posix()):
             raise UnwritableError("a file of that name cannot stand in a folder", file=file)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rosetta_ref.errors import SHOWN
-from rosetta_ref.reduce.fields.field import printable
+from rosetta_ref.formats.fields.field import printable
 
 _RULE = re.compile(r" ?\[(?:UnreadableError): [^\]]*\]")
 

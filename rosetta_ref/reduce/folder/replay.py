@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rosetta_ref import evidence
-from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter.entry import Converter
 from rosetta_ref.gate.findings import Finding
+from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.chains import OF_NUMBERS
 from rosetta_ref.gate.kinds import About, named
 from rosetta_ref.gate.run.workspace import Workspace

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.converter.entry import ACCEPTED
 from rosetta_ref.gate.findings import Finding
+from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.judge.view import UnreadableError
 from rosetta_ref.gate.kinds import kind_of
@@ -23,7 +24,6 @@ from rosetta_ref.zoo import MEMBERS
 if TYPE_CHECKING:
     from rosetta_ref.reduce.search.candidate import Found
 
-_FORMATS = {"gguf": "GGUF", "apr": "APR", "safetensors": "SafeTensors"}
 #: Bytes of an input that has a build.py and an annotated.txt.
 LARGE = 1 << 16
 
@@ -93,7 +93,7 @@ def title(told: Told) -> str:
 
 
 def _way(expected: Expected) -> str:
-    return f"{_FORMATS[expected.source_format]} to {_FORMATS[expected.target_format]}"
+    return f"{of(expected.source_format).title} to {of(expected.target_format).title}"
 
 
 def _what(told: Told) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.reduce.fields import Field, format_of, walk
+from rosetta_ref.formats.fields import Field, format_of, walk
 
 _WIDTH = 120
 #: Equal elements in a row that are worth a factor.

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from rosetta_ref.archive import Tensor
+from rosetta_ref.formats.fields.stored import values_of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge.view import UnreadableError, View
 from rosetta_ref.quant import TYPES, BlockType
 from rosetta_ref.quant.block import Floats
-from rosetta_ref.reduce.fields.stored import values_of
 from rosetta_ref.reduce.folder.prose import code
 from rosetta_ref.reduce.search.candidate import looked
 
 #: Rows of the table of values.
 _ROWS = 8
-#: Elements that are compared, and bytes of a tensor that is one block.
-_MOST, _WHOLE = 512, 1 << 20
+#: Elements that are compared.
+_MOST = 512
 
 
 def where(finding: Finding, target: Path, actual: str, wanted: Mapping[str, Any] | None) -> list[str]:
@@ -65,7 +65,7 @@ def _first(finding: Finding, found: Tensor | None, wanted: Mapping[str, Any] | N
 
 def _stored(found: Tensor, index: Any) -> tuple[int, int] | None:
     """From where to where in a tensor's bytes one of its elements is; None where it is one of a block."""
-    if found.type.elements != 1 or not isinstance(index, list) or len(index) != len(found.shape):
+    if not found.type.is_scalar or not isinstance(index, list) or len(index) != len(found.shape):
         return None
     at, size = 0, found.type.block_bytes
     for place, width in zip(index, found.shape, strict=True):
@@ -81,7 +81,7 @@ def _bytes_of(wanted: Mapping[str, Any] | None, found: Tensor) -> bytes:
     if wanted["type"] == found.type.name:
         return data
     values = values_of(kind, data) if kind is not None else None
-    if values is None or found.type.elements != 1 or found.type.encode is None:
+    if values is None or not found.type.is_scalar or found.type.encode is None:
         return b""
     with np.errstate(all="ignore"):
         return found.type.encode(values[: found.count]).tobytes()
@@ -109,10 +109,9 @@ def _readable(view: View, name: str) -> Tensor | None:
 
 
 def _first_values(found: Tensor) -> Floats:
-    """The first elements; of a type of one block a tensor, all, where that is not much."""
+    """The first elements."""
     kind = found.type
-    size = -(-_MOST // kind.elements) * kind.block_bytes if kind.elements else _WHOLE
-    values = values_of(kind, found.data[:size].tobytes())
+    values = values_of(kind, found.data[: kind.span(0, _MOST)[1]].tobytes())
     return np.zeros(0, np.float32) if values is None else values[: min(_MOST, found.count)]
 
 

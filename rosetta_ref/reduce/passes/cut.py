@@ -25,9 +25,7 @@ def grid(tensor: Tensor) -> tuple[int, int]:
 
 def unit(tensor: Tensor) -> int:
     """The elements that a row is cut by: those of a block, where rows are whole blocks."""
-    elements = tensor.type.elements
-    width = tensor.shape[-1] if tensor.shape else 1
-    return elements if elements > 0 and width % elements == 0 else 1
+    return tensor.type.unit if tensor.type.splits_rows(tensor.shape[-1] if tensor.shape else 1) else 1
 
 
 def window(tensor: Tensor, rows: range, blocks: range) -> Tensor:
@@ -35,7 +33,7 @@ def window(tensor: Tensor, rows: range, blocks: range) -> Tensor:
     size, (count, across) = unit(tensor), grid(tensor)
     shape = (len(blocks) * size,) if len(tensor.shape) < 2 else (len(rows), len(blocks) * size)
     chosen = slice(rows.start, rows.stop), slice(blocks.start, blocks.stop)
-    if tensor.type.elements > 0 and size % tensor.type.elements == 0:
+    if tensor.type.splits_rows(size):
         data = tensor.data.reshape(count, across, -1)[chosen]
         return Tensor.of(tensor.name, tensor.type, shape, data.reshape(-1))
     return of_values(tensor, tensor.values().reshape(count, across)[chosen].reshape(shape))
@@ -46,11 +44,11 @@ def resized(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     kind = tensor.type
     if len(shape) != len(tensor.shape) or any(new > old for new, old in zip(shape, tensor.shape, strict=True)):
         raise ValueError(f"{tensor.name}: {list(tensor.shape)} cannot be cut to {list(shape)}")
-    if kind.elements > 0 and unit(tensor) == kind.elements and shape[-1] % kind.elements == 0:
+    if unit(tensor) == kind.elements and kind.splits_rows(shape[-1]):
         rows = range(math.prod(shape[:-1]))
         return replace(window(tensor, rows, range(shape[-1] // kind.elements)), name=tensor.name)
     values = tensor.values()[tuple(slice(n) for n in shape)]
-    return of_values(tensor, values, TYPES["F32"] if kind.elements != 1 else kind)
+    return of_values(tensor, values, TYPES["F32"] if not kind.is_scalar else kind)
 
 
 def of_values(tensor: Tensor, values: NDArray[Any], kind: BlockType | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rosetta_ref.archive import Kind
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.gate.cases import SAFE
+from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.reduce import envelope as envelopes
 from rosetta_ref.reduce.envelope import Envelope, Key
 from rosetta_ref.reduce.envelope.parts import SIZE

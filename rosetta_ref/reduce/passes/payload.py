@@ -57,7 +57,7 @@ def _zero(tensor: Tensor) -> Tensor:
 def _whole(given: Given, one: Tensor) -> Iterator[Given]:
     """All zero, all one, and counted from one: each simpler than what it is now, if it is none of them."""
     simple = [np.zeros(one.shape), np.ones(one.shape), np.arange(1, one.count + 1).reshape(one.shape)]
-    if one.type.decode is not None or one.type.elements == 0:
+    if one.type.decode is not None or one.type.is_whole:
         now = one.values()
         if any(np.array_equal(now, values.astype(np.float32)) for values in simple):
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from rosetta_ref.archive import Tensor, Value
@@ -41,19 +41,27 @@ def _stays(tensor: Tensor, model: Model, layers: int) -> bool:
 def _stated(given: Given, changed: Mapping[str, int]) -> Given:
     """With the numbers that are stated already, changed."""
     keys = {key: value for name, value in changed.items() for key in KEYS[name]}
-    if given.format == "gguf":
-        architecture = mapping.architecture_of(given.metadata)
-        metadata = dict(given.metadata)
-        for key, value in keys.items():
-            if (name := f"{architecture}.{key}") in metadata:
-                metadata[name] = Value.scalar(metadata[name].kind, value)
-        return given.with_metadata(metadata)
+    with_keys = _STATED.get(given.format)
+    return with_keys(given, keys) if with_keys is not None else given
+
+
+def _stated_in_gguf(given: Given, keys: Mapping[str, int]) -> Given:
+    architecture = mapping.architecture_of(given.metadata)
+    metadata = dict(given.metadata)
+    for key, value in keys.items():
+        if (name := f"{architecture}.{key}") in metadata:
+            metadata[name] = Value.scalar(metadata[name].kind, value)
+    return given.with_metadata(metadata)
+
+
+def _stated_in_apr(given: Given, keys: Mapping[str, int]) -> Given:
+    words = {row.apr: keys[row.gguf] for row in model_of(given).numbers if row.gguf in keys}
+    return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
+
+
+def _stated_in_config(given: Given, keys: Mapping[str, int]) -> Given:
     model = model_of(given)
-    rows = {row.gguf: row for row in model.numbers}
-    if given.format == "apr":
-        words = {rows[key].apr: value for key, value in keys.items() if key in rows}
-        return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
-    words = {rows[key].hugging_face: value for key, value in keys.items() if key in rows}
+    words = {row.hugging_face: keys[row.gguf] for row in model.numbers if row.gguf in keys}
     config = {key: words.get(key, value) for key, value in config_of(given).items()}
     with suppress(KeyError, TypeError, ZeroDivisionError):  # nothing follows from numbers that are not stated
         implied = model.implied(
@@ -61,3 +69,8 @@ def _stated(given: Given, changed: Mapping[str, int]) -> Given:
         )
         config |= {key: value for key, value in implied.items() if key in config}
     return given.with_json("config.json", config) if config else given
+
+
+_STATED: dict[str, Callable[[Given, Mapping[str, int]], Given]] = {
+    "gguf": _stated_in_gguf, "apr": _stated_in_apr, "safetensors": _stated_in_config,
+}  # fmt: skip

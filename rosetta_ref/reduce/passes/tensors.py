@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from rosetta_ref.architectures.aprender import GGUF_METADATA
-from rosetta_ref.archive import Tensor
+from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.tensors import META
@@ -115,12 +115,12 @@ def _named(tensor: Tensor, names: tuple[str, ...]) -> Tensor:
 
 def bare(given: Given) -> Given:
     """Without metadata and companions, but what says where the data lie, in GGUF or in what APR carries of it."""
-    kept: dict[str, Any] = {}
-    if given.format == "gguf":
-        kept = {key: value for key, value in given.metadata.items() if key == "general.alignment"}
-    elif given.format == "apr" and isinstance(carried := given.metadata.get(GGUF_METADATA), list):
+    kept: dict[str, Any] = {
+        key: value for key, value in given.metadata.items() if key == "general.alignment" and isinstance(value, Value)
+    }
+    if isinstance(carried := given.metadata.get(GGUF_METADATA), list):
         alignment = [one for one in carried if isinstance(one, dict) and one.get("key") == "general.alignment"]
-        kept = {GGUF_METADATA: alignment} if alignment else {}
+        kept |= {GGUF_METADATA: alignment} if alignment else {}
     return given.with_metadata(kept).with_companions({})
 
 
@@ -284,7 +284,7 @@ def simpler_type(search: Search) -> bool:
 def _retyped(search: Search, one: Tensor) -> Iterator[Given]:
     order = ["F32"] if one.type.is_scalar else ["F32", "F16", "Q8_0", "Q4_0"]
     for name in order:
-        if name == one.type.name or (one.type.decode is None and one.type.elements):
+        if name == one.type.name or (one.type.decode is None and not one.type.is_whole):
             continue
         with suppress(ValueError, RosettaError):
             yield search.best.with_tensors(_in_place(one.name, of_values(one, one.values(), TYPES[name])))

@@ -15,15 +15,14 @@ from pathlib import Path
 
 from rosetta_ref.diagnosis import Diagnosis, UndiagnosedError, diagnose
 from rosetta_ref.errors import RosettaError, unforeseen
-from rosetta_ref.formats import apr
 from rosetta_ref.formats.detect import open_archive, sniff
-from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter import bundled
 from rosetta_ref.gate.converter.entry import CRASHED, REFUSED, TIMEOUT, Converter, Run
 from rosetta_ref.gate.converter.loses import is_excused
 from rosetta_ref.gate.converter.named import made
 from rosetta_ref.gate.findings import Finding
-from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding, judge_words
+from rosetta_ref.gate.gates import SAFE
+from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding, judge_metadata
 from rosetta_ref.gate.judge.tensors import META, gate_of, judge
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
 from rosetta_ref.gate.run.workspace import Snapshot, Workspace
@@ -170,7 +169,7 @@ def _words(source: View, target: View) -> list[Finding]:
         judge_encoding(words, target)
         return words.findings
     try:
-        return judge_words(source, target).findings
+        return judge_metadata(source, target).findings
     except (UnreadableError, ValueError, KeyError, TypeError) as error:  # of the source: its tokenizer was taken apart
         return [Finding("not-judged", META, f"the source's own words cannot be read: {error!r}")]
 
@@ -179,11 +178,8 @@ def refusal(source: Path) -> RosettaError | None:
     """The error by which our own reader refuses a file; None where it takes it. Stricter than the judge is."""
     try:
         looked(source).close()
-        if sniff(source) == "apr":
-            apr.read(source, shapes="row-major").close()
-        else:
-            with _foreign(source):
-                open_archive(source).close()
+        with _foreign(source):
+            open_archive(source, as_row_major=True).close()
     except UnreadableError as error:
         return error.__cause__ if isinstance(error.__cause__, RosettaError) else error
     except RosettaError as error:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rosetta_ref.gate import names
-from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.converter.entry import CRASHED, REFUSED
 from rosetta_ref.gate.findings import Finding
+from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.chains import OF_NUMBERS
 from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.kinds import kind_of

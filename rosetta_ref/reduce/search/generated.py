@@ -17,6 +17,7 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.apr.tables import CODES
+from rosetta_ref.formats.registry import CONTAINERS, of
 from rosetta_ref.formats.safetensors.table import DTYPES
 from rosetta_ref.gate.converter.entry import Converter, Entry
 from rosetta_ref.gate.run.workspace import Workspace
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 #: Types that can be judged, by format: those that have a place in it, and a decoder.
-_HELD = {
-    "gguf": [name for name, kind in TYPES.items() if kind.id is not None],
-    "apr": list(CODES),
-    "safetensors": [name for name in DTYPES if name in TYPES],
-}
-#: An alignment that is not the default; only GGUF has one.
-_ALIGNMENT = {"general.alignment": Value.scalar(Kind.U32, 64)}
+_HELD = {name: [one for one, kind in TYPES.items() if row.holds(kind)] for name, row in CONTAINERS.items()}
+#: In the order of the formats' own tables: the first is the simplest one.
+_HELD |= {"apr": list(CODES), "safetensors": [name for name in DTYPES if name in TYPES]}
+#: Metadata that is tried: an alignment that is not the default, which only GGUF has.
+_KEYS: dict[str, list[dict[str, Value]]] = {
+    "gguf": [{"general.alignment": Value.scalar(Kind.U32, 64)}],
+}  # fmt: skip
 _STEM = "generated"
 
 
@@ -128,7 +129,7 @@ def _few_tensors(source_format: str, types: Sequence[str]) -> SearchStrategy[Arc
         return Archive(source_format, dict(keys), {tensor.name: tensor for tensor in held})
 
     place = st.none() | tensors(*types, max_dims=3, max_blocks=2)
-    words = st.sampled_from([{}, _ALIGNMENT] if source_format == "gguf" else [{}])
+    words = st.sampled_from([{}, *_KEYS.get(source_format, [])])
     return st.builds(made, st.tuples(place, place, place), words).filter(lambda archive: bool(archive.tensors))
 
 
@@ -189,7 +190,7 @@ class _Trial:
 
     def written(self, archive: Archive, folder: Path) -> Path:
         """The input, written into a folder. A model in another format than GGUF is what the reference makes of it."""
-        directory = self.source_format == "safetensors" and self.oracle.converter.entry.safetensors_as == "directory"
+        directory = of(self.source_format).has_companions and self.oracle.converter.entry.safetensors_as == "directory"
         if archive.format == self.source_format:
             given = Given(archive.format, (archive.tensors,), archive.metadata, directory=directory)
             return inputs.write(given, folder, _STEM)

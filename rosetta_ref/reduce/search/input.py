@@ -23,11 +23,12 @@ from rosetta_ref.beside import NOTHING, kind_of, read_beside, require_inside
 from rosetta_ref.convert.companions import present
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import NotAFileError, json_object, open_file
-from rosetta_ref.formats import apr, detect, gguf, safetensors
+from rosetta_ref.formats import detect, gguf, safetensors
 from rosetta_ref.formats.gguf.cursor import Cursor
 from rosetta_ref.formats.gguf.layout import SPLIT_COUNT, SPLIT_KINDS, SPLIT_NUMBER, SPLIT_TENSORS
 from rosetta_ref.formats.gguf.reader import read_header
 from rosetta_ref.formats.gguf.split import part_name
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.inputs.big_endian import big_endian
 
 #: What the reference leaves beside the weights, to get back what they have no place for.
@@ -109,12 +110,16 @@ def json_of_companion(given: Given, name: str) -> dict[str, Any]:
 
 def read(path: Path) -> Given:
     """The input in a file or directory. Raises what its reader raises."""
-    kind = detect.sniff(path)
-    if kind == "safetensors":
-        return _read_safetensors(path)
-    if kind == "apr":
-        archive: Archive = apr.read(path, shapes="row-major", lenient=True)
-        return Given("apr", (dict(archive.tensors),), archive.metadata)
+    return _READERS.get(detect.sniff(path), _read_one)(path)
+
+
+def _read_one(path: Path) -> Given:
+    """What is always one file."""
+    archive = detect.open_archive(path, lenient=True, as_row_major=True)
+    return Given(archive.format, (dict(archive.tensors),), archive.metadata)
+
+
+def _read_gguf(path: Path) -> Given:
     archive = gguf.read(path, lenient=True)
     parts = tuple({name: archive.tensors[name] for name in part.names} for part in archive.parts)
     index = {name: place for place, part in enumerate(parts) for name in part} if len(parts) > 1 else {}
@@ -219,22 +224,27 @@ def _read_safetensors(path: Path) -> Given:
     return Given("safetensors", tuple(held), archive.metadata, companions, index, directory=path.is_dir())
 
 
+_READERS: dict[str, Callable[[Path], Given]] = {"gguf": _read_gguf, "safetensors": _read_safetensors}
+
+
 def write(given: Given, folder: Path, stem: str = "input") -> Path:
     """Write it into a folder; the path to give to a converter. Raises what the format's writer raises."""
     folder.mkdir(parents=True, exist_ok=True)
-    if given.format == "apr":
-        apr.write(Archive("apr", dict(given.metadata), given.tensors), folder / f"{stem}.apr")
-        return folder / f"{stem}.apr"
-    if given.format == "safetensors":
-        return _write_safetensors(given, folder, stem)
+    return _WRITERS.get(given.format, _write_one)(given, folder, stem)
+
+
+def _write_one(given: Given, folder: Path, stem: str) -> Path:
+    row = of(given.format)
+    path = folder / f"{stem}{row.suffix}"
+    row.write(Archive(given.format, dict(given.metadata), given.tensors), path)
+    return path
+
+
+def _write_gguf(given: Given, folder: Path, stem: str) -> Path:
     if given.big_endian:
         data = big_endian(Archive("gguf", dict(given.metadata), given.tensors))
         (folder / f"{stem}.gguf").write_bytes(data)
         return folder / f"{stem}.gguf"
-    return _write_gguf(given, folder, stem)
-
-
-def _write_gguf(given: Given, folder: Path, stem: str) -> Path:
     if len(given.parts) == 1:
         gguf.write(Archive("gguf", dict(given.metadata), given.tensors), folder / f"{stem}.gguf", lenient=True)
         return folder / f"{stem}.gguf"
@@ -272,3 +282,6 @@ def _write_safetensors(given: Given, folder: Path, stem: str) -> Path:
     }
     (home / safetensors.INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n")
     return home if given.directory else home / safetensors.INDEX_NAME
+
+
+_WRITERS: dict[str, Callable[[Given, Path, str], Path]] = {"gguf": _write_gguf, "safetensors": _write_safetensors}

@@ -8,8 +8,8 @@ from dataclasses import replace
 from rosetta_ref.diagnosis import UNKNOWN
 from rosetta_ref.diagnosis.explain import WHOLE
 from rosetta_ref.gate import kinds
-from rosetta_ref.gate.cases import SAFE
 from rosetta_ref.gate.findings import Finding
+from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.chains import OF_NUMBERS
 from rosetta_ref.gate.judge.tensors import CARD, META, NAME
 from rosetta_ref.gate.kinds import About

@@ -27,7 +27,7 @@ _SMALL = 1 << 20
 #: What an input is in parts: `Given`, or for one that no reader takes an `Envelope`.
 Parts = TypeVar("Parts", bound="OfTensors")
 #: Called with the search whenever a candidate was tried.
-Told = Callable[[Any], None]
+OnProgress = Callable[[Any], None]
 #: Called with the best input's path whenever there is a better one.
 Kept = Callable[[Path, Seen], None]
 #: Whatever a pass takes.
@@ -75,7 +75,7 @@ class Hunt(Generic[Parts]):
     budget: Budget = field(default_factory=Budget)
     any_failure: bool = False
     jobs: int = 1
-    told: Told = lambda search: None
+    on_progress: OnProgress = lambda search: None
     kept: Kept = lambda path, seen: None
     tried: int = 0
     _began: float = field(default_factory=time.monotonic)
@@ -109,7 +109,7 @@ class Hunt(Generic[Parts]):
                     self.best, self.seen = made
                     self._follow()
                     self.kept(self.seen.source, self.seen)
-                self.told(self)
+                self.on_progress(self)
                 if made is not None:
                     return True
         return False

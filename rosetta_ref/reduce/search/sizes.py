@@ -5,6 +5,7 @@ Which number stands under which key, and which shape a tensor has, say the judge
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +61,21 @@ class Place:
 
 def model_of(given: Given) -> Model:
     """The record that the names of an input are read by: of the architecture that it states, or by the names that there are."""
-    if given.format == "gguf":
-        stated = mapping.architecture_of(given.metadata)
-    elif given.format == "apr":
-        stated = named_architecture(given.metadata.get(key) for key in APR_ARCHITECTURE)
-    else:
-        config = config_of(given)
-        classes = config.get("architectures")
-        stated = named_architecture([*(classes if isinstance(classes, list) else ()), config.get("model_type")])
-    return models.reading(stated, given.tensors)
+    stated = _ARCHITECTURE.get(given.format)
+    return models.reading(stated(given) if stated is not None else None, given.tensors)
+
+
+def _of_config(given: Given) -> str | None:
+    config = config_of(given)
+    classes = config.get("architectures")
+    return named_architecture([*(classes if isinstance(classes, list) else ()), config.get("model_type")])
+
+
+_ARCHITECTURE: dict[str, Callable[[Given], str | None]] = {
+    "gguf": lambda given: mapping.architecture_of(given.metadata),
+    "apr": lambda given: named_architecture(given.metadata.get(key) for key in APR_ARCHITECTURE),
+    "safetensors": _of_config,
+}
 
 
 def place_of(tensor: Tensor, model: Model) -> Place | None:
@@ -106,11 +113,16 @@ def sizes_of(given: Given) -> Sizes | None:
 
 def number(given: Given, key: str) -> Any:
     """A number of a model by GGUF's key; None where it is not stated."""
-    if given.format == "gguf":
-        return mapping.number(given.metadata, key)
-    row = next(row for row in mapping.NUMBERS if row.gguf == key)
-    stated = given.metadata if given.format == "apr" else config_of(given)
-    return stated.get(row.apr if given.format == "apr" else row.hugging_face)
+    stated = _NUMBERS.get(given.format)
+    return stated(given, key) if stated is not None else None
+
+
+_ROWS = {row.gguf: row for row in mapping.NUMBERS}
+_NUMBERS: dict[str, Callable[[Given, str], Any]] = {
+    "gguf": lambda given, key: mapping.number(given.metadata, key),
+    "apr": lambda given, key: given.metadata.get(_ROWS[key].apr),
+    "safetensors": lambda given, key: config_of(given).get(_ROWS[key].hugging_face),
+}
 
 
 def config_of(given: Given) -> dict[str, Any]:

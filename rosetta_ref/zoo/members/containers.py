@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.archive import Bytes, Kind, Source, Span, Tensor, Value
+from rosetta_ref.archive import Bytes, Kind, Source, Tensor, Value
 from rosetta_ref.convert import convert
 from rosetta_ref.formats import gguf
 from rosetta_ref.formats.apr import index as apr_index
 from rosetta_ref.formats.apr import reader as apr_reader
 from rosetta_ref.formats.apr.index import Entry
 from rosetta_ref.formats.gguf import layout, placement, values
-from rosetta_ref.formats.gguf import reader as gguf_reader
-from rosetta_ref.formats.gguf import writer as gguf_writer
 from rosetta_ref.formats.safetensors import reader as safetensors_reader
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import NAME, blocks, floats, in_apr, in_gguf, in_safetensors
-from rosetta_ref.zoo.member import Make, Member, nothing, replacing, writing_each
+from rosetta_ref.zoo.member import Make, Member, writing_each
 from rosetta_ref.zoo.members.labels import as_far_as_it_goes
+from rosetta_ref.zoo.seams import nothing, replacing
 
 # --- wrong parts -------------------------------------------------------------------------------------------------------------
 
@@ -52,7 +52,7 @@ def _placed_as_stated(cursor: Any, entries: Any, start: int, alignment: _Ignored
     _check_placement(cursor, entries, start, alignment.stated)
 
 
-_parse, _end = apr_index.parse, apr_reader._end
+_parse, _end = apr_index.parse, apr_reader.end_of
 _check_alignment, _check_overlap = apr_index.check_alignment, apr_index.check_overlap
 
 
@@ -78,7 +78,7 @@ def _whatever_end(source: Any, *_: Any) -> tuple[int, bool]:
     return source.size, False
 
 
-_header_text, _check_spans = safetensors_reader._header_text, safetensors_reader._check_spans
+_header_text, _check_spans = safetensors_reader.header_text, safetensors_reader.check_spans
 
 
 def _without_padding(file: Any) -> tuple[str, int]:
@@ -215,8 +215,8 @@ MEMBERS = (
         "alignment 64 with a header that ends on 32 but not on 64", "headers that happen to end on the larger boundary",
         ("G-S", "G-A"), ("gguf",),
         replacing(
-            (gguf_reader, "alignment_of", _ignored_alignment), (gguf_reader, "check_placement", _placed_as_stated),
-            (Span, "read", as_far_as_it_goes),
+            seams.GGUF_ALIGNMENT_READ.by(_ignored_alignment), seams.GGUF_PLACEMENT.by(_placed_as_stated),
+            seams.SPAN_READ.by(as_far_as_it_goes),
         ),
         aligned_to_64(1),
         aligned_to_64(33),
@@ -227,7 +227,7 @@ MEMBERS = (
         "the writer keeps general.alignment among the metadata and pads to 32 all the same",
         "alignment 64 and two tensors, the first of 32 bytes", "alignment 32, or none",
         ("A-G",), ("gguf",),
-        replacing((gguf_writer, "alignment_of", _default_alignment)),
+        replacing(seams.GGUF_ALIGNMENT_WRITTEN.by(_default_alignment)),
         _aligned_in_apr(64),
         _aligned_in_apr(32),
     ),
@@ -237,8 +237,8 @@ MEMBERS = (
         "two tensors, the first of 4 bytes", "sizes that are multiples of 64",
         ("A-S", "A-G"), ("apr",),
         replacing(
-            (apr_index, "parse", _unpadded), (apr_reader, "_end", _end_as_padded),
-            (apr_index, "check_alignment", nothing), (apr_index, "check_overlap", nothing),
+            seams.APR_PARSE.by(_unpadded), seams.APR_END.by(_end_as_padded),
+            seams.APR_CHECK_ALIGNMENT.by(nothing), seams.APR_CHECK_OVERLAP.by(nothing),
         ),
         _apr_pair(1, 2),
         _apr_pair(16, 2),
@@ -249,8 +249,8 @@ MEMBERS = (
         "a header with spaces at its end", "a header that is a multiple of 8 long as it is",
         ("S-G", "S-A"), ("safetensors",),
         replacing(
-            (safetensors_reader, "_header_text", _without_padding),
-            (safetensors_reader, "_check_spans", _spans_behind_padding),
+            seams.SAFETENSORS_HEADER_TEXT.by(_without_padding),
+            seams.SAFETENSORS_SPANS.by(_spans_behind_padding),
         ),
         _with_padding(True),
         _with_padding(False),
@@ -261,8 +261,8 @@ MEMBERS = (
         "cut the last byte", "whole files",
         ("G-S", "G-A", "A-S", "A-G", "S-A", "S-G"), ("gguf", "apr", "safetensors"),
         replacing(
-            (gguf_reader, "check_placement", nothing), (Span, "read", as_far_as_it_goes),
-            (safetensors_reader, "_check_spans", nothing), (apr_reader, "_end", _whatever_end),
+            seams.GGUF_PLACEMENT.by(nothing), seams.SPAN_READ.by(as_far_as_it_goes),
+            seams.SAFETENSORS_SPANS.by(nothing), seams.APR_END.by(_whatever_end),
         ),
         _cut(_PLAIN),
         _PLAIN,
@@ -273,7 +273,7 @@ MEMBERS = (
         "whole block byte-swapped as u16; only d and dmin may be",
         "one big-endian Q4_K block", "palindromic blocks",
         ("G-S", "G-A"), ("gguf",),
-        replacing((gguf_reader, "Swapped", _WordsSwapped)),
+        replacing(seams.GGUF_SWAPPED.by(_WordsSwapped)),
         _big_endian(_q4_k_swapped(d=1, dmin=0.5, scales=np.arange(12), qs=np.arange(128))),
         _big_endian(_q4_k_swapped(d=1, dmin=0.5, scales=0x11, qs=0x37)),
     ),

@@ -12,16 +12,16 @@ import numpy as np
 from rosetta_ref import recode
 from rosetta_ref.archive import Bytes, Source, Span, Tensor
 from rosetta_ref.convert import target
-from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.apr.tables import CODES
 from rosetta_ref.formats.gguf import placement
 from rosetta_ref.formats.gguf import reader as gguf_reader
-from rosetta_ref.formats.gguf import writer as gguf_writer
 from rosetta_ref.formats.gguf.placement import Entry
 from rosetta_ref.formats.safetensors import writer as safetensors_writer
 from rosetta_ref.quant import BY_ID, TYPES, BlockType
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import blocks, floats, in_apr, in_gguf, tensor
-from rosetta_ref.zoo.member import Member, nothing, replaced, replacing
+from rosetta_ref.zoo.member import Member
+from rosetta_ref.zoo.seams import nothing, replaced, replacing
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ _CONVERT, _plan = import_module("rosetta_ref.convert"), target.plan_gguf
 
 
 def _plan_gguf(*args: Any, **options: Any) -> target.Plan:
-    with replaced((target, "decoded", _aprq8_as_q8_0)):
+    with replaced(seams.DECODED.by(_aprq8_as_q8_0)):
         return _plan(*args, **options)
 
 
-_type, _check_placement = gguf_reader._type, placement.check_placement
+_type, _check_placement = gguf_reader.type_of, placement.check_placement
 #: Q5_0 is 6, Q5_1 is 7 and Q8_0 is 8; remembered as Q5_1, Q8_0 and Q5_0.
 _FROM_MEMORY = {6: TYPES["Q5_1"], 7: TYPES["Q8_0"], 8: TYPES["Q5_0"]}
 _TRULY = {kind.name: BY_ID[number] for number, kind in _FROM_MEMORY.items()}
@@ -101,7 +101,7 @@ def _header_of_halves(tensors: list[Tensor], *rest: Any) -> bytes:
     return _header(named, *rest)
 
 
-_header = safetensors_writer._header
+_header = safetensors_writer.header_of
 
 _ONES = blocks("Q8_0", qs=np.arange(1, 33), d=1)
 
@@ -111,7 +111,7 @@ MEMBERS = (
         "raw blocks of any quantised type are taken for little-endian f32",
         "one Q4_K block", "none",
         ("G-S", "A-S"), ("gguf", "apr"),
-        replacing((target, "decoded", _words_of_blocks)),
+        replacing(seams.DECODED.by(_words_of_blocks)),
         in_gguf(tensor("Q4_K", blocks("Q4_K", d=1, dmin=1, scales=np.arange(12), qs=np.arange(128)))),
         in_gguf(floats("F32", 1, 2, 3, 4)),
         "https://github.com/paiml/aprender/issues/177",
@@ -121,7 +121,7 @@ MEMBERS = (
         "Q5_K blocks stored raw under the code of F32; size and shape disagree",
         "one Q5_K tensor", "readers that trust the size",
         ("G-A",), ("apr",),
-        replacing((apr_writer, "CODES", {**CODES, "Q5_K": CODES["F32"]})),
+        replacing(seams.APR_CODES.by({**CODES, "Q5_K": CODES["F32"]})),
         in_gguf(tensor("Q5_K", blocks("Q5_K", d=1, qs=np.arange(128)))),
         in_gguf(tensor("Q4_K", blocks("Q4_K", d=1, qs=np.arange(128)))),
         "https://github.com/paiml/aprender/issues/177",
@@ -131,7 +131,7 @@ MEMBERS = (
         "one-scale-per-tensor bytes (4 + N) exported under the label Q8_0",
         "256 elements: 260 bytes, 272 expected", "none",
         ("A-G",), ("gguf",),
-        replacing((_CONVERT, "plan_gguf", _plan_gguf), (gguf_writer, "_check_tensor", nothing)),
+        replacing(seams.PLAN_GGUF.by(_plan_gguf), seams.GGUF_CHECK_TENSOR.by(nothing)),
         in_apr(Tensor.of("blk.0.ffn_up.weight", TYPES["AprQ8"], (1, 256), np.float32(0.5).tobytes() + bytes(range(256)))),
         in_apr(floats("F32", 1, 2, 3, 4)),
         "https://github.com/paiml/aprender/issues/1922",
@@ -142,8 +142,8 @@ MEMBERS = (
         "one Q8_0 block", "a file with none of the three",
         ("G-S", "G-A"), ("gguf",),
         replacing(
-            (gguf_reader, "_type", _type_from_memory), (gguf_reader, "check_placement", _placed_as_written),
-            (Span, "read", as_far_as_it_goes),
+            seams.GGUF_TYPE_OF.by(_type_from_memory), seams.GGUF_PLACEMENT.by(_placed_as_written),
+            seams.SPAN_READ.by(as_far_as_it_goes),
         ),
         in_gguf(tensor("Q8_0", _ONES)),
         in_gguf(tensor("Q4_0", blocks("Q4_0", d=1, qs=np.arange(16)))),
@@ -154,7 +154,7 @@ MEMBERS = (
         "the writer says F16 of every 16-bit float: BF16 bytes under the dtype F16",
         "one BF16 number that is not 0", "zeros; models in F32 or F16",
         ("G-S", "A-S"), ("safetensors",),
-        replacing((safetensors_writer, "_header", _header_of_halves)),
+        replacing(seams.SAFETENSORS_HEADER.by(_header_of_halves)),
         in_gguf(floats("BF16", 1, 2)),
         in_gguf(floats("F32", 1.0009765625, 2)),
     ),

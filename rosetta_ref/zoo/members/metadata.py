@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from rosetta_ref.architectures import aprender, aprender_keys, config, huggingface, tokenizer
+from rosetta_ref.architectures import aprender, config, tokenizer
 from rosetta_ref.archive import Kind, Value
-from rosetta_ref.formats.apr import writer as apr_writer
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import floats, in_gguf, model_in
-from rosetta_ref.zoo.member import Member, nothing, replacing
+from rosetta_ref.zoo.member import Member
+from rosetta_ref.zoo.seams import nothing, replacing
 
 _own_keys, _config_of, _tokenizer_metadata, _numbers_of = (
-    aprender._own_keys, config.config_of_metadata, tokenizer.tokenizer_metadata, config.metadata_of_config,
+    aprender.own_keys, config.config_of_metadata, tokenizer.tokenizer_metadata, config.metadata_of_config,
 )  # fmt: skip
 
 
@@ -79,8 +80,8 @@ MEMBERS = (
         "any file with one", "files without",
         ("G-S", "S-G", "G-A", "S-A", "A-S"), ("gguf", "apr", "safetensors"),
         replacing(
-            (huggingface, "tokenizer_files", _no_files), (huggingface, "tokenizer_metadata", _no_vocabulary),
-            (aprender_keys, "tokenizer_keys", _no_files),
+            seams.TOKENIZER_FILES.by(_no_files), seams.TOKENIZER_METADATA.by(_no_vocabulary),
+            seams.TOKENIZER_KEYS.by(_no_files),
         ),
         model_in("gguf", tokenizer=True),
         model_in("gguf", tokenizer=False),
@@ -92,7 +93,7 @@ MEMBERS = (
         "writes a key and its alias: the reader drops all metadata",
         "any model", "-",
         ("G-A", "S-A"), ("apr",),
-        replacing((aprender, "_own_keys", _with_aliases), (apr_writer, "_check", nothing)),
+        replacing(seams.OWN_KEYS.by(_with_aliases), seams.APR_CHECK_METADATA.by(nothing)),
         model_in("gguf"),
     ),
     Member(
@@ -100,7 +101,7 @@ MEMBERS = (
         "scores, token types, the kind of pre-tokenizer and the chat template are lost in APR",
         "any file with scores", "files without a tokenizer",
         ("G-A", "S-A"), ("apr",),
-        replacing((aprender, "_own_keys", _words_only)),
+        replacing(seams.OWN_KEYS.by(_words_only)),
         model_in("gguf", tokenizer=True),
         model_in("gguf", tokenizer=False),
         options={"extra_keys": False},
@@ -110,7 +111,7 @@ MEMBERS = (
         "every number of the model stands in APR twice, as num_heads and as model.num_heads",
         "any model", "files without numbers",
         ("G-A", "S-A"), ("apr",),
-        replacing((aprender, "_own_keys", _again_as_models)),
+        replacing(seams.OWN_KEYS.by(_again_as_models)),
         model_in("gguf"),
         in_gguf(floats("F32", 1, 2)),
         options={"extra_keys": False},
@@ -120,7 +121,7 @@ MEMBERS = (
         "config.json says the usual base of 10000 whatever the model's is",
         "a base of 500000", "a base of 10000",
         ("G-S", "A-S"), ("safetensors",),
-        replacing((huggingface, "config_of_metadata", _plain_theta)),
+        replacing(seams.CONFIG_OF_METADATA.by(_plain_theta)),
         model_in("gguf", numbers={"rope.freq_base": 500000.0}),
         model_in("gguf", numbers={"rope.freq_base": 10000.0}),
     ),
@@ -129,7 +130,7 @@ MEMBERS = (
         "config.json says of the heads of k and v that there are as many as of q",
         "grouped heads", "as many heads of k as of q",
         ("G-S", "A-S"), ("safetensors",),
-        replacing((huggingface, "config_of_metadata", _as_many_as_queries)),
+        replacing(seams.CONFIG_OF_METADATA.by(_as_many_as_queries)),
         model_in("gguf", heads=(2, 1)),
         model_in("gguf", heads=(2, 2)),
     ),
@@ -138,7 +139,7 @@ MEMBERS = (
         "the ids of the first and the last token under each other's keys",
         "any file with a tokenizer", "files without",
         ("S-G", "S-A"), ("gguf",),
-        replacing((huggingface, "tokenizer_metadata", _exchanged)),
+        replacing(seams.TOKENIZER_METADATA.by(_exchanged)),
         model_in("safetensors", tokenizer=True),
         model_in("safetensors", tokenizer=False),
         options={"extra_keys": False},
@@ -148,7 +149,7 @@ MEMBERS = (
         "the epsilon of the norms is 1e-6 whatever config.json says",
         "an epsilon of 1e-5", "an epsilon of 1e-6",
         ("S-G", "S-A"), ("gguf",),
-        replacing((huggingface, "metadata_of_config", _epsilon_of_another)),
+        replacing(seams.METADATA_OF_CONFIG.by(_epsilon_of_another)),
         model_in("safetensors"),
         model_in("safetensors", numbers={"attention.layer_norm_rms_epsilon": 1e-6}),
     ),

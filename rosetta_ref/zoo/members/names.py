@@ -7,7 +7,6 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,18 @@ from rosetta_ref.architectures.record import Model, Role
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats.apr import writer as apr_writer
 from rosetta_ref.formats.apr.tables import aligned
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import floats, in_gguf, in_safetensors, model_in
-from rosetta_ref.zoo.member import Broken, Member, WaitingError, replacing
+from rosetta_ref.zoo.member import Broken, Member, WaitingError
+from rosetta_ref.zoo.seams import Part, replacing
 
 _to_gguf, _to_huggingface, _to_apr, _files = (
-    huggingface._tensors_to_gguf, huggingface.to_huggingface, aprender.to_apr, huggingface._files,
+    huggingface.tensors_to_gguf, huggingface.to_huggingface, aprender.to_apr, huggingface.files_of,
 )  # fmt: skip
 Tensors = dict[str, Tensor]
 
 
-def _everywhere(change: Callable[[Tensors], Tensors], *others: tuple[Any, str, Any]) -> Broken:
+def _everywhere(change: Callable[[Tensors], Tensors], *others: Part) -> Broken:
     """Tensors are changed on their way out of a Hugging Face directory, into one, and into APR."""
 
     def out(*args: Any) -> Tensors:
@@ -42,9 +43,9 @@ def _everywhere(change: Callable[[Tensors], Tensors], *others: tuple[Any, str, A
         return replace(made, tensors=change(made.tensors))
 
     return replacing(
-        (huggingface, "_tensors_to_gguf", out),
-        (huggingface, "to_huggingface", into),
-        (aprender, "to_apr", apr),
+        seams.TENSORS_TO_GGUF.by(out),
+        seams.TO_HUGGINGFACE.by(into),
+        seams.TO_APR.by(apr),
         *others,
     )
 
@@ -77,9 +78,9 @@ def _said_to_be(tied: bool) -> Broken:
     def files(model: Archive, *args: Any) -> dict[str, bytes]:
         made = _files(model, *args)
         config = json.loads(made["config.json"])
-        return made | {"config.json": huggingface._dump(config | {"tie_word_embeddings": tied})}
+        return made | {"config.json": huggingface.json_text(config | {"tie_word_embeddings": tied})}
 
-    return replacing((huggingface, "_files", files))
+    return replacing(seams.FILES_OF.by(files))
 
 
 def _gate_is_up(known: Model) -> tuple[Role, ...]:
@@ -104,8 +105,8 @@ def _sorted_names_only(tensors: Mapping[str, Tensor]) -> bytes:
     """The names sorted as the format asks, and what belongs to them as it came."""
     names, entries, offset = [], [], 0
     for one in tensors.values():
-        names.append(apr_writer._name(one))
-        entries.append(apr_writer._entry(one, offset))
+        names.append(apr_writer.name_of(one))
+        entries.append(apr_writer.entry_of(one, offset))
         offset += aligned(one.nbytes)
     return b"".join(
         struct.pack("<H", len(name)) + name + rest for name, rest in zip(sorted(names), entries, strict=True)
@@ -163,7 +164,7 @@ MEMBERS = (
         "qkv biases of qwen2 omitted",
         "any qwen2 file", "bias-free architectures",
         ("S-G", "G-S", "G-A", "S-A", "A-S"), ("gguf", "apr", "safetensors"),
-        _everywhere(_without_biases, (import_module("rosetta_ref.convert"), "require_complete", _complete_but_for_biases)),
+        _everywhere(_without_biases, seams.COMPLETE_MODEL.by(_complete_but_for_biases)),
         model_in("safetensors", "qwen2"),
         model_in("safetensors", "llama"),
         "https://github.com/onnxruntime/mobius/pull/396",
@@ -173,7 +174,7 @@ MEMBERS = (
         "the two halves of the feed-forward part under each other's names",
         "any model", "both halves equal; a chain there and back",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing(*((known, "layer", _gate_is_up(known)) for known in ARCHITECTURES.values())),
+        replacing(*(seams.LAYER.of(known).by(_gate_is_up(known)) for known in ARCHITECTURES.values())),
         model_in("safetensors"),
         in_safetensors(floats("F32", 1, 2)),
     ),
@@ -182,7 +183,7 @@ MEMBERS = (
         "layers are numbered anew in the order of their numbers as texts: 0, 1, 10, 2",
         "11 layers", "10 layers",
         ("G-S", "A-S"), ("safetensors",),
-        replacing((huggingface, "to_huggingface", _by_text)),
+        replacing(seams.TO_HUGGINGFACE.by(_by_text)),
         model_in("gguf", layers=11),
         model_in("gguf", layers=10),
     ),
@@ -191,7 +192,7 @@ MEMBERS = (
         "the names of APR's index are sorted, the entries that belong to them are not",
         "two tensors that are not in the order of their names", "tensors in that order",
         ("G-A", "S-A"), ("apr",),
-        replacing((apr_writer, "_index", _sorted_names_only)),
+        replacing(seams.APR_INDEX.by(_sorted_names_only)),
         _two("b.weight", "a.weight"),
         _two("a.weight", "b.weight"),
     ),

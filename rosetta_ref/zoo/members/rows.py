@@ -16,8 +16,10 @@ from rosetta_ref.architectures.record import ROPES, Model, Role
 from rosetta_ref.architectures.transforms import PermuteRows, PlusOne, Sizes, Transform
 from rosetta_ref.archive import Archive, Buffer, Tensor
 from rosetta_ref.formats import apr
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import floats, in_gguf, in_safetensors, model_in
-from rosetta_ref.zoo.member import Make, Member, replacing
+from rosetta_ref.zoo.member import Make, Member
+from rosetta_ref.zoo.seams import replacing
 
 Transforms = tuple[Transform, ...]
 
@@ -114,7 +116,7 @@ MEMBERS = (
         "the rows of k are turned by n_head // n_kv heads, and not by n_kv",
         "(n_head, n_kv) = (8, 2), (6, 3), (4, 1)", "n_head = n_kv^2: (4, 2), (9, 3), (16, 4), (64, 8)",
         ("S-G", "G-S", "S-A", "A-S"), ("safetensors",),
-        replacing((PermuteRows, "heads", _k_by_a_quotient)),
+        replacing(seams.ROW_HEADS.by(_k_by_a_quotient)),
         model_in("safetensors", heads=(8, 2)),
         model_in("safetensors", heads=(4, 2)),
         "https://github.com/ggml-org/llama.cpp/pull/3364",
@@ -124,7 +126,7 @@ MEMBERS = (
         "k permuted with the number of heads of q",
         "grouped heads, (2, 1)", "as many heads of k as of q",
         ("G-S", "S-G", "S-A", "A-S"), ("safetensors",),
-        replacing((PermuteRows, "heads", _k_as_q)),
+        replacing(seams.ROW_HEADS.by(_k_as_q)),
         model_in("gguf", heads=(2, 1)),
         model_in("gguf", heads=(2, 2)),
         "https://github.com/huggingface/transformers/pull/31788",
@@ -135,7 +137,7 @@ MEMBERS = (
         "writes the forward permutation for the inverse",
         "head_dim 6, 8, 16", "head_dim 2 and 4",
         ("G-S", "A-S"), ("safetensors",),
-        replacing((heads, "row_order", _forward)),
+        replacing(seams.ROW_ORDER.by(_forward)),
         model_in("gguf", head_dim=6),
         model_in("gguf", head_dim=4),
         "https://github.com/onnxruntime/mobius/pull/396",
@@ -145,7 +147,7 @@ MEMBERS = (
         "q/k permuted for architectures whose GGUF files are not (qwen2, gemma, phi)",
         "any qwen2 file", "llama-only tests",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "transforms_of", _every_architecture)),
+        replacing(seams.TRANSFORMS_OF.by(_every_architecture)),
         model_in("safetensors", "qwen2"),
         model_in("safetensors", "llama"),
         "https://github.com/onnxruntime/mobius/pull/396",
@@ -155,7 +157,7 @@ MEMBERS = (
         "the weights of q and k are permuted, their biases are not",
         "a llama model with biases", "models without biases, and qwen2",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "transforms_of", _weights_only)),
+        replacing(seams.TRANSFORMS_OF.by(_weights_only)),
         model_in("safetensors", biases=True),
         model_in("safetensors", "qwen2"),
     ),
@@ -164,7 +166,7 @@ MEMBERS = (
         "the rows of q and k in a llama file of APR's are taken for pairs, whatever rope_type says",
         "rope_type 2", "rope_type 0",
         ("A-G", "A-S"), ("apr",),
-        replacing((aprender, "_rope_type", _own_rope_type)),
+        replacing(seams.ROPE_TYPE_OF.by(_own_rope_type)),
         _halves_in_apr(2),
         _halves_in_apr(0),
     ),
@@ -173,7 +175,7 @@ MEMBERS = (
         "Gemma stores w, the file needs 1 + w",
         "any gemma norm", "every other architecture",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "transforms_of", _no_one)),
+        replacing(seams.TRANSFORMS_OF.by(_no_one)),
         model_in("safetensors", "gemma3"),
         model_in("safetensors", "llama"),
         "https://github.com/ggml-org/llama.cpp/pull/5631",
@@ -183,7 +185,7 @@ MEMBERS = (
         "Gemma stores w, the file needs 1 + w, and gets 2 + w",
         "any gemma norm", "every other architecture",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "transforms_of", _one_twice)),
+        replacing(seams.TRANSFORMS_OF.by(_one_twice)),
         model_in("safetensors", "gemma3"),
         model_in("safetensors", "llama"),
         "https://github.com/vllm-project/vllm/issues/31464",
@@ -193,7 +195,7 @@ MEMBERS = (
         "the norms of every architecture get Gemma's 1 on the way to GGUF, and lose it on the way back",
         "any llama norm", "files without norms",
         ("S-G", "G-S", "S-A", "A-S"), ("gguf", "safetensors"),
-        replacing((huggingface, "transforms_of", _one_everywhere)),
+        replacing(seams.TRANSFORMS_OF.by(_one_everywhere)),
         model_in("safetensors"),
         in_safetensors(floats("F32", 1, 2)),
     ),
@@ -202,7 +204,7 @@ MEMBERS = (
         "the root of the hidden size, by which Gemma multiplies embeddings, is put into the weights",
         "any model", "a hidden size of 1; files without an embedding",
         ("G-A", "S-A"), ("apr",),
-        replacing((aprender, "to_apr", _embedding_scaled)),
+        replacing(seams.TO_APR.by(_embedding_scaled)),
         model_in("gguf"),
         in_gguf(floats("F32", 1, 2)),
     ),

@@ -12,9 +12,11 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import Floats
 from rosetta_ref.quant.kquants import packing
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.codecs import decoding, decoding_by, with_scales
 from rosetta_ref.zoo.files import blocks, in_apr, in_gguf, model_in, tensor
-from rosetta_ref.zoo.member import Member, replacing
+from rosetta_ref.zoo.member import Member
+from rosetta_ref.zoo.seams import replacing
 
 Pairs = tuple[Floats, Floats]
 
@@ -171,7 +173,7 @@ MEMBERS = (
         "the factor of attention is multiplied into the weights of q",
         "any model with heads of more than one element", "q of zeros",
         ("G-S", "A-S"), ("safetensors",),
-        replacing((huggingface, "tensor_to_huggingface", _queries_scaled)),
+        replacing(seams.TENSOR_TO_HUGGINGFACE.by(_queries_scaled)),
         model_in("gguf", head_dim=4),
         in_gguf(tensor("F32", np.ones(4, np.float32))),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,23 +13,27 @@ import numpy as np
 from rosetta_ref import recode
 from rosetta_ref.architectures import mixes
 from rosetta_ref.archive import Buffer, Tensor
-from rosetta_ref.convert import encoding
 from rosetta_ref.formats.apr import writer as apr_writer
-from rosetta_ref.formats.gguf import layout
 from rosetta_ref.formats.gguf import writer as gguf_writer
 from rosetta_ref.formats.safetensors import writer as safetensors_writer
 from rosetta_ref.quant import TYPES
 from rosetta_ref.quant.block import Floats
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import in_gguf, in_safetensors, tensor
-from rosetta_ref.zoo.member import Member, nothing, replaced, replacing, writing_each
+from rosetta_ref.zoo.member import Member, writing_each
+from rosetta_ref.zoo.seams import nothing, replaced, replacing
 
 # --- shapes ------------------------------------------------------------------------------------------------------------------
 
-_pieces, _entry, _header = gguf_writer._pieces, apr_writer._entry, safetensors_writer._header
+_pieces, _entry, _header = gguf_writer.pieces_of, apr_writer.entry_of, safetensors_writer.header_of
+
+
+def _as_they_are(dimensions: Iterable[int]) -> tuple[int, ...]:
+    return tuple(dimensions)
 
 
 def _gguf_unturned(*args: Any, **options: Any) -> list[Any]:
-    with replaced((layout, "turned", tuple)):
+    with replaced(seams.GGUF_TURNED.by(_as_they_are)):
         return _pieces(*args, **options)
 
 
@@ -100,8 +105,8 @@ MEMBERS = (
         "any (2, 3) tensor", "square matrices",
         ("G-S", "A-S", "S-G", "A-G", "G-A", "S-A"), ("gguf", "apr", "safetensors"),
         replacing(
-            (gguf_writer, "_pieces", _gguf_unturned), (apr_writer, "_entry", _apr_turned), (apr_writer, "ROW_MAJOR", 0),
-            (safetensors_writer, "_header", _header_turned),
+            seams.GGUF_PIECES.by(_gguf_unturned), seams.APR_ENTRY.by(_apr_turned), seams.APR_ROW_MAJOR.by(0),
+            seams.SAFETENSORS_HEADER.by(_header_turned),
         ),
         in_gguf(_MATRIX),
         in_gguf(tensor("F32", np.arange(1, 5, dtype="<f4"), (2, 2))),
@@ -132,8 +137,8 @@ MEMBERS = (
         "shape (3, 320) into Q4_K", "ne0 a multiple of 256",
         ("S-A", "S-G", "G-A", "A-G", "G-G"), ("gguf", "apr"),
         replacing(
-            (mixes, "types_of", _types_of_all), (encoding, "encoded", _flattened),
-            (apr_writer, "size_of", lambda *_: _Fits()), (gguf_writer, "_check_tensor", nothing),
+            seams.TYPES_OF.by(_types_of_all), seams.ENCODED.by(_flattened),
+            seams.APR_SIZE_OF.by(lambda *_: _Fits()), seams.GGUF_CHECK_TENSOR.by(nothing),
         ),
         in_safetensors(tensor("F32", np.sin(np.arange(960, dtype="<f4")), (3, 320))),
         in_safetensors(tensor("F32", np.sin(np.arange(512, dtype="<f4")), (2, 256))),

@@ -5,25 +5,23 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures import huggingface
 from rosetta_ref.architectures.complete import require_complete
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import gguf, safetensors
-from rosetta_ref.formats.apr import reader as apr_reader
 from rosetta_ref.formats.apr.tables import HEADER, REFUSED
 from rosetta_ref.formats.gguf import layout, split
 from rosetta_ref.formats.gguf.reader import OneFile
-from rosetta_ref.formats.safetensors import shards
 from rosetta_ref.formats.safetensors.shards import Index
 from rosetta_ref.formats.safetensors.writer import INDEX_NAME, Shard, index_json
+from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import floats, in_apr, in_gguf
-from rosetta_ref.zoo.member import Make, Member, replacing
+from rosetta_ref.zoo.member import Make, Member
+from rosetta_ref.zoo.seams import replacing
 
 
 def _all_of_it(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
@@ -32,7 +30,7 @@ def _all_of_it(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
 
 
 def _complete_unless_split(tensors: Mapping[str, Tensor], *rest: Any) -> None:
-    if not any(one.file is not None and split._PART_NAME.fullmatch(one.file.name) for one in tensors.values()):
+    if not any(one.file is not None and split.PART_NAME.fullmatch(one.file.name) for one in tensors.values()):
         require_complete(tensors, *rest)
 
 
@@ -95,7 +93,7 @@ MEMBERS = (
         "every tensor of every listed file is loaded, not the one the index assigns",
         "two shards, one holding a stale copy", "one file",
         ("S-G", "S-A"), ("safetensors",),
-        replacing((shards, "_assigned", _all_of_it)),
+        replacing(seams.SAFETENSORS_ASSIGNED.by(_all_of_it)),
         _two_shards(stale=True),
         _two_shards(stale=False),
         "https://github.com/vllm-project/vllm/issues/54230",
@@ -106,8 +104,8 @@ MEMBERS = (
         "two parts", "one file",
         ("G-S", "G-A"), ("gguf",),
         replacing(
-            (split, "_merged", _first_part), (import_module("rosetta_ref.convert"), "require_complete", _complete_unless_split),
-            (huggingface, "require_complete", _complete_unless_split),
+            seams.GGUF_MERGED.by(_first_part), seams.COMPLETE_MODEL.by(_complete_unless_split),
+            seams.COMPLETE_DIRECTORY.by(_complete_unless_split),
         ),
         _two_parts,
         in_gguf(floats("F32", 1, 2)),
@@ -117,7 +115,7 @@ MEMBERS = (
         "the flag that says that an APR file is one shard of several is not looked at",
         "a file with that flag", "files without it",
         ("A-S", "A-G"), ("apr",),
-        replacing((apr_reader, "REFUSED", {bit: why for bit, why in REFUSED.items() if bit != 0x10})),
+        replacing(seams.APR_REFUSED.by({bit: why for bit, why in REFUSED.items() if bit != 0x10})),
         _one_shard_of_several,
         in_apr(floats("F32", 1, 2)),
     ),

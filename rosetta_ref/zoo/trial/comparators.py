@@ -11,12 +11,13 @@ from contextlib import contextmanager
 
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.gate.findings import Finding
-from rosetta_ref.gate.judge import cache, mapping
+from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.shift import shifted
 from rosetta_ref.gate.judge.tensors import Judged, gate_of
 from rosetta_ref.gate.judge.view import View
 from rosetta_ref.quant import TYPES
-from rosetta_ref.zoo.member import replaced
+from rosetta_ref.zoo import seams
+from rosetta_ref.zoo.seams import replaced
 from rosetta_ref.zoo.trial.verifiers import Verifier
 
 
@@ -40,7 +41,7 @@ def judging(verifier: Verifier) -> Iterator[None]:
             judged.findings = [Finding("values", gate, f"{verifier.id} says so", name) for name in every]
         return judged
 
-    with replaced((cache, "judge", judge)):
+    with replaced(seams.JUDGE.by(judge)):
         yield
 
 

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from rosetta_ref.gate import cases as asked
 from rosetta_ref.gate import kinds
-from rosetta_ref.gate.cases import Case, letters
 from rosetta_ref.gate.converter import bundled, named
 from rosetta_ref.gate.converter.entry import Converter
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
+from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.kinds import About
+from rosetta_ref.gate.pairs import letters
+from rosetta_ref.gate.run.checks import CHECKS
 from rosetta_ref.gate.run.engine import Engine, run, samples_for
 from rosetta_ref.gate.run.session import Faces
 from rosetta_ref.gate.run.workspace import Workspace
@@ -33,8 +34,6 @@ from rosetta_ref.zoo.member import Member
 NOT_OF_AN_OUTPUT = kinds.named(About.RUN)
 #: Members that no input can tell from the reference, by id, with the reason.
 EQUIVALENT: dict[str, str] = {}
-#: What needs further conversions than the one it is about.
-_REPEATED = (asked.AGAIN, asked.BYTES, asked.ANSWERS, asked.SAME)
 
 
 @dataclass(frozen=True)
@@ -172,11 +171,11 @@ def in_order(cases: Sequence[Case], member: Member) -> list[Case]:
 
     def rank(case: Case) -> int:
         touched = any(letters(leg) in member.pairs for leg in zip(case.steps, case.steps[1:], strict=False))
-        if case.what == asked.REFUSAL:
+        if case.malformed:
             return 1
         if not touched:
             return 3
-        return 0 if len(case.steps) == 2 and case.what not in _REPEATED else 2
+        return 0 if CHECKS[case.what].single else 2
 
     return sorted(cases, key=rank)
 

@@ -17,7 +17,7 @@ from rosetta_ref.zoo.trial.matrix import EQUIVALENT, Arena, Kill, Trial, referen
 
 KILLED, SURVIVED, EQUAL, WAITING = "killed", "survived", "equivalent", "waiting"
 #: Called with each trial as it comes.
-Told = Callable[[Trial], None]
+OnResult = Callable[[Trial], None]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class _Seed:
 
 def tally(
     members: Sequence[Member], seeds: Iterable[int], *, every_gate: bool = False, jobs: int = 1,
-    told: Told = lambda trial: None,
+    on_result: OnResult = lambda trial: None,
 ) -> Tally:  # fmt: skip
     """Run members on seeds, `jobs` seeds at once; where that is more than one, each in a process of its own.
 
@@ -118,7 +118,7 @@ def tally(
         made.void += [f"seed {one.seed}: {line}" for line in one.void]
         for trial in one.trials:
             trials.setdefault(trial.member, []).append(trial)
-            told(trial)
+            on_result(trial)
     made.standings = [Standing(member, tuple(trials.get(member.id, ()))) for member in members]
     return made
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rosetta_ref.formats.gguf.endian import loaded_dtype
+from rosetta_ref.formats.fields.field import Field, shown
 from rosetta_ref.quant import BlockType
-from rosetta_ref.quant.block import Floats, RaggedRowError, layout_dtype
-from rosetta_ref.reduce.fields.field import Claims, Field, shown
+from rosetta_ref.quant.block import Floats, RaggedRowError
+from rosetta_ref.quant.loaded import loaded_dtype
 
 #: Rows or blocks of one tensor that are told apart.
-_MOST = 4096
-#: Bytes that tensors may hold together beside the file's own: overlapping ones hold the same bytes again and again.
-_AGAIN = 1 << 16
+MOST_ROWS = 4096
 
 #: The codes of `struct`, by NumPy's kind and bytes.
 CODES = {
@@ -52,12 +50,12 @@ class Stored:
     def values(self, data: bytes, most: int | None = None) -> Floats | None:
         """Its (first) elements, flat, as far as there are whole blocks; None where the type cannot be decoded."""
         body = self.bytes_of(data)
-        if most is not None and self.kind is not None and self.kind.elements:
-            body = body[: -(-most // self.kind.elements) * self.kind.block_bytes]
+        if most is not None and self.kind is not None:
+            body = body[: self.kind.span(0, most)[1]]
         found = values_of(self.kind, body) if self.kind else None
         return found if found is None or min(self.shape, default=1) < 0 else found[: math.prod(self.shape)]
 
-    def fields(self, data: bytes, most: int = _MOST) -> Iterator[Field]:
+    def fields(self, data: bytes, most: int = MOST_ROWS) -> Iterator[Field]:
         """Its data, split into rows of numbers or the fields of each block.
 
         A cut end is one field, and so is what comes after the first `most`.
@@ -98,23 +96,12 @@ class Stored:
             yield f"blocks {most} and on", f"{(count - most) * dtype.itemsize}s", None
 
 
-def claim_data(claims: Claims, tensors: Iterable[Stored]) -> None:
-    """Claim the data of a file's tensors, each as its fields. Where many hold the same bytes, the last ones claim none."""
-    left = len(claims.data) + _AGAIN
-    for tensor in tensors:
-        if tensor.stop - tensor.start > left:
-            continue
-        left -= tensor.stop - tensor.start
-        parts = len(tensor.kind.dtype.names or ()) if tensor.kind is not None else 1
-        claims.found += tensor.fields(claims.data, min(_MOST, max(claims.room // max(parts, 1), 1)))
-
-
 def _sized(kind: BlockType, nbytes: int) -> BlockType | None:
     """The type itself; one of one block a tensor as it is in so many bytes."""
-    if kind.elements:
+    if not kind.is_whole:
         return kind
-    fixed = layout_dtype(kind.layout, 0).itemsize
-    return kind.sized(nbytes - fixed) if nbytes > fixed else None
+    count = (nbytes - kind.block_bytes) // kind.element_bytes
+    return kind.sized(count) if count > 0 else None
 
 
 def _is_numbers(kind: BlockType) -> bool:
@@ -143,7 +130,7 @@ def values_of(kind: BlockType, data: bytes) -> Floats | None:
 
 def bytes_wanted(kind: BlockType | None, shape: Sequence[int]) -> int | None:
     """Bytes that such a tensor takes; None where that cannot be said."""
-    if kind is None or not kind.elements or min(shape, default=1) < 0:
+    if kind is None or kind.is_whole or min(shape, default=1) < 0:
         return None
     try:
         return kind.nbytes(shape)

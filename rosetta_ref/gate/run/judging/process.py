@@ -1,6 +1,7 @@
-"""A process that judges: `python -m rosetta_ref.gate.judge.process`. It reads questions and writes results, a line of JSON each.
+"""A process that judges: `python -m rosetta_ref.gate.run.judging.process`.
 
-Its limits are set anew for each question: seconds of computing, and bytes beyond what it has. `processes` starts it, and ends it.
+It reads questions and writes results, a line of JSON each. Its limits are set anew for each question: seconds of computing, and
+bytes beyond what it has. `processes` starts it, and ends it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ except ImportError:  # Windows has none, and commands are not run there either
 
 from rosetta_ref import limits
 from rosetta_ref.errors import unforeseen
-from rosetta_ref.gate.judge.files import Judging
 from rosetta_ref.gate.judge.question import question_of, result_of, to_json
+from rosetta_ref.gate.run.judging.questions import Judging
 
 
 def main() -> None:

@@ -28,8 +28,8 @@ from rosetta_ref.gate.converter.interrupt import ENDING, GROUPS, kill
 from rosetta_ref.gate.converter.walk import bytes_behind
 from rosetta_ref.gate.findings import Finding, Result
 from rosetta_ref.gate.judge import cache
-from rosetta_ref.gate.judge.files import HarnessError, Judging, settled
 from rosetta_ref.gate.judge.question import Question, question_to_values, result_of, to_json
+from rosetta_ref.gate.run.judging.questions import HarnessError, Judging, settled
 
 #: Seconds on the clock for one second of computing: others may use the machine, and a process has to start.
 _PATIENCE = 3
@@ -58,7 +58,7 @@ class JudgeProcess:
     def __init__(self) -> None:
         environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rosetta_ref.gate.judge.process"], stdin=subprocess.PIPE,
+            [sys.executable, "-P", "-m", "rosetta_ref.gate.run.judging.process"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdout is not None

@@ -1,4 +1,4 @@
-"""The fields of a SafeTensors file: a length, a JSON text, and the data that it says where to find."""
+"""The walk over a SafeTensors file: a length, a JSON text, and the data that it says where to find. See `formats.fields`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from rosetta_ref.formats.fields.reader import MOST_FIELDS, LostError, Walk
+from rosetta_ref.formats.fields.stored import Stored
 from rosetta_ref.formats.safetensors.table import DTYPES, METADATA_KEY
-from rosetta_ref.reduce.fields.field import Claims, LostError
-from rosetta_ref.reduce.fields.stored import Stored, claim_data
 
 #: Dimensions at most, and a size that no file has.
 _MOST, _HUGE = 256, 1 << 64
 
 
-def explain(claims: Claims) -> list[Stored]:
-    """Claim all fields; the tensors."""
+def walk(data: bytes, most: int = MOST_FIELDS) -> Walk:
+    """All that is known of a file; of so many fields of the header at most."""
+    made = Walk(data, most=most)
     try:
-        header = claims.take(claims.number("Q", "header.length"), "header.json")
+        header = made.raw(made.number("Q", "length", "header.length"), "json", "header.json")
     except LostError as error:
-        claims.lose(error)
-        return []
-    found = list(_stored(parsed(header), claims.position, len(claims.data)))
-    claim_data(claims, found)
-    return found
+        made.lose(error)
+        return made
+    made.tensors += _stored(parsed(header), made.position, len(data))
+    return made
 
 
 def parsed(text: bytes) -> dict[str, Any]:
