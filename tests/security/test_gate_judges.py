@@ -116,9 +116,9 @@ def test_a_judge_that_the_shell_lets_compute_no_more_is_replaced(
 
 def test_limits_of_the_judge_fit_into_those_that_there_are() -> None:
     script = (
-        "import resource; from rosetta_ref.gate import judge_process\n"
+        "import resource; from rosetta_ref.gate.judge import process\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (15, 15)); resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))\n"
-        "judge_process._limit(60, 2 << 30)\n"
+        "process._limit(60, 2 << 30)\n"
         "print(resource.getrlimit(resource.RLIMIT_CPU)[0], resource.getrlimit(resource.RLIMIT_DATA)[0])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
