@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from rosetta_ref.archive import Tensor, Value
 from rosetta_ref.gate.judge import mapping
@@ -54,13 +55,19 @@ def _stated_in_gguf(given: Given, keys: Mapping[str, int]) -> Given:
 
 
 def _stated_in_apr(given: Given, keys: Mapping[str, int]) -> Given:
-    words = {row.apr: keys[row.gguf] for row in mapping.number_rows(model_of(given).name) if row.gguf in keys}
+    words = {row.apr: keys[row.gguf] for row in model_of(given).numbers if row.gguf in keys}
     return given.with_metadata({key: words.get(key, value) for key, value in given.metadata.items()})
 
 
 def _stated_in_config(given: Given, keys: Mapping[str, int]) -> Given:
-    words = {row.hugging_face: keys[row.gguf] for row in mapping.number_rows(model_of(given).name) if row.gguf in keys}
+    model = model_of(given)
+    words = {row.hugging_face: keys[row.gguf] for row in model.numbers if row.gguf in keys}
     config = {key: words.get(key, value) for key, value in config_of(given).items()}
+    with suppress(KeyError, TypeError, ZeroDivisionError):  # nothing follows from numbers that are not stated
+        implied = model.implied(
+            {row.gguf: config[row.hugging_face] for row in model.numbers if row.hugging_face in config}
+        )
+        config |= {key: value for key, value in implied.items() if key in config}
     return given.with_json("config.json", config) if config else given
 
 
