@@ -57,6 +57,8 @@ def rule_for(kind: BlockType, target: str, row: int, *, apr_native: bool = False
     rule: Rule = (
         of(target).part("rosetta_ref.convert.containers").into(kind, row, apr_native=apr_native, float_type=float_type)
     )
+    if rule.action == Action.DECODED and kind.decode is None:  # it is carried, and nothing else
+        return Rule(Action.REFUSED, name)
     return rule
 
 

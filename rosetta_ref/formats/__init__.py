@@ -1,4 +1,5 @@
-"""The three containers, each with `read(path) -> Archive` and `write(archive, path)`.
+"""The containers, each with `read(path) -> Archive` and `write(archive, path)`.
 
-Readers and writers of a format share its tables, not code.
+`registry` has a row for each: what others have to know to tell them apart. Readers and writers of a format share its tables, not
+code. `fields` says what each byte of a file is, whatever the bytes are.
 """

@@ -1,8 +1,8 @@
 """The containers: a row for each, with everything that other packages have to know to tell them apart.
 
 Whoever needs to know something about a format asks its row (`of("gguf").has_companions`) and does not compare its name. What a
-package itself does for each format stands in one dict of that package, by the names here. A reader or writer is loaded when
-it is first called.
+package itself does for each format stands in a module of that name (`Container.part`), or in one dict. All of it is loaded when
+it is first asked for.
 """
 
 from __future__ import annotations

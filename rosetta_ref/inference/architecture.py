@@ -42,7 +42,8 @@ class Role:
     shape: V tokens, E width, F inner, Q rows of q, K rows of k, H elements of a head, P pairs of a head. bias: there may be one.
     turned: rope turns the rows, so that their order within a head is the format's. optional: a model may go without. plus_one:
     Hugging Face stores w where 1 + w is meant, and GGUF stores what is meant. A role that Hugging Face does not have is called
-    nothing there.
+    nothing there. does: the role by its usual name, where GGUF's name is that of another one (`post_attention_norm` is what some
+    architectures call the norm before the feed-forward network).
     """
 
     gguf: str
@@ -52,6 +53,12 @@ class Role:
     turned: bool = False
     optional: bool = False
     plus_one: bool = False
+    does: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the forward pass calls it."""
+        return self.does or self.gguf
 
     @property
     def per_layer(self) -> bool:
@@ -97,7 +104,7 @@ class Architecture:
         return {**self.config, **self.kin.get(word, {})}
 
     def role(self, weight: str) -> Role:
-        """The role of a weight by GGUF's name for it: `blk.3.attn_k.weight`, `blk.3.attn_k.bias`."""
+        """The role of a weight by its name here: `blk.3.attn_k.weight`, `blk.3.attn_k.bias`."""
         stem = weight.rpartition(".")[0].split(".")
         name = ".".join([stem[0], "{}", *stem[2:]] if stem[0] == "blk" else stem)
-        return next(role for role in self.weights if role.gguf == name)
+        return next(role for role in self.weights if role.name == name)

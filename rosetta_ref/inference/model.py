@@ -216,11 +216,11 @@ def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any], record
 def _expected(record: Architecture, layers: int, *, hugging_face: bool) -> Iterator[tuple[Role, str, str, str]]:
     """Role, name of the weight, name in the file, and letters of the shape, for every weight that there may be."""
     for role in (role for role in record.weights if not role.per_layer):
-        yield from _named(role, role.gguf, role.hugging_face if hugging_face else role.gguf)
+        yield from _named(role, role.name, role.hugging_face if hugging_face else role.gguf)
     for layer in range(layers):
         for role in (role for role in record.weights if role.per_layer):
-            ours = role.gguf.format(layer)
-            yield from _named(role, ours, role.hugging_face.format(layer) if hugging_face else ours)
+            stem = role.hugging_face if hugging_face else role.gguf
+            yield from _named(role, role.name.format(layer), stem.format(layer))
 
 
 def _named(role: Role, ours: str, stem: str) -> Iterator[tuple[Role, str, str, str]]:

@@ -83,12 +83,12 @@ def test_cell(name: str, target: str, cell: str, tmp_path: Path) -> None:
         return
     source, out = tmp_path / f"in.{origin}", tmp_path / f"out.{kind}"
     WRITE[origin](Archive(origin, {}, {name: tensor}), source)
+    options = {"dtype": "f32"} if kind == "safetensors" else {"apr_native": bool(native)}
     if action == "refused":
         with pytest.raises(RefusedTypeError, match=name):
-            rosetta_ref.convert(source, out, keep_names=True)
+            rosetta_ref.convert(source, out, keep_names=True, **options)
         assert not out.exists()
         return
-    options = {"dtype": "f32"} if kind == "safetensors" else {"apr_native": bool(native)}
     report = rosetta_ref.convert(source, out, keep_names=True, **options)
     if not (kind == "safetensors" and name in ("F16", "BF16")):
         assert dict(report.actions) == {action: 1}

@@ -40,7 +40,7 @@ COSTLY: dict[str, dict[str, Any]] = {
     "layers and a slow template": {"layers": 200, "template": _LOOPS},
 }  # fmt: skip
 #: What is asked in every run; the others take seconds.
-_QUICK = ("many heads", "a wide inner layer", "many rows", "many words")
+_QUICK = ("many heads", "a wide inner layer", "many rows", "some thousand words")
 
 
 def _cpu() -> float:

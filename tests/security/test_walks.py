@@ -220,3 +220,14 @@ def test_a_walk_over_a_valid_file_explains_it(format_: str) -> None:
     assert [one.label for one in fields if one.group.startswith("data ")] == [
         f"data {n} / row {i}" for n in "ab" for i in (0, 1)
     ]
+
+
+@pytest.mark.parametrize("format_", registry.FORMATS)
+def test_a_walk_outlives_each_byte(format_: str) -> None:
+    """Each byte of the header changed in turn, and the file cut at each."""
+    data = valid(format_)
+    for place in range(min(len(data), 400)):
+        for made in (data[:place], *(data[:place] + bytes([byte]) + data[place + 1 :] for byte in (0, 9, 13, 255))):
+            walked = registry.of(format_).walk(made)
+            assert all(0 <= one.offset <= one.end <= len(made) for one in walked.found)
+            assert sum(one.size for one in walked.fields()) == len(made)
