@@ -27,6 +27,8 @@ _STEPS: dict[str, Json] = {
     "Prepend": {"prepend": _SPACE},
     "Replace": {"pattern": {"String": " "}, "content": _SPACE},
 }
+#: How Gemma's files part a text: at spaces, of which the normalizer before has left none.
+_AT_SPACES: Json = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
 _PAD_SCORE, _ADDED_SCORE = -10000.0, -1000.0
 _PREFIX_KEY = "tokenizer.ggml.add_space_prefix"
 
@@ -189,6 +191,8 @@ def _adds_prefix(tokenizer: Json) -> bool:
     for step in steps:
         if {key: value for key, value in step.items() if key != "type"} != _STEPS.get(str(step.get("type"))):
             raise UnknownNormalizerError(f"the normalizer {shown(step)}", file="tokenizer.json")
+    if pre == _AT_SPACES and any(step.get("type") == "Replace" for step in steps):
+        return any(step.get("type") == "Prepend" for step in steps)
     if pre and pre.get("type") != "Metaspace":
         raise UnknownPreTokenizerError(
             f"the pre-tokenizer {shown(pre.get('type'))} before SentencePiece BPE", file="tokenizer.json"
