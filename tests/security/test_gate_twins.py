@@ -99,7 +99,7 @@ def gguf(value: bytes, dimensions: int) -> bytes:
 
 def test_what_is_small_is_taken_apart_in_a_moment(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
-    began = time.monotonic()
+    began = time.process_time()
     path.write_bytes(gguf(struct.pack("<II", 4, 0), 300_000))
     with pytest.raises(malformed.NoTwinError, match="300000 dimensions"):
         malformed.from_file(path, 0, foreigner=True)
@@ -108,4 +108,4 @@ def test_what_is_small_is_taken_apart_in_a_moment(tmp_path: Path) -> None:
     path.write_bytes(gguf(struct.pack("<IIQ", 9, 9, 1) * 100_000, 1))
     with pytest.raises(malformed.NoTwinError):
         malformed.from_file(path, 0, foreigner=True)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
