@@ -79,6 +79,21 @@ def test_an_architecture_is_named_in_its_own_files_alone() -> None:
     assert sorted(found) == sorted(path.replace("NAME", EXAMPLE) for path in paths)
 
 
+@pytest.mark.parametrize(
+    ("what", "where"),
+    [
+        ("a block type", "quant/table.py"),
+        ("a zoo member", "zoo/members/rows.py"),
+        ("a container", "formats/registry.py"),
+    ],
+)
+def test_an_example_is_a_part_of_the_package(what: str, where: str) -> None:
+    shown = re.findall(r"(?m)^    (\S.*|    .*)$", TEXT.partition(f"## How to add {what}\n")[2].partition("###")[0])
+    there = {line.strip().rstrip(",") for line in (ROOT / "rosetta_ref" / where).read_text("utf-8").splitlines()}
+    assert shown
+    assert [line for line in shown if line.strip().rstrip(",") not in there] == []
+
+
 def test_the_check_in_it_is_one() -> None:
     """The example is the one that `test_gate_checks` runs."""
     from tests.test_gate_checks import ORDER

@@ -100,7 +100,9 @@ def commands() -> list[str]:
 def narrowed(command: str, case: str) -> str:
     """The same about a few cases; of all of them with as many processes as the suite may have, else in one."""
     if command.startswith("pytest"):
-        return f"{command.replace('-n auto', '-n 2' if case == '*' else '-n 0')} -p no:cacheprovider --gate-case '{case}'"
+        return (
+            f"{command.replace('-n auto', '-n 2' if case == '*' else '-n 0')} -p no:cacheprovider --gate-case '{case}'"
+        )
     return f"{command} --case '{case}'" if command.startswith("rosetta-ref gate") else command
 
 

@@ -80,6 +80,8 @@ def whole(name: str, record: Mapping[str, Any], tensor: Tensor, model: Archive) 
     """
     kind, shape, row = TYPES[record["type"]], tuple(record["shape"]), record["row"]
     data = Buffer(np.frombuffer(base64.b64decode(record["base64"]), np.uint8))
+    if not row and tensor.shape != shape:
+        return None
     if not row:
         made = Tensor(name, kind, shape, data)
         ours = huggingface.tensor_from_huggingface(made, None, model.metadata)

@@ -123,7 +123,7 @@ class NumpyEngine(Closing):
         self.vocabulary = self.model.vocabulary
 
     @cached_property
-    def words(self) -> Text:
+    def tokenisation(self) -> Text:
         """The tokenizer, made when it is asked for: logits need none."""
         assert self.model.archive is not None
         return text_of(self.model.archive, self.path)
@@ -131,12 +131,12 @@ class NumpyEngine(Closing):
     @property
     def has_text(self) -> bool:
         """Whether there is a tokenizer."""
-        return self.words.exists
+        return self.tokenisation.exists
 
     @property
     def has_template(self) -> bool:
         """Whether there is a chat template."""
-        return self.words.exists and self.words.template is not None
+        return self.tokenisation.exists and self.tokenisation.template is not None
 
     def close(self) -> None:
         """Give up the file."""
@@ -159,7 +159,7 @@ class NumpyEngine(Closing):
         """
         require_tokens(prompts, self.model)
         self.model.meter.require_activations(self.model.parameters, self.vocabulary, prompts)
-        stops = self.words.stops
+        stops = self.tokenisation.stops
         with self.model.meter.running():
             if self.dtype is np.float32:
                 return greedy(self.model, prompts, [count] * len(prompts), stops)
@@ -167,32 +167,32 @@ class NumpyEngine(Closing):
 
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, with what the tokenizer adds around it."""
-        return self.words.encode(text)
+        return self.tokenisation.encode(text)
 
     def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, with nothing added."""
-        return self.words.encode_all(texts)
+        return self.tokenisation.encode_all(texts)
 
     @property
     def stops(self) -> frozenset[int]:
         """The tokens that end an answer, as the file names them."""
-        return self.words.stops
+        return self.tokenisation.stops
 
     def spelled(self) -> dict[int, str]:
         """Every token of the vocabulary by its id, as the tokenizer spells it."""
-        return self.words.tokens
+        return self.tokenisation.tokens
 
     def chat(self, question: str) -> list[int]:
         """The ids of a user's question, through the model's own chat template."""
-        return self.words.chat(question)
+        return self.tokenisation.chat(question)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of ids, control tokens by name."""
-        return self.words.decode(tokens)
+        return self.tokenisation.decode(tokens)
 
     def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
         """The text of each sequence of ids."""
-        return self.words.decode_all(sequences)
+        return self.tokenisation.decode_all(sequences)
 
 
 #: Tokens that go through the layers together: enough that a weight is used often once it is at hand.

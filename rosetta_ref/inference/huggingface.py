@@ -46,9 +46,9 @@ class _Directory(Closing):
             raise EngineFormatError(f"{self.name} reads Hugging Face directories", file=self.path)
         _refuse_code(self.path)
         os.environ.update(_OFFLINE)
-        self.words: Text = text_of_directory(self.path)
-        self.has_text = self.words.exists
-        self.has_template = self.words.exists and self.words.template is not None
+        self.tokenisation: Text = text_of_directory(self.path)
+        self.has_text = self.tokenisation.exists
+        self.has_template = self.tokenisation.exists and self.tokenisation.template is not None
         self.vocabulary = 0
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class _Directory(Closing):
             tokens = list(prompt)
             while len(tokens) - len(prompt) < count:
                 token = int(self._rows(tokens)[-1].argmax())
-                if token in self.words.stops:
+                if token in self.tokenisation.stops:
                     break
                 tokens.append(token)
             answers.append(tokens[len(prompt) :])
@@ -76,32 +76,32 @@ class _Directory(Closing):
 
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, with what the tokenizer adds around it."""
-        return self.words.encode(text)
+        return self.tokenisation.encode(text)
 
     def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, with nothing added."""
-        return self.words.encode_all(texts)
+        return self.tokenisation.encode_all(texts)
 
     @property
     def stops(self) -> frozenset[int]:
         """The tokens that end an answer, as the directory names them."""
-        return self.words.stops
+        return self.tokenisation.stops
 
     def spelled(self) -> dict[int, str]:
         """Every token of the vocabulary by its id, as the tokenizer spells it."""
-        return self.words.tokens
+        return self.tokenisation.tokens
 
     def chat(self, question: str) -> list[int]:
         """The ids of a user's question, through the model's own chat template."""
-        return self.words.chat(question)
+        return self.tokenisation.chat(question)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of ids, control tokens by name."""
-        return self.words.decode(tokens)
+        return self.tokenisation.decode(tokens)
 
     def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
         """The text of each sequence of ids."""
-        return self.words.decode_all(sequences)
+        return self.tokenisation.decode_all(sequences)
 
 
 def _refuse_code(folder: Path) -> None:

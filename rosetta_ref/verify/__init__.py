@@ -1,6 +1,6 @@
 """The same answers after the conversion: two models asked the same questions, and the weight to blame where they differ.
 
-Read `verify` below (the order of the stages), then `copies`, `prompts`, `words` (tokenisation), `claims` (must it be equal, or
+Read `verify` below (the order of the stages), then `copies`, `prompts`, `tokenisation`, `claims` (must it be equal, or
 near?), `answers` and `measures` (logits and text), `limits` (how near), `engines` (the same file on two engines), `blame` (which
 weight), `report`.
 """
@@ -42,7 +42,7 @@ from rosetta_ref.verify.limits import UnknownLimitError, limits_for
 from rosetta_ref.verify.measures import Measured
 from rosetta_ref.verify.prompts import NoPromptError, Prompt
 from rosetta_ref.verify.report import Report
-from rosetta_ref.verify.words import compare_words
+from rosetta_ref.verify.tokenisation import compare_tokenisation
 
 __all__ = ["RUN_ERRORS", "Report", "VerificationError", "Verify", "verifier", "verify"]
 
@@ -161,7 +161,7 @@ def _opened(path: Path, refusal: type[RosettaError], *refused: type[Exception]) 
 
 def _judge(report: Report, ours: NumpyEngine, theirs: NumpyEngine, questions: Sequence[Prompt], chosen: Verify) -> None:
     claim = _claim(report, ours, theirs, chosen)
-    sequences = _usable(compare_words(report, ours, theirs, questions), theirs.vocabulary)
+    sequences = _usable(compare_tokenisation(report, ours, theirs, questions), theirs.vocabulary)
     measured = _compare(report, ours, theirs, questions, sequences, claim, chosen)
     for name in chosen.engines:
         if name != "numpy":
@@ -296,7 +296,7 @@ def _on_another_engine(
 
                 require_alive(one.path, [question.text for question in questions])
             with load(one.path, name) as other:
-                _compare_words_of_engines(report, side, one, other, questions, sequences)
+                _compare_tokenisation_of_engines(report, side, one, other, questions, sequences)
             compare_engines(report, side, one, name, sequences)
         except RUN_ERRORS:
             raise
@@ -307,7 +307,7 @@ def _on_another_engine(
             return
     if len(sides) == 2 and claim.lossless and claim.same_types:
         with load(ours.path, name) as a, load(theirs.path, name) as b:
-            compare_words(report, a, b, questions)
+            compare_tokenisation(report, a, b, questions)
             _compare_both(report, a, b, questions, sequences, claim, 0.0, chosen.count, exact=True)
 
 
@@ -316,7 +316,7 @@ def _reads(engine: str, path: Path) -> bool:
     return kind == "gguf" if engine == "llama.cpp" else of(kind).has_companions and path.is_dir()
 
 
-def _compare_words_of_engines(
+def _compare_tokenisation_of_engines(
     report: Report, side: str, mine: Engine, other: Engine, questions: Sequence[Prompt], sequences: Sequence[list[int]]
 ) -> None:
     """Each engine tokenizes by itself: the prompts must come out the same."""

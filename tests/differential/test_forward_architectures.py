@@ -116,7 +116,7 @@ def test_a_cache_and_a_batch_change_nothing(name: str) -> None:
     asked = tokens_of(name)
     prompts = [asked[:3], asked, asked[5:6]]
     with NumpyEngine(GOLDEN / name / "hf", precise=True) as engine:
-        engine.words.__dict__["stops"] = frozenset()
+        engine.tokenisation.__dict__["stops"] = frozenset()
         for prompt, answer in zip(prompts, engine.generate(prompts, 12), strict=True):
             assert len(answer) == 12
             (logits,) = engine.logits([[*prompt, *answer]])

@@ -122,7 +122,7 @@ def test_a_wrong_draft_does_not_change_an_answer(wrong: int) -> None:
 def test_drafts_end_where_the_model_ends_its_answer(precise: bool) -> None:
     with NumpyEngine(GOLDEN / "llama-yarn" / "hf", precise=precise) as engine:
         (whole,) = engine.generate([TOKENS], 12)
-        engine.words.__dict__["stops"] = frozenset({whole[6]})
+        engine.tokenisation.__dict__["stops"] = frozenset({whole[6]})
         ended = whole[: whole.index(whole[6])]
         assert engine.generate([TOKENS], 12, drafts=[whole]) == engine.generate([TOKENS], 12) == [ended]
         assert engine.generate([TOKENS], len(ended), drafts=[whole]) == [ended]
@@ -138,7 +138,7 @@ def test_an_answer_ends_where_the_model_ends_it() -> None:
     with NumpyEngine(GOLDEN / "qwen2-tied-sharded" / "hf") as engine:
         (first,) = engine.generate([TOKENS], 4)
         assert len(first) == 4
-        engine.words.__dict__["stops"] = frozenset({first[2]})
+        engine.tokenisation.__dict__["stops"] = frozenset({first[2]})
         assert engine.generate([TOKENS], 4) == [first[: first.index(first[2])]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -187,6 +188,42 @@ def test_an_original_that_no_longer_is_the_model_s_is_not_written(tmp_path: Path
         assert set(archive.tensors[NORM].values().tolist()) == {0.5}
 
 
+FORGED: dict[str, tuple[bool, dict[str, Any]]] = {
+    "another shape": (True, {"shape": [16], "base64": base64.b64encode(bytes(32)).decode()}),
+    "another type": (False, {"type": "F16"}),
+    "too few bytes": (False, {"base64": base64.b64encode(bytes(62)).decode()}),
+    "no base64": (False, {"base64": "?" * 86}),
+    "a row beyond": (False, {"row": 32}),
+    "a row before": (False, {"row": -1}),
+    "no shape": (False, {"shape": []}),
+    "a negative size": (False, {"shape": [1, -64]}),
+    "a type of nobody": (False, {"type": "Q9_9"}),
+    "true": (False, {"row": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_an_original_from_a_stranger_is_refused_or_left_aside(what: str, tmp_path: Path) -> None:
+    written, forged = FORGED[what]
+    stored = np.full(32, LOST[0], np.uint16)
+    source = directory(tmp_path, tensors={NORM: Tensor.of(NORM, TYPES["BF16"], (32,), stored)})
+    rosetta_ref.convert(source, tmp_path / "m.gguf")
+    with gguf.read(tmp_path / "m.gguf") as archive:
+        record = json.loads(archive.metadata["rosetta.safetensors"].data)
+        record["originals"][NORM] |= forged
+        text = Value.scalar(Kind.STRING, json.dumps(record))
+        gguf.write(
+            Archive("gguf", archive.metadata | {"rosetta.safetensors": text}, archive.tensors), tmp_path / "f.gguf"
+        )
+    if written:
+        report = rosetta_ref.convert(tmp_path / "f.gguf", tmp_path / "back")
+        assert any("no longer as it was" in note for note in report.notes)
+        return
+    with pytest.raises(RosettaError, match=r"rosetta\.safetensors"):
+        rosetta_ref.convert(tmp_path / "f.gguf", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
 #: As GGUF stores them: below 1/2 a float32 has more bits than 1 + w leaves.
 GAINS = (0.1, 1e-30, -0.0, 324.01, 3e38, np.nan, np.inf)
 
@@ -252,6 +289,36 @@ def test_a_token_without_a_row_is_left_out(tmp_path: Path) -> None:
     rosetta_ref.convert(source, tmp_path / "kept.gguf")
     rosetta_ref.convert(tmp_path / "kept.gguf", tmp_path / "back")
     assert files_of(tmp_path / "back") == files_of(source)
+
+
+def test_a_tokenizer_json_as_gemma_has_it(tmp_path: Path) -> None:
+    """The published files part a text at spaces, behind a normalizer that leaves none; without one, they would part it."""
+    tokenizers = pytest.importorskip("tokenizers")
+    rosetta_ref.convert(GOLDEN / "auto.gguf", tmp_path / "hf", keep_blocks=False)
+    path = tmp_path / "hf" / "tokenizer.json"
+    made = json.loads(path.read_bytes())
+    assert [step["type"] for step in made["normalizer"]["normalizers"]] == ["Replace"]
+    gemma = made | {
+        "normalizer": made["normalizer"]["normalizers"][0],
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"String": " "},
+            "behavior": "MergedWithPrevious",
+            "invert": False,
+        },
+    }
+    path.write_text(json.dumps(gemma))
+    keys = converted(tmp_path / "hf", tmp_path / "m.gguf")
+    assert (keys["tokenizer.ggml.model"], keys["tokenizer.ggml.add_space_prefix"]) == ("llama", False)
+    rosetta_ref.convert(tmp_path / "m.gguf", tmp_path / "back", keep_blocks=False)
+    theirs, ours = (
+        tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (path.parent, tmp_path / "back")
+    )
+    for text in json.loads((GOLDEN / "tokens.json").read_bytes())["texts"]:
+        assert ours.encode(text).ids == theirs.encode(text).ids
+    path.write_text(json.dumps(gemma | {"normalizer": None}))
+    with pytest.raises(RosettaError, match="pre-tokenizer"):
+        rosetta_ref.convert(tmp_path / "hf", tmp_path / "no.gguf")
 
 
 # --- a directory with other parts

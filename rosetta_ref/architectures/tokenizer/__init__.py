@@ -46,9 +46,9 @@ def tokenizer_files(metadata: Mapping[str, Value]) -> dict[str, bytes]:
         raise UnknownTokenizerModelError(
             f"tokenizer.ggml.model is {model!r}", hint="Convert to APR, which carries the keys, or use --keep-names."
         )
-    words = Vocabulary.of(metadata)
-    content = _KINDS[model](metadata, words)
-    return {"tokenizer.json": vocabulary.to_json("tokenizer.json", content), **special.config_files(metadata, words)}
+    vocab = Vocabulary.of(metadata)
+    content = _KINDS[model](metadata, vocab)
+    return {"tokenizer.json": vocabulary.to_json("tokenizer.json", content), **special.config_files(metadata, vocab)}
 
 
 def tokenizer_metadata(

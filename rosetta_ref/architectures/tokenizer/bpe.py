@@ -34,20 +34,20 @@ class BrokenMergeError(BrokenVocabularyError):
     """A merge is a pair of tokens, and what it makes is a token too."""
 
 
-def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
+def tokenizer_json(metadata: Mapping[str, Value], vocab: Vocabulary) -> Json:
     """The content of tokenizer.json that encodes like llama.cpp."""
     pre = vocabulary.text(metadata, "tokenizer.ggml.pre") or "default"
     known = pretokenizers.lookup(pre)
-    ids = words.ids
+    ids = vocab.ids
     merges = vocabulary.texts(metadata, "tokenizer.ggml.merges")
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": words.added,
+        "added_tokens": vocab.added,
         "normalizer": None,
         "pre_tokenizer": pretokenizers.to_json(known.family),
-        "post_processor": special.post_processor(metadata, words, add_bos=known.add_bos),
+        "post_processor": special.post_processor(metadata, vocab, add_bos=known.add_bos),
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {
             "type": "BPE",

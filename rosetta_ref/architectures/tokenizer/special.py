@@ -31,11 +31,11 @@ _TEMPLATE, _TEMPLATES = "tokenizer.chat_template", "tokenizer.chat_templates"
 _GRANITE_VOCABULARY = 49152
 
 
-def post_processor(metadata: Mapping[str, Value], words: Vocabulary, *, add_bos: bool) -> Json | None:
+def post_processor(metadata: Mapping[str, Value], vocab: Vocabulary, *, add_bos: bool) -> Json | None:
     """The `post_processor` of tokenizer.json that adds BOS and EOS; `add_bos` is the default where no key says it."""
     model = vocabulary.model_of(metadata)
-    front = _added(metadata, words, model, "bos", default=add_bos)
-    back = _added(metadata, words, model, "eos", default=False)
+    front = _added(metadata, vocab, model, "bos", default=add_bos)
+    back = _added(metadata, vocab, model, "eos", default=False)
     if not front and not back:
         return None
     first = [*_specials(front, 0), _sequence("A", 0), *_specials(back, 0)]
@@ -45,14 +45,14 @@ def post_processor(metadata: Mapping[str, Value], words: Vocabulary, *, add_bos:
 
 
 def _added(
-    metadata: Mapping[str, Value], words: Vocabulary, model: str, name: str, *, default: bool
+    metadata: Mapping[str, Value], vocab: Vocabulary, model: str, name: str, *, default: bool
 ) -> list[tuple[str, int]]:
     wanted = vocabulary.flag(metadata, ADD_KEYS[name])
     if not (default if wanted is None else wanted):
         return []
     index = vocabulary.token_id(metadata, ID_KEYS[name])
     index = _DEFAULT_IDS[model][name] if index is None else index
-    return [(words.text(index), index)]
+    return [(vocab.text(index), index)]
 
 
 def _specials(tokens: list[tuple[str, int]], type_id: int) -> list[Json]:
@@ -63,18 +63,18 @@ def _sequence(name: str, type_id: int) -> Json:
     return {"Sequence": {"id": name, "type_id": type_id}}
 
 
-def config_files(metadata: Mapping[str, Value], words: Vocabulary) -> dict[str, bytes]:
+def config_files(metadata: Mapping[str, Value], vocab: Vocabulary) -> dict[str, bytes]:
     """tokenizer_config.json, and chat_template.jinja where there is a template."""
     config: Json = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     for name, key in ID_KEYS.items():
         index = vocabulary.token_id(metadata, key)
         if index is not None:
-            config[f"{name}_token"] = words.text(index)
+            config[f"{name}_token"] = vocab.text(index)
     for key in (*ADD_KEYS.values(), "add_space_prefix"):
         flag = vocabulary.flag(metadata, key)
         if flag is not None:
             config["add_prefix_space" if key == "add_space_prefix" else key] = flag
-    added = words.added
+    added = vocab.added
     config["added_tokens_decoder"] = {str(e["id"]): {k: v for k, v in e.items() if k != "id"} for e in added}
     template, named = vocabulary.text(metadata, _TEMPLATE), vocabulary.texts(metadata, _TEMPLATES)
     files = {}

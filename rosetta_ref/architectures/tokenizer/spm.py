@@ -27,16 +27,18 @@ _STEPS: dict[str, Json] = {
     "Prepend": {"prepend": _SPACE},
     "Replace": {"pattern": {"String": " "}, "content": _SPACE},
 }
+#: How Gemma's files part a text: at spaces, of which the normalizer before has left none.
+_AT_SPACES: Json = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
 _PAD_SCORE, _ADDED_SCORE = -10000.0, -1000.0
 _PREFIX_KEY = "tokenizer.ggml.add_space_prefix"
 
 
-def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
+def tokenizer_json(metadata: Mapping[str, Value], vocab: Vocabulary) -> Json:
     """The content of tokenizer.json that encodes like llama.cpp."""
-    if words.scores is None:
+    if vocab.scores is None:
         raise BrokenVocabularyError("the llama tokenizer needs the key tokenizer.ggml.scores")
     prefix = vocabulary.flag(metadata, "add_space_prefix") in (None, True)
-    ids = words.ids
+    ids = vocab.ids
     unknown = vocabulary.token_id(metadata, "unknown_token_id")
     escape = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
     steps = [{"type": "Prepend", "prepend": _SPACE}, escape] if prefix else [escape]
@@ -44,22 +46,22 @@ def tokenizer_json(metadata: Mapping[str, Value], words: Vocabulary) -> Json:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": words.added,
+        "added_tokens": vocab.added,
         "normalizer": {"type": "Sequence", "normalizers": steps},
         "pre_tokenizer": None,
-        "post_processor": special.post_processor(metadata, words, add_bos=True),
+        "post_processor": special.post_processor(metadata, vocab, add_bos=True),
         "decoder": _decoder(prefix=prefix),
         "model": {
             "type": "BPE",
             "dropout": None,
-            "unk_token": words.text(unknown if unknown is not None else 0),
+            "unk_token": vocab.text(unknown if unknown is not None else 0),
             "continuing_subword_prefix": None,
             "end_of_word_suffix": None,
             "fuse_unk": True,
             "byte_fallback": True,
             "ignore_merges": False,
             "vocab": ids,
-            "merges": merges(ids, words.scores),
+            "merges": merges(ids, vocab.scores),
         },
     }
 
@@ -189,6 +191,8 @@ def _adds_prefix(tokenizer: Json) -> bool:
     for step in steps:
         if {key: value for key, value in step.items() if key != "type"} != _STEPS.get(str(step.get("type"))):
             raise UnknownNormalizerError(f"the normalizer {shown(step)}", file="tokenizer.json")
+    if pre == _AT_SPACES and any(step.get("type") == "Replace" for step in steps):
+        return any(step.get("type") == "Prepend" for step in steps)
     if pre and pre.get("type") != "Metaspace":
         raise UnknownPreTokenizerError(
             f"the pre-tokenizer {shown(pre.get('type'))} before SentencePiece BPE", file="tokenizer.json"

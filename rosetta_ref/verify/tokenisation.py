@@ -17,7 +17,7 @@ from rosetta_ref.verify.report import Report
 _PLACEHOLDER = re.compile(r"\[PAD\d+\]")
 
 
-def compare_words(report: Report, source: Engine, target: Engine, prompts: Sequence[Prompt]) -> list[list[int]]:
+def compare_tokenisation(report: Report, source: Engine, target: Engine, prompts: Sequence[Prompt]) -> list[list[int]]:
     """Note what differs; the source's tokens of each prompt, which both models are then asked."""
     name = source.name
     if source.vocabulary < target.vocabulary and _only_padded(source, target):
