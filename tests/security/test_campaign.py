@@ -23,7 +23,7 @@ from rosetta_ref.campaigns.worker import Ran
 
 MAIN = "rosetta_ref.cli:main"
 #: Executions of the slice, and of the night; other seeds than a campaign's own, which somebody runs anyway.
-SLICE, NIGHT = 1_000, 20_000
+SLICE, NIGHT = 2_000, 20_000
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
 

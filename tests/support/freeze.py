@@ -148,7 +148,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--recorded", type=Path, metavar="DIR", help="compare this folder, and record nothing")
     parser.add_argument("--only", action="append", metavar="PATTERN", help="parts that match; may be repeated")
-    parser.add_argument("--long", action="store_true", help="also what takes minutes: docs/zoo.md made anew")
+    parser.add_argument(
+        "--long", action="store_true", help="also what takes minutes: docs/zoo.md and docs/kinds.md made anew"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="parts at once (default 2)")
     return parser.parse_args()
 

@@ -24,6 +24,8 @@ from tests.support.freeze_words import ROOT, lines_of, plain, plain_file, plain_
 from tests.support.plugin import PLUGIN
 
 DOCUMENTS = ROOT / "docs"
+#: Pages that are made of runs, which take from half a minute to minutes.
+PAGES_OF_RUNS = ("zoo.md", "kinds.md")
 EXAMPLE = ROOT / "examples" / "broken-converter"
 
 
@@ -39,7 +41,7 @@ class Part:
 def parts() -> list[Part]:
     """All, those that take longest first."""
     return [
-        Part("long/zoo.md", _zoo_page, long=True),
+        *(Part(f"long/{name}", partial(_page_of_runs, name), long=True) for name in PAGES_OF_RUNS),
         Part("zoo", _zoo),
         *(Part(f"shrink/{name}", partial(_shrink, name)) for name in SHRUNK),
         Part("gate/reference", _reference),
@@ -167,10 +169,9 @@ def _zoo(work: Path) -> Items:
     return {"zoo/matrix.json": lines_of({**matrix, "members": [member["id"] for member in members]}), **made}
 
 
-def _zoo_page(work: Path) -> Items:
-    """docs/zoo.md, made anew: every gate that sees a member."""
-    page = (DOCUMENTS / "zoo.md").read_text("utf-8")
-    return {"long/zoo.md": plain(_run(work, _how_made(page), (0,), {}))}
+def _page_of_runs(name: str, work: Path) -> Items:
+    page = (DOCUMENTS / name).read_text("utf-8")
+    return {f"long/{name}": plain(_run(work, _how_made(page), (0,), {}))}
 
 
 # -- (c) the documents -------------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def _documents(work: Path) -> Items:
                 made[f"documents/tables/{path.name}"] = plain("\n".join(tables))
             continue
         made[f"documents/kept/{path.name}"] = plain(page)
-        if path.name != "zoo.md":  # minutes
+        if path.name not in PAGES_OF_RUNS:
             made[f"documents/made/{path.name}"] = plain(_run(work, _how_made(page), (0,), {}))
     for schema in sorted((ROOT / "rosetta_ref").rglob("*.schema.json")):
         made[f"documents/schemas/{schema.name}"] = schema.read_text("utf-8")
