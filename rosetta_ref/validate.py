@@ -23,6 +23,9 @@ LARGEST_MEAN = 100.0
 #: Gains of norms are larger: one of the published Gemma 3 270M has a mean of 324. Bytes read as floats have means of about 1e35.
 LARGEST_MEAN_OF_GAINS = 1e6
 
+#: What llama-imatrix calls its sums: of squares, and how many they are of.
+_SUMS = (".in_sum2", ".counts")
+
 #: Counts and positions, not weights: they have no NaN and may have any mean.
 _INTEGERS = frozenset({"I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL"})
 
@@ -123,7 +126,7 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
     for tensor, tally in zip(judged, tallies, strict=True):
         report.judged += 1
         report.elements += tensor.count
-        report.findings += _findings(tensor, tally, math.inf if sums else _largest_mean(tensor))
+        report.findings += _findings(tensor, tally, _largest_mean(tensor, sums=sums))
         if tensor.count and not tally.nonzero:
             report.all_zero.append(tensor.name)
         if progress is not None:
@@ -137,10 +140,12 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
 def _is_importance(archive: Archive) -> bool:
     """Whether the file is one of llama-imatrix: sums of squares, and how many they are of."""
     kind = archive.metadata.get("general.type")
-    return isinstance(kind, Value) and kind.data == "imatrix"
+    return isinstance(kind, Value) and isinstance(kind.data, str) and kind.data == "imatrix"
 
 
-def _largest_mean(tensor: Tensor) -> float:
+def _largest_mean(tensor: Tensor, *, sums: bool) -> float:
+    if sums and tensor.name.endswith(_SUMS):
+        return math.inf
     is_gain = len(tensor.shape) == 1 and "norm" in tensor.name
     return LARGEST_MEAN_OF_GAINS if is_gain else LARGEST_MEAN
 

@@ -115,6 +115,12 @@ def test_an_importance_matrix_sums() -> None:
     assert validate(archive(sums, metadata={"general.type": Value.scalar(Kind.STRING, "imatrix")})).ok
     odd = floats("blk.0.attn_q.weight.in_sum2", np.nan, 1.0, shape=(1, 2))
     assert not validate(archive(odd, metadata={"general.type": Value.scalar(Kind.STRING, "imatrix")})).ok
+    weights = floats("blk.0.attn_q.weight", 5e3, 5e3, shape=(1, 2))  # no sum, whatever the file calls itself
+    assert not validate(archive(weights, metadata={"general.type": Value.scalar(Kind.STRING, "imatrix")})).ok
+    several = Value(Kind.ARRAY, ["imatrix", "model"], Kind.STRING)
+    assert not validate(archive(sums, metadata={"general.type": several})).ok
+    numbers = Value(Kind.ARRAY, np.arange(3, dtype=np.int32), Kind.I32)
+    assert not validate(archive(sums, metadata={"general.type": numbers})).ok
 
 
 def test_a_double_beyond_float32_is_no_infinity() -> None:
