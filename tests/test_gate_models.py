@@ -300,6 +300,42 @@ def test_numbers_of_gemma3(key: str, value: Any, said: str, tmp_path: Path) -> N
     assert words[0].detail.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("window", "pattern", "kinds"),
+    [
+        (None, None, "FFFFFF"),
+        (0, None, "FFFFFF"),
+        (8, [True, False] * 3, "SFSFSF"),
+        (8, 3, "SSFSSF"),
+        (8, 0, "SSSSSS"),
+    ],
+)
+def test_the_layers_that_look_at_a_window(window: Any, pattern: Any, kinds: str, tmp_path: Path) -> None:
+    """As llama.cpp reads its keys: config.json has to say the same of each layer."""
+    metadata = {key: one for key, one in GEMMA3.model.metadata.items() if "sliding_window" not in key}
+    if window is not None:
+        metadata["gemma3.attention.sliding_window"] = Value.scalar(mapping.Kind.U32, window)
+    if isinstance(pattern, list):
+        metadata["gemma3.attention.sliding_window_pattern"] = Value.array(mapping.Kind.BOOL, pattern)
+    elif pattern is not None:
+        metadata["gemma3.attention.sliding_window_pattern"] = Value.scalar(mapping.Kind.U32, pattern)
+    source = written(replace(GEMMA3, model=replace(GEMMA3.model, metadata=metadata)), "G", tmp_path)
+    target = written(GEMMA3, "S", tmp_path)
+    config = json.loads((target / "config.json").read_text())
+    words = {"F": "full_attention", "S": "sliding_attention"}
+    said = config | {"sliding_window": window, "layer_types": [words[kind] for kind in kinds]}
+    (target / "config.json").write_text(json.dumps(said))
+    assert verdict(source, target)[1] == []
+    (target / "config.json").write_text(json.dumps(said | {"layer_types": config["layer_types"]}))
+    assert [finding.kind for finding in verdict(source, target)[1]] == ["number-wrong"]
+
+
+@pytest.mark.parametrize("layers", [1 << 31, 0, "6"])
+def test_nothing_follows_from_a_number_of_layers_that_no_model_has(layers: Any) -> None:
+    with pytest.raises(ValueError, match="layers"):
+        MODELS["gemma3"].implied({"block_count": layers, "attention.key_length": 16})
+
+
 @pytest.mark.parametrize("swap", [False, True])
 def test_both_bases_of_rope_are_read_in_either_spelling(swap: bool, tmp_path: Path) -> None:
     """`rope_parameters` for each kind of layer since transformers 5, two keys before; a base for the wrong kind is a wrong number."""
