@@ -17,14 +17,18 @@ import pytest
 
 from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.formats import gguf, safetensors
+from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.inputs import models, write
 from rosetta_ref.gate.inputs.default import default
 from rosetta_ref.gate.inputs.models import Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.cache import Judgements
+from rosetta_ref.gate.judge.chains import Chain
 from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.models import MODELS, UnknownModelError, reading
+from rosetta_ref.gate.judge.question import Leg
 from rosetta_ref.gate.judge.tensors import Judged, judge
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.quant import TYPES
@@ -147,6 +151,20 @@ def test_the_sum_in_bfloat16_is_not_the_sum(tmp_path: Path) -> None:
         put(tensors, NORM, kind.decode(kind.encode(tensors[NORM].values())))
 
     assert after(GEMMA3, "SG", tmp_path, narrow) == {("values", NORM)}
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_the_sum_rounds_away_need_not_come_back(lossless: bool, tmp_path: Path) -> None:
+    """1 + 2^-30 is 1: both legs are right, and only who promises every bit has to give the 2^-30 back."""
+    small = np.full(GEMMA3.model.tensors[NORM].shape, 2.0**-30, np.float32)
+    total = np.float32(1) + small
+    start, end = written(GEMMA3, "S", tmp_path), written(GEMMA3, "S", tmp_path)
+    hugging_face_norms(start, lambda old: small, NORM)
+    hugging_face_norms(end, lambda old: total - np.float32(1), NORM)
+    between = written(GEMMA3, "G", tmp_path, lambda tensors: put(tensors, NORM, total))
+    legs = [Leg(("safetensors", "gguf"), start, between), Leg(("gguf", "safetensors"), between, end)]
+    found = Chain(legs, Judgements(Entry("x", lossless=lossless))).ends("F-CONV-RT-001").findings
+    assert [(each.kind, each.tensor) for each in found] == ([("values", NORM)] if lossless else [])
 
 
 def test_apr_has_the_numbers_of_the_names_that_it_has(tmp_path: Path) -> None:
