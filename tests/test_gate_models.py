@@ -17,14 +17,18 @@ import pytest
 
 from rosetta_ref.archive import Archive, Tensor, Value
 from rosetta_ref.formats import gguf, safetensors
+from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.inputs import models, write
 from rosetta_ref.gate.inputs.default import default
 from rosetta_ref.gate.inputs.models import Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import mapping
+from rosetta_ref.gate.judge.cache import Judgements
+from rosetta_ref.gate.judge.chains import Chain
 from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.models import MODELS, UnknownModelError, reading
+from rosetta_ref.gate.judge.question import Leg
 from rosetta_ref.gate.judge.tensors import Judged, judge
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.quant import TYPES
@@ -147,6 +151,20 @@ def test_the_sum_in_bfloat16_is_not_the_sum(tmp_path: Path) -> None:
         put(tensors, NORM, kind.decode(kind.encode(tensors[NORM].values())))
 
     assert after(GEMMA3, "SG", tmp_path, narrow) == {("values", NORM)}
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_the_sum_rounds_away_need_not_come_back(lossless: bool, tmp_path: Path) -> None:
+    """1 + 2^-30 is 1: both legs are right, and only who promises every bit has to give the 2^-30 back."""
+    small = np.full(GEMMA3.model.tensors[NORM].shape, 2.0**-30, np.float32)
+    total = np.float32(1) + small
+    start, end = written(GEMMA3, "S", tmp_path), written(GEMMA3, "S", tmp_path)
+    hugging_face_norms(start, lambda old: small, NORM)
+    hugging_face_norms(end, lambda old: total - np.float32(1), NORM)
+    between = written(GEMMA3, "G", tmp_path, lambda tensors: put(tensors, NORM, total))
+    legs = [Leg(("safetensors", "gguf"), start, between), Leg(("gguf", "safetensors"), between, end)]
+    found = Chain(legs, Judgements(Entry("x", lossless=lossless))).ends("F-CONV-RT-001").findings
+    assert [(each.kind, each.tensor) for each in found] == ([("values", NORM)] if lossless else [])
 
 
 def test_apr_has_the_numbers_of_the_names_that_it_has(tmp_path: Path) -> None:
@@ -298,6 +316,42 @@ def test_numbers_of_gemma3(key: str, value: Any, said: str, tmp_path: Path) -> N
     assert not judged.findings
     assert len(words) == 1
     assert words[0].detail.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("window", "pattern", "kinds"),
+    [
+        (None, None, "FFFFFF"),
+        (0, None, "FFFFFF"),
+        (8, [True, False] * 3, "SFSFSF"),
+        (8, 3, "SSFSSF"),
+        (8, 0, "SSSSSS"),
+    ],
+)
+def test_the_layers_that_look_at_a_window(window: Any, pattern: Any, kinds: str, tmp_path: Path) -> None:
+    """As llama.cpp reads its keys: config.json has to say the same of each layer."""
+    metadata = {key: one for key, one in GEMMA3.model.metadata.items() if "sliding_window" not in key}
+    if window is not None:
+        metadata["gemma3.attention.sliding_window"] = Value.scalar(mapping.Kind.U32, window)
+    if isinstance(pattern, list):
+        metadata["gemma3.attention.sliding_window_pattern"] = Value.array(mapping.Kind.BOOL, pattern)
+    elif pattern is not None:
+        metadata["gemma3.attention.sliding_window_pattern"] = Value.scalar(mapping.Kind.U32, pattern)
+    source = written(replace(GEMMA3, model=replace(GEMMA3.model, metadata=metadata)), "G", tmp_path)
+    target = written(GEMMA3, "S", tmp_path)
+    config = json.loads((target / "config.json").read_text())
+    words = {"F": "full_attention", "S": "sliding_attention"}
+    said = config | {"sliding_window": window, "layer_types": [words[kind] for kind in kinds]}
+    (target / "config.json").write_text(json.dumps(said))
+    assert verdict(source, target)[1] == []
+    (target / "config.json").write_text(json.dumps(said | {"layer_types": config["layer_types"]}))
+    assert [finding.kind for finding in verdict(source, target)[1]] == ["number-wrong"]
+
+
+@pytest.mark.parametrize("layers", [1 << 31, 0, "6"])
+def test_nothing_follows_from_a_number_of_layers_that_no_model_has(layers: Any) -> None:
+    with pytest.raises(ValueError, match="layers"):
+        MODELS["gemma3"].implied({"block_count": layers, "attention.key_length": 16})
 
 
 @pytest.mark.parametrize("swap", [False, True])

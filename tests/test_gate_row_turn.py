@@ -270,3 +270,13 @@ def test_a_right_tensor_comes_before_one_whose_rows_are_turned(tmp_path: Path) -
     assert {(kind, name) for kind, name, _ in told(judged(source, target))} == {
         ("foreign-name", "blk.0.attn_q.weight"), ("invented", "a"),
     }  # fmt: skip
+
+
+def test_a_foreign_name_is_found_behind_a_thousand_right_ones(tmp_path: Path) -> None:
+    values = {f"part.{at:04}": np.full(32, at, np.float32) for at in range(1100)}
+    made = {name: Tensor.of(name, TYPES["F32"], (32,), one) for name, one in values.items()}
+    gguf.write(Archive("gguf", {}, made), tmp_path / "one.gguf")
+    made["other"] = replace(made.pop("part.1099"), name="other")
+    safetensors.write(Archive("safetensors", {}, made), tmp_path / "two.safetensors")
+    found = judged(tmp_path / "one.gguf", tmp_path / "two.safetensors")
+    assert [(finding.kind, finding.tensor) for finding in found.findings] == [("foreign-name", "part.1099")]

@@ -12,7 +12,7 @@ from typing import Any
 from rosetta_ref.architectures.checked import Keys, MissingKeyError, grouped, head_size, real, shown, whole
 from rosetta_ref.architectures.record import Model, Number
 from rosetta_ref.architectures.rotary import Rope, UnknownRopeError, config_of_rope, keys_of_rope
-from rosetta_ref.architectures.windows import config_of_windows, keys_of_windows
+from rosetta_ref.architectures.windows import WINDOW, config_of_windows, keys_of_windows
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import ForeignTextError, json_object
@@ -117,8 +117,9 @@ def late_metadata(config: Mapping[str, Any], model: Model, vocabulary: int, *, t
     for number in model.numbers:
         if "late" not in number.flags or ("untold" in number.flags and told):
             continue
-        if "stated" in number.flags and config.get(number.config) is None:
-            continue
+        silent = config.get(number.config) is None
+        if silent and ("stated" in number.flags or (number.gguf == WINDOW and number.config in config)):
+            continue  # a window of null is none, and not what holds where nothing is said
         said = {**config, "vocab_size": vocabulary}
         made[f"{model.name}.{number.gguf}"] = _number(said, model, number)
     return made | keys_of_windows(config, model, _needed(config, model, "num_hidden_layers"))

@@ -31,14 +31,13 @@ def _every(pattern: int, layers: int) -> list[bool]:
 def keys_of_windows(config: Mapping[str, Any], model: Model, layers: int) -> dict[str, Value]:
     """The keys that `layer_types` needs beside the window itself. Raises LayerKindError or WholeNumberError."""
     windows = _windows(config, model, layers)
-    if any(windows) and (
-        model.window_pattern is None or ("sliding_window" in config and config["sliding_window"] is None)
-    ):
+    without = "sliding_window" in config and config["sliding_window"] is None
+    if any(windows) and (model.window_pattern is None or without):
         what = (
             f"layer_types is {shown(config.get('layer_types'))}, sliding_window {shown(config.get('sliding_window'))}"
         )
         raise LayerKindError(f"{what} in {model.name}", file=_FILE)
-    if model.window_pattern is None or windows == _every(model.window_pattern, layers):
+    if model.window_pattern is None or without or windows == _every(model.window_pattern, layers):
         return {}
     return {f"{model.name}.{PATTERN}": Value.array(Kind.BOOL, windows)}
 

@@ -83,6 +83,10 @@ SILENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no window": (
         {"layer_types": [FULL] * 6, "sliding_window": 8}, {"attention.sliding_window_pattern": [False] * 6},
     ),
+    "a window of null": (
+        {"layer_types": [FULL] * 6, "sliding_window": None},
+        {"attention.sliding_window": None, "attention.sliding_window_pattern": None},
+    ),
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from rosetta_ref.gate.judge import mapping, values
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.metadata import NO_PLACE, compare_keys, judge_metadata
 from rosetta_ref.gate.judge.question import Leg
+from rosetta_ref.gate.judge.shift import SHIFTED
 from rosetta_ref.gate.judge.tensors import Judged, gate_of
 from rosetta_ref.gate.judge.view import look
 from rosetta_ref.gate.kinds import About, named
@@ -45,9 +46,10 @@ class Chain:
     def rounded(self) -> dict[str, str]:
         """Tensors whose numbers changed on the way, as they may, with what was done to them; none that some leg got wrong."""
         found: dict[str, str] = {}
+        exact = _EXACT | {SHIFTED} if self.lossless else _EXACT  # what a sum rounds away can be kept beside it
         for leg in self.legs:
             done = self._of(leg).by_tensor
-            found |= {name: how for name, how in done.items() if how not in _EXACT}
+            found |= {name: how for name, how in done.items() if how not in exact}
         wrong = {finding.tensor for finding in self.wrong()}
         return {name: how for name, how in found.items() if name not in wrong}
 

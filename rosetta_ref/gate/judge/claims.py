@@ -16,6 +16,7 @@ from rosetta_ref.gate.judge.mapping import (
     numbers_of,
     shortest,
 )
+from rosetta_ref.gate.judge.model import PATTERN, WINDOW
 from rosetta_ref.gate.judge.models import of
 
 
@@ -29,7 +30,9 @@ def config_of(metadata: Mapping[str, Value], tensors: Collection[str] = ()) -> d
     config = {"architectures": [model.hugging_face], "model_type": model.model_type, **model.config}
     numbers = numbers_of(metadata)
     made: dict[str, Any] = config | {row.hugging_face: value for row, value in numbers.items()}
-    made |= model.implied({row.gguf: value for row, value in numbers.items()})
+    pattern = number(metadata, PATTERN)
+    stated = {WINDOW: None} | {row.gguf: value for row, value in numbers.items()}
+    made |= model.implied(stated | ({} if pattern is None else {PATTERN: pattern}))
     made |= {theirs: metadata[ours].plain() for ours, theirs, _ in SPECIAL_IDS if ours in metadata}
     if scaling := _scaling(metadata):
         made["rope_scaling"] = scaling

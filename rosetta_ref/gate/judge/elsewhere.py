@@ -35,7 +35,8 @@ class Elsewhere:
 def elsewhere(source: View, target: View, name: str) -> Elsewhere | None:
     """Where a tensor of the source stands; None where it is lost. A right order anywhere comes before a wrong one."""
     tensor = source.tensors[name].tensor
-    others = [seen.tensor for other, seen in islice(target.tensors.items(), _TRIED) if other not in source.tensors]
+    foreign = (seen.tensor for other, seen in target.tensors.items() if other not in source.tensors)
+    others = [*islice(foreign, _TRIED)]
     alike = [other for other in others if other.shape == tensor.shape]
     wanted = [shifted(tensor, plus) for plus in source.pluses(name, target)]
     for wrong in (False, True):

@@ -21,6 +21,7 @@ from rosetta_ref.gate.judge import mapping, rope
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.mapping import Number
+from rosetta_ref.gate.judge.model import PATTERN, WINDOW
 from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, View
@@ -128,9 +129,13 @@ def _implied(asked: Asked, source: View, target: View) -> None:
     model = mapping.MODELS.get(source.architecture or "")
     if model is None or target.config is None or of(source.format).has_companions:
         return
+    stated = {WINDOW: None} | {row.gguf: value for row, value in source.numbers.items()}
+    pattern = source.archive.metadata.get(f"{model.name}.{PATTERN}")
+    if isinstance(pattern, Value):
+        stated[PATTERN] = pattern.plain()
     try:
-        implied = model.implied({row.gguf: value for row, value in source.numbers.items()})
-    except (KeyError, TypeError, ZeroDivisionError):  # a chain's own file may state anything, or nothing
+        implied = model.implied(stated)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # a chain's own file may state anything, or nothing
         return
     for key, value in implied.items():
         asked.expected += 1

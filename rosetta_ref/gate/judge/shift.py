@@ -16,6 +16,9 @@ from rosetta_ref.gate.judge.pairs import numbers
 from rosetta_ref.gate.judge.verdict import Verdict
 from rosetta_ref.quant import TYPES
 
+#: The right sum, which is so rounded that the difference is not the number again.
+SHIFTED = "shifted"
+
 
 def shifted(tensor: Tensor, plus: int) -> Tensor:
     """The tensor with that much more, in F32; as it is where nothing is added, or nobody knows its numbers."""
@@ -28,8 +31,10 @@ def shifted(tensor: Tensor, plus: int) -> Tensor:
 
 def judge_shifted(before: Tensor, after: Tensor, pluses: Sequence[int], *, asked: bool = False) -> Verdict:
     """The verdict on a tensor to which one of these had to be added; of a wrong one with what was added instead, if that is it."""
-    verdicts = [values.judge(shifted(before, plus), after, asked=asked) for plus in pluses]
-    found = next((one for one in verdicts if one.right), verdicts[0])
+    verdicts = [(values.judge(shifted(before, plus), after, asked=asked), plus) for plus in pluses]
+    found, plus = next(((one, plus) for one, plus in verdicts if one.right), verdicts[0])
+    if found.right and found.done != values.NARROWED and not _comes_back(before, plus):
+        return replace(found, done=SHIFTED)
     if found.kind != "values":
         return found
     due = pluses[0]
@@ -38,3 +43,8 @@ def judge_shifted(before: Tensor, after: Tensor, pluses: Sequence[int], *, asked
             what = f"{added:+} was added" if added else "nothing was added"
             return replace(found, detail=f"{found.detail}: {what}, and {due:+} has to be")
     return found
+
+
+def _comes_back(tensor: Tensor, plus: int) -> bool:
+    """Whether the way back gives the same numbers."""
+    return values.judge(shifted(tensor, 0), shifted(shifted(tensor, plus), -plus)).right

@@ -51,10 +51,13 @@ def _migrate_expectations(path: Path) -> bool:
     before = expectations.load(path, drafting=True)
     data = foreign.read_file(path, "yaml-bytes")
     text = foreign.text_of(data, file=path)
-    made = rewritten(text)
-    if made == text:
-        return False
-    after = expectations.parse(made, drafting=True)
+    try:
+        made = rewritten(text)
+        if made == text:
+            return False
+        after = expectations.parse(made, drafting=True)
+    except ExpectationError as error:
+        raise error.at(file=path) from None
     if after != before:
         raise ExpectationError("it cannot be rewritten: its entries would mean something else", file=path)
     evidence.write_text(path, made)

@@ -63,7 +63,7 @@ def _stated_in_config(given: Given, keys: Mapping[str, int]) -> Given:
     model = model_of(given)
     words = {row.hugging_face: keys[row.gguf] for row in model.numbers if row.gguf in keys}
     config = {key: words.get(key, value) for key, value in config_of(given).items()}
-    with suppress(KeyError, TypeError, ZeroDivisionError):  # nothing follows from numbers that are not stated
+    with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):  # of no such numbers follows anything
         implied = model.implied(
             {row.gguf: config[row.hugging_face] for row in model.numbers if row.hugging_face in config}
         )

@@ -13,19 +13,34 @@ from typing import Any
 
 from rosetta_ref.archive import Kind
 from rosetta_ref.gate.judge.config import FULL, LOCAL_BASE, WINDOWED
-from rosetta_ref.gate.judge.model import HALVES, NUMBERS, Model, Number, Role
+from rosetta_ref.gate.judge.model import HALVES, NUMBERS, PATTERN, WINDOW, Model, Number, Role
 
 _PATTERN = 6
+#: More layers than any loader takes, and few enough to be written down one by one.
+_MOST_LAYERS = 1 << 16
 #: The model of 27B, by its layers: attention is scaled by what a head would have of the width, not by what it has.
 _LAYERS_OF_27B = 62
 
 
 def _implied(numbers: Mapping[str, Any]) -> dict[str, Any]:
     layers, head = numbers["block_count"], numbers["attention.key_length"]
+    if type(layers) is not int or not 0 < layers <= _MOST_LAYERS:
+        raise ValueError(f"{layers!r:.80} layers")
     if layers == _LAYERS_OF_27B:
         head = numbers["embedding_length"] // numbers["attention.head_count"]
-    kinds = [WINDOWED if (layer + 1) % _PATTERN else FULL for layer in range(layers)]
-    return {"query_pre_attn_scalar": head, "layer_types": kinds}
+    windowed = _windowed(layers, numbers.get(WINDOW, True), numbers.get(PATTERN, _PATTERN))
+    return {"query_pre_attn_scalar": head, "layer_types": [WINDOWED if one else FULL for one in windowed]}
+
+
+def _windowed(layers: int, window: Any, pattern: Any) -> list[bool]:
+    """For each layer, whether llama.cpp gives it a window: no layer where None or 0 stands for one."""
+    if not window:
+        return [False] * layers
+    if isinstance(pattern, list) and len(pattern) == layers:
+        return [bool(one) for one in pattern]
+    if type(pattern) is not int or pattern < 0:
+        raise ValueError(f"{pattern!r:.80} is no pattern of {layers} layers")
+    return [pattern == 0 or layer % pattern < pattern - 1 for layer in range(layers)]
 
 
 MODEL = Model(
@@ -58,7 +73,7 @@ MODEL = Model(
     numbers=(
         *NUMBERS,
         Number("attention.value_length", "head_dim", "head_dim"),
-        Number("attention.sliding_window", "sliding_window", "sliding_window"),
+        Number(WINDOW, "sliding_window", "sliding_window"),
         Number("rope.freq_base_swa", LOCAL_BASE, LOCAL_BASE, Kind.F32),
         Number("final_logit_softcapping", "final_logit_softcapping", "final_logit_softcapping", Kind.F32),
     ),
@@ -70,7 +85,7 @@ MODEL = Model(
         "hidden_activation": "gelu_pytorch_tanh", "attention_bias": False, "attn_logit_softcapping": None,
         "final_logit_softcapping": None, "use_bidirectional_attention": False,
     },
-    example={"attention.sliding_window": 8, "rope.freq_base_swa": 10000.0},
+    example={WINDOW: 8, "rope.freq_base_swa": 10000.0},
     implied=_implied,
     silent={"query_pre_attn_scalar": 256},
 )  # fmt: skip
