@@ -211,11 +211,13 @@ def test_what_no_case_answers_for_fails_all_the_same(project: Project) -> None:
     assert project.results()["whole"] is False
 
 
-def test_a_run_of_nothing_is_an_error(project: Project) -> None:
-    for arguments in (["--gate-case=none/*"], [NAMES, "-k", "none"]):
-        done = project.gate(*arguments)
-        assert done.returncode == 2, done.stdout
-        assert "error of the run: no case was run" in done.stdout
+@pytest.mark.parametrize(
+    "arguments", [[NAMES, "-k", "none"], pytest.param(["--gate-case=none/*"], marks=pytest.mark.slow)]
+)
+def test_a_run_of_nothing_is_an_error(project: Project, arguments: list[str]) -> None:
+    done = project.gate(*arguments)
+    assert done.returncode == 2, done.stdout
+    assert "error of the run: no case was run" in done.stdout
 
 
 def test_a_converter_that_takes_the_process_with_it_is_no_success(project: Project) -> None:

@@ -24,6 +24,11 @@ time.sleep(600)
 """
 
 
+def takes_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so does whatever that starts: the tests, say."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def waited(condition: Callable[[], object], seconds: float = 30.0) -> bool:
     end = time.monotonic() + seconds
     while not condition():
@@ -61,6 +66,7 @@ def test_all_ends_at_once(command: tuple[str, ...], number: signal.Signals, code
     child = subprocess.Popen(
         [sys.executable, "-m", "rosetta_ref.cli", *words, "--converter", called, "--time-limit=300"],
         cwd=tmp_path / "out", env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=takes_interrupts,
     )  # fmt: skip
     try:
         wanted = 2 if command[0] == "gate" else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from functools import cache
 from pathlib import Path
 
 import gguf
@@ -55,6 +56,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model.safetensors"
 
 
+@cache
 def nan_words(path: Path) -> dict[str, int]:
     loaded = safetensors.deserialize(path.read_bytes())
     return {name: int(np.isnan(np.frombuffer(t["data"], "<f4")).sum()) for name, t in loaded if t["dtype"] == "F32"}

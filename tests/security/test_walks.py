@@ -26,7 +26,7 @@ from rosetta_ref.reduce.folder.annotation import annotate
 from tests.support.nightly import part
 
 #: Bytes of the files here, of a slice and of all: just below 1 MB. Seconds of CPU that a walk over them takes at most.
-SIZES = [pytest.param(250_000, 1.0), pytest.param(900_000, 3.0, marks=pytest.mark.slow)]
+SIZES = [pytest.param(120_000, 1.0), pytest.param(900_000, 3.0, marks=pytest.mark.slow)]
 MIB = 1 << 20
 
 
