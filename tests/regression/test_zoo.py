@@ -252,7 +252,9 @@ def rightly(
 
 # Of each class every other member, and so one of each; the others by night.
 @pytest.mark.parametrize(
-    "member", [one for name in CLASSES for one in part([m for m in RUNNING if m.klass == name])], ids=lambda member: member.id
+    "member",
+    [one for name in CLASSES for one in part([m for m in RUNNING if m.klass == name])],
+    ids=lambda member: member.id,
 )
 def test_a_member_is_wrong_where_it_says(
     member: Member, faces: dict[str, Path], rightly: Callable[[Member, str], dict[str, bytes]], tmp_path: Path
