@@ -28,6 +28,7 @@ from rosetta_ref.gate.run.engine import run, samples_for
 from rosetta_ref.quant import TYPES
 from rosetta_ref.zoo import MEMBERS
 from rosetta_ref.zoo.adapter import converter as converter_of
+from tests.support.few import few_members
 
 ENTRY = Entry("made up", function="none:none", pairs=PAIRS, architectures=("llama",), whole_models=True)
 LOSSLESS = replace(ENTRY, lossless=True)
@@ -209,9 +210,9 @@ def test_what_has_a_place_on_the_way_has_to_come_back(scored: list[Sample]) -> N
 def test_the_bug_of_a_leg_has_its_name_in_the_chain() -> None:
     """The member of the zoo is wrong on one pair, which other chains go through."""
     member = converter_of(MEMBERS["q5_0-interleaved"])
-    found = run(
-        member, samples=samples_for(member.entry, 0), only=["F-CONV-RT-001/llama-mix"], on_failure=Namer(left=60)
-    )
+    few = samples_for(member.entry, 0)
+    with few_members("q5_0-interleaved"):
+        found = run(member, samples=few, only=["F-CONV-RT-001/llama-mix"], on_failure=Namer(left=60))
     (chain,) = found
     assert chain.outcome == FALSIFIED
     assert chain.diagnosis == "q5_0-interleaved"

@@ -65,6 +65,7 @@ def nan_words(path: Path) -> dict[str, int]:
 def test_nan_counts_are_those_of_the_raw_words(damaged: Path) -> None:
     found = nan_words(damaged)
     blocks = [t for t in gguf.GGUFReader(smollm.variant("Q4_K_M")).tensors if t.tensor_type.name in SHARES]
+    blocks = blocks[:60]
     assert {t.tensor_type.name for t in blocks} == set(SHARES)
     for tensor in blocks:
         words = np.isnan(np.ascontiguousarray(tensor.data).reshape(-1).view("<f4"))

@@ -95,7 +95,7 @@ def test_interrupted_conversion(name: str, tmp_path: Path) -> None:
     source = smollm.variant("Q4_1")
     command = [sys.executable, "-m", "rosetta_ref.cli", "convert", str(source), str(tmp_path / name)]
     interrupted = 0
-    for delay in (0.0, 0.03, 0.1, 0.2, 0.3):
+    for delay in (0.0, 0.1, 0.3):
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=takes_interrupts
         )

@@ -23,8 +23,8 @@ from tests.support.damage import Tensors, edit_json, edit_weights, halves_to_pai
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "convert-hf"
 TOKENIZER = GOLDEN / "llama-smollm-tied" / "auto.gguf"
-#: Tokens of an answer, which the logits of the prompts have told long before.
-FEW = 4
+#: Two prompts, and few tokens of an answer: damage of a weight is in every logit. Of all prompts asks the first test.
+FEW = {"prompts": ["Name three rivers, 12 x 12 and naïve “quotes”."], "count": 4}
 ATTENTION = "model.layers.{}.self_attn.{}_proj.weight"
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_weight_is_named(name: str, models: dict[str, tuple[Path, Path]]
     edit_weights(target, edit)
     if "lm_head" in (target / "model.safetensors").read_bytes()[:10000].decode("latin-1"):
         edit_json(target / "config.json", lambda config: config.update(tie_word_embeddings=False))
-    report = verify(source, target, count=FEW)
+    report = verify(source, target, **FEW)
     assert not report.same
     assert kinds <= {failure.kind for failure in report.failures}
     assert report.blame is not None
@@ -186,7 +186,7 @@ def test_a_wrong_number_is_named(
 ) -> None:
     source, target = copied(models, "llama", tmp_path)
     edit_json(target / "config.json", edit)
-    report = verify(source, target, count=FEW)
+    report = verify(source, target, **FEW)
     assert {"numbers", "logits"} <= {failure.kind for failure in report.failures}
     assert report.blame is not None
     assert report.blame.suspects[0].role == number
@@ -198,7 +198,7 @@ def test_layers_that_are_not_there(models: dict[str, tuple[Path, Path]], tmp_pat
     source, target = copied(models, "llama", tmp_path)
     edit_json(target / "config.json", lambda config: config.update(num_hidden_layers=1))
     edit_weights(target, lambda t: [t.pop(name) for name in list(t) if ".layers.1." in name])
-    report = verify(source, target, count=FEW)
+    report = verify(source, target, **FEW)
     assert "numbers" in {failure.kind for failure in report.failures}
     assert report.blame is not None
     assert report.blame.lines()[-1] == "layers: 2 became 1"
@@ -239,7 +239,7 @@ def test_a_wrong_tokenizer_is_found(
 ) -> None:
     source, target = copied(models, "qwen2", tmp_path)
     edit_json(target / "tokenizer.json", edit)
-    report = verify(source, target, count=FEW)
+    report = verify(source, target, **FEW)
     assert kinds <= {failure.kind for failure in report.failures}
     assert "logits" not in {failure.kind for failure in report.failures}, "the same tokens give the same logits"
 
@@ -250,7 +250,7 @@ def test_a_lost_file_is_found(name: str, tmp_path: Path) -> None:
     convert(source, tmp_path / "hf", keep_blocks=False)
     edit_json(tmp_path / "hf" / "tokenizer_config.json", lambda config: config.pop("chat_template", None))
     (tmp_path / "hf" / name).unlink(missing_ok=True)
-    report = verify(source, tmp_path / "hf", count=FEW)
+    report = verify(source, tmp_path / "hf", **FEW)
     assert {failure.kind for failure in report.failures} >= {"vocabulary"}
 
 
@@ -273,7 +273,7 @@ def test_inference_does_not_see_what_no_prompt_reads(models: dict[str, tuple[Pat
     token = unread(source)
     edit_weights(tmp_path / "hf", lambda tensors: tensors["model.embed_tokens.weight"][token].fill(1e9))
     edit_json(tmp_path / "hf" / "generation_config.json", lambda config: config.update(temperature=3.0))
-    assert verify(source, tmp_path / "hf", count=FEW).same
+    assert verify(source, tmp_path / "hf", **FEW).same
     with safetensors.read(tmp_path / "right") as a, safetensors.read(tmp_path / "hf") as b:
         (found,) = compare(a, b).differences
     assert found.tensor == "model.embed_tokens.weight"
