@@ -43,7 +43,14 @@ def rewritten(target: Path, edit: Any, source: Path = SOURCE) -> Path:
 
 
 def kinds(source: Path, target: Path, **options: Any) -> set[str]:
-    return {failure.kind for failure in verify(source, target, **{"blame": False, "count": 4, "prompts": ["Name three rivers, 12 x 12 and naïve “quotes”."], **options}).failures}
+    return {
+        failure.kind
+        for failure in verify(
+            source,
+            target,
+            **{"blame": False, "count": 4, "prompts": ["Name three rivers, 12 x 12 and naïve “quotes”."], **options},
+        ).failures
+    }
 
 
 @pytest.fixture
