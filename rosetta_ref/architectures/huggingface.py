@@ -88,14 +88,17 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         **numbers,
         "general.file_type": Value.scalar(Kind.U32, _file_type(tensors)),
     }
-    tokenizer = tokenizer_metadata(files, vocabulary, space_prefix=model.space_prefix, spare=model.spare_rows)
+    notes: list[str] = []
+    tokenizer = tokenizer_metadata(
+        files, vocabulary, space_prefix=model.space_prefix, spare=model.spare_rows, notes=notes
+    )
     try:
         metadata |= late_metadata(config, model, vocabulary, told="tokenizer.ggml.tokens" in tokenizer)
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
     metadata["general.quantization_version"] = Value.scalar(Kind.U32, 2)
     metadata |= tokenizer
-    return Archive("gguf", metadata, tensors, archive.path, archive.parts)
+    return Archive("gguf", metadata, tensors, archive.path, archive.parts, notes)
 
 
 def _file_type(tensors: Mapping[str, Tensor]) -> int:

@@ -75,13 +75,13 @@ def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[list[str]]:
     return pairs
 
 
-def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
+def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, notes: list[str]) -> dict[str, Value]:
     """The `tokenizer.*` keys of a tokenizer.json, as convert_hf_to_gguf writes them."""
     _check_normalizer(tokenizer.get("normalizer"))
     model = parts.table(tokenizer.get("model"), "model")
     merges = require_merges(model)
     tokens, types = _tokens(tokenizer, vocab_size)
-    extra = special.keys(files, tokenizer, vocab_size)
+    extra = special.keys(files, tokenizer, vocab_size, notes)
     adds_bos = bool(extra["tokenizer.ggml.add_bos_token"].plain()) if "tokenizer.ggml.add_bos_token" in extra else False
     name = pretokenizers.recognise(
         parts.table(tokenizer.get("pre_tokenizer"), "pre_tokenizer"),
