@@ -29,9 +29,18 @@ __all__ = [
     "token_id",
     "tokenizer_files",
     "tokenizer_metadata",
+    "tokenizer_notes",
 ]
 
 _KINDS = {"gpt2": bpe.tokenizer_json, "llama": spm.tokenizer_json}
+
+
+def tokenizer_notes(metadata: Mapping[str, Value]) -> list[str]:
+    """What no tokenizer file will say: the special tokens whose ids are beyond the vocabulary. Raises TokenizerValueError."""
+    return [
+        f"{key} is {shown(metadata[key].plain())}, which is no token: taken as absent, as llama.cpp does"
+        for key in vocabulary.beyond(metadata)
+    ]
 
 
 def tokenizer_files(metadata: Mapping[str, Value]) -> dict[str, bytes]:
@@ -63,7 +72,8 @@ def tokenizer_metadata(
 
     `vocab_size` is the number of rows of the embedding: ids without a token get the placeholder [PADn]; with `spare`, tokens that
     have no row are left out. `space_prefix` is what a SentencePiece model says of `add_space_prefix` behind all other keys; None:
-    what the files say, before them. `notes` gets what GGUF has no place for. Raises UnknownTokenizerModelError, UnknownPreTokenizerError, BrokenTokenizerFileError or BrokenVocabularyError.
+    what the files say, before them. `notes` gets what GGUF has no place for. Raises
+    UnknownTokenizerModelError, UnknownPreTokenizerError, BrokenTokenizerFileError or BrokenVocabularyError.
     """
     said = [] if notes is None else notes
     tokenizer = parts.from_json(files, "tokenizer.json")

@@ -1,8 +1,8 @@
 """What tokenizer.json adds around a text: tokens in front of it and behind it.
 
-Only the `post_processor` decides: transformers 5.24 takes `add_bos_token` and `add_eos_token` out of tokenizer_config.json where there
-is a tokenizer.json (tokenization_utils_base.py, `_from_pretrained`). Each kind of step that adds tokens is here; the others, ByteLevel
-among them, only move offsets.
+Only the `post_processor` decides: transformers 5.24 takes `add_bos_token` and `add_eos_token` out of
+tokenizer_config.json where there is a tokenizer.json (tokenization_utils_base.py, `_from_pretrained`). Each kind of step that adds
+tokens is here; the others, ByteLevel among them, only move offsets.
 """
 
 from __future__ import annotations
