@@ -176,7 +176,7 @@ def config_of_metadata(
     config["head_dim"] = keys.head_dim
     key, meant = model.activation
     config |= {key: meant[0], "use_cache": True}
-    config |= {key: values[0] for key, values in model.fixed.items()} | model.written
+    config |= {key: values[0] for key, values in model.fixed.items()} | dict(model.written)
     config |= {key: implied.value(keys) for key, implied in model.implied.items()}
     return config | config_of_rope(keys, model, rope_freqs) | config_of_windows(keys, model)
 

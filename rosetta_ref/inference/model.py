@@ -207,8 +207,8 @@ def _config(path: Path) -> dict[str, Any]:
 def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any], record: Architecture) -> dict[str, Tensor]:
     """What loaders make of tie_word_embeddings, vocab_size, and keys that say whether there are biases.
 
-    A tied head is the embedding, unless another one is stored: then transformers (5.24, `tie_weights`) does not tie them. It reads no
-    biases that config.json does not speak of.
+    A tied head is the embedding, unless another one is stored: then transformers (5.24, `tie_weights`) does not tie them. It reads
+    no biases that config.json does not speak of.
     """
     stated, rows = config.get("vocab_size"), tensors[EMBEDDING].shape[0]
     if stated is not None and (type(stated) is not int or stated != rows):
@@ -234,7 +234,7 @@ def _is_unread(role: str, config: Mapping[str, Any], record: Architecture) -> bo
     silence = record.config_of(str(words[0]).lower())
     stem = role.removesuffix(".bias").rpartition(".")[2]
     return role.endswith(".bias") and any(
-        stem.startswith(parts) and not (key in silence and config.get(key, silence[key]))
+        stem.startswith(parts) and not (silence.get(key) is not None and config.get(key, silence[key]))
         for key, parts in record.biased.items()
     )
 

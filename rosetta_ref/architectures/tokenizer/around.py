@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rosetta_ref.architectures.checked import shown
+from rosetta_ref.architectures.record import KEEP_HINT
 from rosetta_ref.architectures.tokenizer import parts
 from rosetta_ref.architectures.tokenizer.vocabulary import BrokenTokenizerFileError, Json
 
@@ -20,6 +21,10 @@ Token = tuple[str, int]
 #: Steps that say what they add as one token each: the keys of what comes in front and behind.
 _PAIRS = {"BertProcessing": ("cls", "sep"), "RobertaProcessing": ("cls", "sep")}
 _PLACE = "post_processor"
+
+
+class SeveralAddError(BrokenTokenizerFileError):
+    """One step of the post_processor adds tokens to a text: what `tokenizers` makes of two is nothing that GGUF can say."""
 
 
 @dataclass
@@ -43,14 +48,15 @@ def around(tokenizer: Json) -> Around:
             found.separates = found.separates or kind == "RobertaProcessing"
         else:
             continue
-        found.front[:0] = front  # a later step adds around what an earlier one has made
-        found.back += back
+        if (front or back) and (found.front or found.back):
+            raise SeveralAddError("post_processor has two steps that add tokens", file=parts.TOKENIZER, hint=KEEP_HINT)
+        found.front, found.back = found.front or front, found.back or back
     return found
 
 
 def _steps(value: Any) -> list[Json]:
     """The steps, those of a sequence within a sequence too."""
-    found = []
+    found: list[Json] = []
     for step in parts.steps(value, _PLACE, "processors"):
         found += _steps(step) if step is not value and "processors" in step else [step]
     return found

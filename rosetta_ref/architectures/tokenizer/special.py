@@ -92,9 +92,7 @@ def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, notes: li
     out = {f"tokenizer.ggml.{key}": Value.scalar(Kind.U32, index) for key, index in ids.items()}
     flags = _flags(tokenizer, adds, config, ids, notes)
     if vocab_size == _GRANITE_VOCABULARY and model.get("model_type") in ("llama", "mistral"):
-        flags.setdefault(
-            "bos", False
-        )  # convert_hf_to_gguf's rule for the small granite models; SmolLM2 has the same size
+        flags.setdefault("bos", False)  # convert_hf_to_gguf's rule for small granite models; SmolLM2 has the same size
     out |= {f"tokenizer.ggml.{ADD_KEYS[n]}": Value.scalar(Kind.BOOL, flag) for n, flag in flags.items()}
     return out | templates.keys(files, config, notes)
 
@@ -103,31 +101,37 @@ def _ids(
     files: Mapping[str, bytes], tokenizer: Json, config: Json, adds: Around, vocab_size: int, notes: list[str]
 ) -> dict[str, int]:
     """The ids by GGUF's keys. What the tokenizer adds counts before what config.json says: llama.cpp adds the token of that id."""
-    named = _ids_by_text(_texts(files, config, tokenizer), tokenizer)
+    named = {name: [index] for name, index in _ids_by_text(_texts(files, config, tokenizer), tokenizer).items()}
+    replaced: list[int] = []
     if adds.front:
-        named.setdefault("bos", adds.front[0][1])
-    ends: list[int] = []
-    if adds.back and named.get("eos", adds.back[-1][1]) != adds.back[-1][1]:
-        ends.append(named["eos"])
-    if adds.back:
-        named["eos"] = adds.back[-1][1]
-    stated = [(file, _stated(parts.from_json(files, file))) for file in ("config.json", "generation_config.json")]
+        named.setdefault("bos", [adds.front[0][1]])
+    if adds.back:  # what ended answers before is GGUF's end of a turn, as gguf-py has it (gguf/vocab.py, SpecialVocab)
+        replaced = [index for index in named.get("eos", []) if index != adds.back[-1][1]]
+        named["eos"] = [adds.back[-1][1]]
+    sources = [named]
+    for file in ("config.json", "generation_config.json"):
+        stated = _stated(parts.from_json(files, file))
+        sources.append({name: _ids_in(file, stated, name) for name in ID_KEYS})
     out: dict[str, int] = {}
-    for source in (named, *({name: _ids_in(file, source, name) for name in ID_KEYS} for file, source in stated)):
-        for name, found in source.items():
-            several = found if isinstance(found, list) else [found]
-            inside = [index for index in several if index is not None and 0 <= index < vocab_size]
+    ends = {"eot": [index for index in replaced if index < vocab_size]}
+    for source in sources:
+        for name, several in source.items():
+            inside = [index for index in several if 0 <= index < vocab_size]
             if inside:
                 out.setdefault(ID_KEYS[name], inside[0])
-            ends += inside if name == "eos" else []
-    others = [index for index in dict.fromkeys(ends) if index != out.get("eos_token_id")]
-    if adds.back and others and others[0] == ends[0]:
-        out["eot_token_id"] = others.pop(0)
+            ends[name] = ends.get(name, []) + inside
+    for index in ends["eot"]:
+        out["eot_token_id"] = index
+    _note_ends(ends.get("eos", []), {out.get("eos_token_id"), *ends["eot"]}, tokenizer, notes)
+    return out
+
+
+def _note_ends(ends: list[int], said: set[int | None], tokenizer: Json, notes: list[str]) -> None:
+    """Note the ends of answers that GGUF does not name and that llama.cpp does not know by their texts."""
     known = {index for text, index in _known(tokenizer).items() if text in vocabulary.ENDS}
-    lost = [index for index in others if index not in known]
+    lost = [index for index in dict.fromkeys(ends) if index not in said | known]
     if lost:
         notes.append(f"answers end at the tokens {shown(lost)} too, and GGUF has no place for them")
-    return out
 
 
 def _stated(model: Json) -> Json:
