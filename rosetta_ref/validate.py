@@ -146,9 +146,9 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
 def _require_merges(archive: Archive) -> None:
     """Raise MissingMergesError where a tokenizer lacks what no loader goes without."""
     metadata = archive.metadata
-    if archive.format == "apr":
-        metadata = gguf_texts(metadata) | gguf_tokenizer(metadata)[0]
     try:
+        if archive.format == "apr":
+            metadata = gguf_texts(metadata) | gguf_tokenizer(metadata)[0]
         if archive.format != "safetensors":
             require_key(metadata)
         elif archive.path is not None:

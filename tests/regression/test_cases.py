@@ -7,6 +7,7 @@ here, as is what llama.cpp (llama-cpp-python 0.3.36) said of the GGUF files; ggu
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from gguf import GGUFReader
 
 import rosetta_ref
-from rosetta_ref import RosettaError
+from rosetta_ref import RosettaError, places
 from rosetta_ref.architectures.checked import LayersDifferError
 from rosetta_ref.architectures.complete import MissingTensorError, TokenCountError
 from rosetta_ref.architectures.huggingface import UnreadBiasError
@@ -51,6 +52,12 @@ from tests.support.cases import (
 
 BEGIN, STOP, FILL = SPECIAL
 GGML = "tokenizer.ggml."
+
+
+def slowly(cases: Iterable[Any], *, every: int, marks: Any = pytest.mark.slow) -> list[Any]:
+    """Of the cases, each so many-th one in every run, the others in slow ones."""
+    as_tuples = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*one, marks=marks if place % every else ()) for place, one in enumerate(as_tuples)]
 
 
 def written(source: Path, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -109,8 +116,9 @@ FORMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("stated", [None, True, False])
-@pytest.mark.parametrize(("form", "ids"), FORMS)
+@pytest.mark.parametrize(
+    ("form", "ids", "stated"), slowly(((*one, said) for one in FORMS for said in (None, True, False)), every=4)
+)
 def test_tokenizer_json_says_what_is_added(form: Any, ids: list[int], stated: bool | None, tmp_path: Path) -> None:
     flags = {} if stated is None else {"add_bos_token": stated, "add_eos_token": stated}
     files = {"tokenizer.json": tokenizer(post_processor=form), "tokenizer_config.json": tokenizer_config(**flags)}
@@ -176,7 +184,7 @@ TEMPLATES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("stated", "files", "right"), TEMPLATES)
+@pytest.mark.parametrize(("stated", "files", "right"), slowly(TEMPLATES, every=3))
 def test_templates_of_files_take_the_place_of_others(
     stated: Any, files: Any, right: dict[str, str], tmp_path: Path
 ) -> None:
@@ -326,7 +334,7 @@ PLACES: list[tuple[dict[str, Any], dict[str, int]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("files", "right"), PLACES)
+@pytest.mark.parametrize(("files", "right"), slowly(PLACES, every=3))
 def test_special_tokens_are_found_where_transformers_looks(
     files: dict[str, Any], right: dict[str, int], tmp_path: Path
 ) -> None:
@@ -365,9 +373,18 @@ def test_bpe_without_merges_is_refused(tmp_path: Path) -> None:
     assert main(["validate", str(source)]) == 1
 
 
-@pytest.mark.parametrize("merges", [[], None])
-def test_a_tokenizer_json_without_merges_is_refused(merges: Any, tmp_path: Path) -> None:
-    source = directory(tmp_path / "hf", {"tokenizer.json": tokenizer(model={"merges": merges})})
+def test_an_empty_list_of_merges_is_noted(tmp_path: Path) -> None:
+    """The library `tokenizers` and llama.cpp take it, and cut every text into bytes."""
+    source = directory(tmp_path / "hf", {"tokenizer.json": tokenizer(model={"merges": []})})
+    assert any("merges" in note for note in written(source, tmp_path)[2])
+    assert verified(source, tmp_path).same
+    llama = pytest.importorskip("llama_cpp")
+    model = llama.Llama(str(tmp_path / "out.gguf"), vocab_only=True, verbose=False)
+    assert model.tokenize(b"the", add_bos=False) == [83, 71, 68]
+
+
+def test_a_tokenizer_json_without_merges_is_refused(tmp_path: Path) -> None:
+    source = directory(tmp_path / "hf", {"tokenizer.json": tokenizer(model={"merges": None})})
     with pytest.raises(MissingMergesError):
         rosetta_ref.convert(source, tmp_path / "out.gguf")
     assert main(["validate", str(source)]) == 1
@@ -414,8 +431,13 @@ def test_a_merge_is_shown_as_it_stands(merge: str, said: str, tmp_path: Path) ->
         rosetta_ref.convert(source, tmp_path / "out")
 
 
-@pytest.mark.parametrize("number", [2**32 - 1, TOKENS])
-@pytest.mark.parametrize("name", ["padding", "bos", "eos", "unknown", "eot"])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    slowly(
+        ((name, number) for number in (2**32 - 1, TOKENS) for name in ("padding", "bos", "eos", "unknown", "eot")),
+        every=5,
+    ),
+)
 def test_a_special_token_that_is_none_is_noted_and_absent(name: str, number: int, tmp_path: Path) -> None:
     """llama.cpp: bad special token: 'tokenizer.ggml.padding_token_id' = 4294967295, using default id -1."""
     source = gguf(tmp_path / "m.gguf", keys(**{f"{GGML}{name}_token_id": u32(number)}))
@@ -447,3 +469,7 @@ def test_what_is_made_is_a_safetensors_file_for_others(tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").write_bytes(safetensors(weights()))
     read = library.load_file(tmp_path / "m.safetensors")
     assert all(np.array_equal(read[name], values) for name, values in weights().items())
+
+
+def test_the_document_is_the_table_of_places() -> None:
+    assert (Path(__file__).parents[2] / "docs" / "places.md").read_text("utf-8") == places.document()

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rosetta_ref.architectures.checked import shown
-from rosetta_ref.architectures.record import KEEP_HINT
 from rosetta_ref.architectures.tokenizer import parts
 from rosetta_ref.architectures.tokenizer.vocabulary import BrokenTokenizerFileError, Json
 
@@ -21,6 +20,7 @@ Token = tuple[str, int]
 #: Steps that say what they add as one token each: the keys of what comes in front and behind.
 _PAIRS = {"BertProcessing": ("cls", "sep"), "RobertaProcessing": ("cls", "sep")}
 _PLACE = "post_processor"
+_HINT = "--keep-names carries tensors as stored."
 
 
 class SeveralAddError(BrokenTokenizerFileError):
@@ -49,7 +49,7 @@ def around(tokenizer: Json) -> Around:
         else:
             continue
         if (front or back) and (found.front or found.back):
-            raise SeveralAddError("post_processor has two steps that add tokens", file=parts.TOKENIZER, hint=KEEP_HINT)
+            raise SeveralAddError("post_processor has two steps that add tokens", file=parts.TOKENIZER, hint=_HINT)
         found.front, found.back = found.front or front, found.back or back
     return found
 

@@ -95,6 +95,8 @@ def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, no
     _check_normalizer(tokenizer.get("normalizer"))
     model = parts.table(tokenizer.get("model"), "model")
     merges = require_merges(model)
+    if not merges:
+        notes.append("tokenizer.json has an empty list of merges: no token of several characters is ever found")
     tokens, types = _tokens(tokenizer, vocab_size)
     extra = special.keys(files, tokenizer, vocab_size, notes)
     adds_bos = bool(extra["tokenizer.ggml.add_bos_token"].plain()) if "tokenizer.ggml.add_bos_token" in extra else False
@@ -132,8 +134,8 @@ def require_merges(model: Json) -> list[tuple[str, str]]:
         if model.get(key) not in (None, ""):
             raise UnknownAffixError(f"model.{key} is {shown(model[key])}", file="tokenizer.json")
     vocab, merges = parts.vocabulary_of(model), parts.merges_of(model)
-    if not merges and not model.get("ignore_merges") and any(len(token) > 1 for token in vocab):
-        raise MissingMergesError("model.merges has none", file="tokenizer.json")
+    if model.get("merges") is None:  # none at all is another matter: `tokenizers` and llama.cpp take an empty list
+        raise MissingMergesError("there is no model.merges", file="tokenizer.json")
     for left, right in merges:
         if left not in vocab or right not in vocab or left + right not in vocab:
             raise BrokenMergeError(f"the merge {shown((left, right))} is not of tokens", file="tokenizer.json")

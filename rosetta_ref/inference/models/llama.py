@@ -3,9 +3,11 @@
 All layers of Mistral see its sliding window, where there is one; GGUF's llama has no key for it, so no loader of GGUF has one.
 """
 
+from typing import Any
+
 from rosetta_ref.inference.architecture import ADJACENT, Architecture, Role
 
-_MISTRAL = {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072}
+_MISTRAL: dict[str, Any] = {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072}
 _MISTRAL |= {"sliding_window": 4096, "max_window_layers": 0, "attention_bias": None, "mlp_bias": None}
 
 MODEL = Architecture(
