@@ -267,7 +267,11 @@ def replace_type(tensor: Tensor, name: str) -> Tensor:
     return Tensor.of(tensor.name, TYPES[name], tensor.shape, tensor.values().astype(np.float64))
 
 
-TO_ONE_FILE = ["F-CONV-ABA-001/G-S-G/llama-f32-tied", "F-CONV-RT-001/llama-f32-tied", "F-CONV-DET-001/G-S/llama-f32-tied"]
+TO_ONE_FILE = [
+    "F-CONV-ABA-001/G-S-G/llama-f32-tied",
+    "F-CONV-RT-001/llama-f32-tied",
+    "F-CONV-DET-001/G-S/llama-f32-tied",
+]
 
 
 @pytest.mark.parametrize(("beside", "calls"), [(None, 5), ("notes.json", 6), ("a.log", 6)])

@@ -28,6 +28,9 @@ _ARCHITECTURES = {
     word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
 }
 _ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
+_ARCHITECTURES |= {
+    word: name for name, model in MODELS.items() if model.within for word in (model.within[0].lower(), model.within[1])
+}
 #: The keys of APR's metadata that may name it.
 APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
@@ -74,6 +77,8 @@ class View:
     broken: list[Broken] = field(default_factory=list)
     numbers: dict[Number, Any] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
+    #: Whether the text model stands inside of another one, whose names of tensors begin otherwise.
+    inside: bool = False
 
     def heads(self, name: str) -> int | None:
         """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
@@ -176,8 +181,11 @@ def _complete(view: View) -> None:
 def _read_as(view: View, architecture: str) -> None:
     """Fill in numbers and tensors, with the names of that architecture."""
     view.reading = architecture
+    theirs = container_of(view.format).AT_HOME == (True,)
     view.numbers = container_of(view.format).numbers(view, mapping.number_rows(architecture))
     for name, tensor in view.archive.tensors.items():
+        if theirs and MODELS[architecture].is_aside(name):
+            continue
         canonical = mapping.canonical_name(name, architecture) or name
         if canonical in view.tensors:
             view.twice.append(name)
