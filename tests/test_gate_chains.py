@@ -212,7 +212,7 @@ def test_the_bug_of_a_leg_has_its_name_in_the_chain() -> None:
     member = converter_of(MEMBERS["q5_0-interleaved"])
     few = samples_for(member.entry, 0)
     with few_members("q5_0-interleaved"):
-        found = run(member, samples=few, only=["F-CONV-RT-001/llama-mix"], on_failure=Namer(left=60))
+        found = run(member, samples=few, only=["F-CONV-RT-001/llama-mix"], on_failure=Namer(left=10_000))
     (chain,) = found
     assert chain.outcome == FALSIFIED
     assert chain.diagnosis == "q5_0-interleaved"
