@@ -70,6 +70,8 @@ NUMBERS = (
 FACTORS_ROLE = Role("rope_freqs", "", "R")
 #: GGUF's keys for the tokens of a window, and for the layers that look at one: a flag for each, or one number.
 WINDOW, PATTERN = "attention.sliding_window", "attention.sliding_window_pattern"
+#: Numbers that say at 0 what they say where they are absent: that there is none (src/models/gemma3.cpp).
+NONE_AT_ZERO = (WINDOW, "final_logit_softcapping")
 #: What llama.cpp takes where nothing is said: no scaling of 10000, a head of k and v for each of q, the width over the heads.
 ASSUMED = frozenset({"rope.freq_base", "attention.head_count_kv", "attention.key_length"})
 _LAYER = re.compile(r"(?:blk|model\.layers)\.(0|[1-9]\d*)(\..+)")

@@ -22,6 +22,7 @@ from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.mapping import MODELS, Number
+from rosetta_ref.gate.judge.model import NONE_AT_ZERO
 
 #: Names of an architecture in APR's metadata and in config.json.
 _ARCHITECTURES = {
@@ -182,7 +183,8 @@ def _read_as(view: View, architecture: str) -> None:
     """Fill in numbers and tensors, with the names of that architecture."""
     view.reading = architecture
     theirs = container_of(view.format).AT_HOME == (True,)
-    view.numbers = container_of(view.format).numbers(view, mapping.number_rows(architecture))
+    found = container_of(view.format).numbers(view, mapping.number_rows(architecture))
+    view.numbers = {row: value for row, value in found.items() if row.gguf not in NONE_AT_ZERO or value != 0}
     for name, tensor in view.archive.tensors.items():
         if theirs and MODELS[architecture].is_aside(name):
             continue
