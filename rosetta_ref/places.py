@@ -91,7 +91,7 @@ PLACES = (
             "`max_window_layers` (28) on",
             "Gemma 3: `sliding_window` (4096) in the layers of `layer_types`, else in all but each sixth one",
         ),
-        "`attention.sliding_window` where its loader of the architecture reads it (Gemma 3); elsewhere a window below the context is refused",
+        "`attention.sliding_window` for Gemma 3; elsewhere a window below the context is refused",
         "models/*/configuration_*.py, modeling_*.py; src/models/*.cpp",
     ),
     Place(
