@@ -28,8 +28,12 @@ _DISTINCT = 0.5
 def rounded(source: View, target: View, name: str) -> bool:
     """Whether a tensor that both files have, by its canonical name, is the right one, exactly rounded or encoded, in right rows."""
     with np.errstate(all="ignore"):
-        verdicts = judge_pair(source, target, name, asked=True)
-    return all(verdict.right or verdict.kind in _HONEST for verdict in verdicts)
+        return all(honest(verdict) for verdict in judge_pair(source, target, name, asked=True))
+
+
+def honest(verdict: Verdict) -> bool:
+    """Whether nothing is wrong but what exact rounding and honest encoding lead to."""
+    return verdict.right or verdict.kind in _HONEST
 
 
 def constant(tensor: Tensor) -> bool:

@@ -59,11 +59,16 @@ class _Failure:
         """Whether rounding or encoding is all that was done to a tensor."""
         return self.both_have(name) and self.kinds[name] <= OF_NUMBERS and rounded(self.source, self.target, name)
 
-    def proves(self, names: Iterable[str], member: Member) -> bool:
-        """Whether that these tensors came out as a member's says that it has its bug; constant ones may go with others."""
+    def proves(self, names: Sequence[str], member: Member, *, exactly: bool) -> bool:
+        """Whether that these tensors came out as a member's says that it has its bug; constant ones may go with others.
+
+        Several that were not constant before are a pattern, where the member breaks `exactly` what is broken.
+        """
         if not self.searching or any(cause.id == member.id for found in self.tensors.values() for cause in found):
             return True
-        return not all(self.both_have(name) and constant(self.target.tensors[name].tensor) for name in names)
+        flat = [name for name in names if self.both_have(name) and constant(self.target.tensors[name].tensor)]
+        collapsed = [name for name in flat if not constant(self.source.tensors[name].tensor)]
+        return len(flat) < len(names) or (exactly and len(collapsed) > 1)
 
 
 def diagnose(
@@ -223,7 +228,9 @@ def _exactly(failure: _Failure, made: list[Replay], names: list[str], facts: fro
         if best is None:
             return
         mine = explained[id(best)] & left
-        if not mine & facts and not failure.proves((name for name in names if name in mine), best.member):
+        mended = [name for name in names if name in mine]
+        exactly = {*names} == {*mended} == best.changed
+        if not mine & facts and not failure.proves(mended, best.member, exactly=exactly):
             explained[id(best)] = set()
             continue
         others = {replay.member.id for replay in made if mine <= explained[id(replay)]} - {best.member.id}

@@ -18,6 +18,8 @@ from rosetta_ref.quant import TYPES
 
 Array = NDArray[Any]
 _FLOATS = ("F16", "BF16", "F32", "F64")
+#: A factor this near to 1 is the trace of a narrower type: the step of a BF16.
+_ROUNDING = 2.0**-7
 #: What numbers bear out that were encoded afterwards: no number is nearly what it was.
 _BORNE_OUT = ("sign-flipped", "first-part-only", "factor", "summand")
 
@@ -139,7 +141,7 @@ def _linear(was: Array, found: Array, *, blocks: bool) -> Iterator[tuple[Cause, 
         return
     largest, smallest = int(np.argmax(np.abs(x))), int(np.argmin(np.abs(x)))
     for factor in _near(y[largest] / x[largest], round_only=blocks):
-        if factor not in (0.0, 1.0, -1.0):
+        if factor and abs(abs(factor) - 1) > _ROUNDING:
             for made in _both(was, factor, np.multiply):
                 yield Cause("factor", f"every number times {factor:.9g}"), made
     for summand in _near(y[smallest] - x[smallest], round_only=blocks):

@@ -19,7 +19,7 @@ from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.beside import read_beside
 from rosetta_ref.convert.companions import present
 from rosetta_ref.diagnosis import structural
-from rosetta_ref.diagnosis.evidence import nearer
+from rosetta_ref.diagnosis.evidence import honest, nearer
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.judge import mapping
@@ -101,19 +101,20 @@ class Replay:
             return False
         if all(one.right for one in judge_pair(self.view, found, name)):
             return True
-        return source is not None and not other.tensor.type.is_scalar and self._encoded(found, name, source)
+        return source is not None and self._encoded(found, name, source)
 
     def _encoded(self, found: View, name: str, source: View) -> bool:
         """Whether the foreign tensor is an encoding of this output's, and nothing like one of the source's."""
         assert self.view is not None
-        if self.view.tensors[name].order != found.tensors[name].order or name not in source.tensors:
+        made, other = self.view.tensors[name], found.tensors[name]
+        if made.order != other.order:
             return False
-        verdicts = judge_pair(self.view, found, name, asked=True)
-        if not all(one.right or one.kind == "lossy-unasked" for one in verdicts):
+        if not all(honest(one) for one in judge_pair(self.view, found, name, asked=True)):
             return False
-        made, other = (view.tensors[name].tensor for view in (self.view, found))
+        if name not in source.tensors or other.tensor.type.is_scalar:
+            return True
         right = structural.Case(source, found, name)
-        return nearer(made, right.before, other, (None, right.turn_of(name)))
+        return nearer(made.tensor, right.before, other.tensor, (None, right.turn_of(name)))
 
 
 def _equal(one: View, other: View, name: str) -> bool:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rosetta_ref.archive import Archive, Tensor
+from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import gguf, safetensors
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.quant import TYPES
 from tests.support import ggml
 
-#: ggml's numbers, typed from ggml.h.
+#: ggml's numbers, typed from ggml.h, and those of `enum llama_ftype` in llama.h.
 NUMBERS = {"Q4_0": 2, "Q5_1": 7, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "IQ4_NL": 20}
+FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q5_1": 9, "Q8_0": 7, "Q4_K": 14, "Q6_K": 18, "IQ4_NL": 25}
+_FILE_TYPE = "general.file_type"
 
 
 def data_of(kind: str, values: np.ndarray) -> bytes | None:
@@ -55,7 +57,10 @@ def encoded(path: Path, kind: str, folder: Path) -> Path:
     folder.mkdir(parents=True)
     with module.read(file) as archive:
         tensors = {name: _in(kind, tensor, form) for name, tensor in archive.tensors.items()}
-        made = Archive(form, dict(archive.metadata), tensors)
+        metadata = dict(archive.metadata)
+        if _FILE_TYPE in metadata and any(tensor.type.name == kind for tensor in tensors.values()):
+            metadata[_FILE_TYPE] = Value.scalar(Kind.U32, FILE_TYPES[kind])
+        made = Archive(form, metadata, tensors)
         if path.is_dir():
             shutil.copytree(path, folder / path.name)
         module.write(made, folder / path.name / "model.safetensors" if path.is_dir() else folder / path.name)
@@ -65,7 +70,7 @@ def encoded(path: Path, kind: str, folder: Path) -> Path:
 def _in(kind: str, tensor: Tensor, form: str) -> Tensor:
     copied = replace(Tensor.of(tensor.name, tensor.type, tensor.shape, tensor.data.copy()))
     values = floats_of(tensor)
-    if values is None or len(tensor.shape) < 2 and form == "gguf":
+    if values is None or (len(tensor.shape) < 2 and form == "gguf"):
         return copied
     data = data_of(kind, values)
     return copied if data is None else Tensor.of(tensor.name, TYPES[kind], tensor.shape, np.frombuffer(data, np.uint8))
