@@ -50,7 +50,7 @@ def _countable(tensor: Tensor) -> bool:
 
 
 def _all(was: Array, found: Array, before: Tensor, after: Tensor) -> Iterator[tuple[Cause, Array]]:
-    yield from _first_only(was, found, blocks=not after.type.is_scalar)
+    yield from _first_only(was, found, rounded=after.type.name not in ("F32", "F64"))
     yield from _rows(was, found, after)
     if was.dtype.kind != "f" or found.dtype.kind != "f":
         return
@@ -70,14 +70,14 @@ def _all(was: Array, found: Array, before: Tensor, after: Tensor) -> Iterator[tu
 # Parts
 
 
-def _first_only(was: Array, found: Array, *, blocks: bool) -> Iterator[tuple[Cause, Array]]:
+def _first_only(was: Array, found: Array, *, rounded: bool) -> Iterator[tuple[Cause, Array]]:
     """The first elements, and nothing but zeros or the same again behind them."""
     flat, there = was.reshape(-1), found.reshape(-1)
     expected = flat.astype(there.dtype)
     differ = (there != expected) & ~((there != there) & (expected != expected))  # NaN is NaN
     start = int(np.argmax(differ))
     last = int(there.size - np.argmax(there[::-1] != 0)) if there.any() else 0
-    if blocks:  # every element is a little off
+    if rounded and last < there.size:  # every element may be a little off
         start = last
     if not start or start == there.size or not differ[start]:
         return
