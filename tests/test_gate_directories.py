@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ Tensors = dict[str, np.ndarray]
 INDEX = "model.safetensors.index.json"
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))]
 BY_INDEX = ["index-map-a-list", "index-no-json", "index-without-a-map"]
+
+
+def slowly(value: object) -> Any:
+    return pytest.param(value, marks=pytest.mark.slow)
 
 
 class RefusedError(RosettaError):
@@ -159,7 +164,7 @@ def outcomes(read: Callable[[Path], Tensors], seed: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("read", [by_names, by_files], ids=lambda read: read.__name__)
+@pytest.mark.parametrize("read", [by_names, slowly(by_files)], ids=lambda read: read.__name__)
 def test_who_reads_as_loaders_do_passes(read: Callable[[Path], Tensors], seed: int) -> None:
     found = outcomes(read, seed)
     assert len(found) == 13
@@ -178,7 +183,11 @@ WRONG: dict[Callable[[Path], Tensors], set[str]] = {
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("read", WRONG, ids=lambda read: read.__name__)
+@pytest.mark.parametrize(
+    "read",
+    [consolidated_first, *(slowly(one) for one in WRONG if one is not consolidated_first)],
+    ids=lambda read: read.__name__,
+)
 def test_who_fills_in_what_is_missing_falls(read: Callable[[Path], Tensors], seed: int) -> None:
     found = outcomes(read, seed)
     fallen = {rule for rule, outcome in found.items() if outcome == FALSIFIED}

@@ -28,7 +28,7 @@ from tests.regression.test_diagnosis import IN_MODELS, RUNNING, ids, named
 from tests.support.encoded import data_of, encoded, floats_of
 from tests.support.nightly import part
 
-FLOATS, BLOCKS = ("F32", "F16", "BF16"), ("Q8_0", "Q4_0", "Q4_K", "Q6_K", "IQ4_NL")
+FLOATS, BLOCKS = ("F32", "F16", "BF16"), ("Q8_0", "Q4_K")
 SAMPLES = {
     one.name: one for one in (*default_samples.default(1, whole_models=True), *default_samples.for_quantisers(1))
 }
@@ -244,7 +244,7 @@ DONE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0", "Q4_K"])
+@pytest.mark.parametrize("kind", ["F16", "Q8_0", *slow("F32", "BF16", "Q4_K")])
 @pytest.mark.parametrize("done", DONE)
 def test_what_was_done_has_the_same_name_in_every_type(done: str, kind: str, tmp_path: Path) -> None:
     """By the data alone, in APR's place a GGUF file: nobody of the zoo is asked."""
