@@ -24,7 +24,7 @@ from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding, judge_metadata
 from rosetta_ref.gate.judge.tensors import META, gate_of, judge
-from rosetta_ref.gate.judge.view import UnreadableError, View, look
+from rosetta_ref.gate.judge.view import UNREADABLE, UnreadableError, View, look
 from rosetta_ref.gate.run.workspace import Snapshot, Workspace
 from rosetta_ref.reduce.search.complaint import complaint
 from rosetta_ref.reduce.search.failure import Fingerprint, fitting
@@ -39,8 +39,6 @@ MAY_ACCEPT = frozenset(
 )  # fmt: skip
 #: Bytes of an input that is copied for a converter; a larger one is given as it is, and what it does to it is told.
 _COPIED = 8 << 30
-#: Kinds of an output that cannot be read at all.
-UNREADABLE = ("unreadable", "twice")
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ class Oracle:
         try:
             target = looked(output)
         except UnreadableError as error:
-            return [Finding(UNREADABLE["stands twice" in error.problem], gate, str(error))], 0
+            return [Finding(error.kind, gate, str(error))], 0
         with target, _foreign(output):
             judged = judge(source, target, gate=gate, lossless=False, asked=asked, loses=entry.loses)
             findings = [*judged.findings, *_words(source, target)]

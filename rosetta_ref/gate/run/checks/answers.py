@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from rosetta_ref.gate.findings import SKIPPED, Finding, Result
+from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.pairs import letters
@@ -16,6 +18,8 @@ _GATE = "F-CONV-BE-001"
 #: Models that are asked questions before and after; those in which numbers of real size are quantised are asked, too.
 _ASKED = ("llama-f32-tied", "qwen2-f32")
 _PROMPTS = ("def half(x):\n    return x / 2  # it's 0.5, naïve, 你好 🙂",)
+#: What `verify` is told.
+ASKED: dict[str, Any] = {"count": 8, "prompts": _PROMPTS}
 #: How many times the limits of `verify` a rounded model may lose here.
 _WIDER = 10
 
@@ -29,8 +33,7 @@ class Answers(Check):
 
     def plan(self, subject: Subject, pair: tuple[str, str]) -> Iterator[Case]:
         sample = subject.sample
-        asked = sample.name in _ASKED or "gaussian" in sample.name or sample.path is not None
-        if sample.architecture is not None and asked:
+        if is_asked(sample):
             yield Case(f"{_GATE}/{letters(pair)}/{sample.name}", _GATE, self.name, sample.name, pair)
 
     def judge(self, result: Result, question: Question, judgements: Judgements) -> None:
@@ -54,6 +57,12 @@ class Answers(Check):
         # A random model may well answer with nothing; what counts is that the other one does, too.
         failures = [each for each in report.failures if each.kind != "silent"]
         result.findings = [Finding(f"answers-{each.kind}", question.case.gate, each.detail) for each in failures]
+
+
+def is_asked(sample: Sample) -> bool:
+    """Whether a sample is asked questions."""
+    asked = sample.name in _ASKED or "gaussian" in sample.name or sample.path is not None
+    return sample.architecture is not None and asked
 
 
 def _wider(figure: str, limit: float) -> float:
