@@ -27,7 +27,6 @@ from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge import rounding
 from rosetta_ref.gate.run.checks import answers
 from rosetta_ref.verify import verify
-from rosetta_ref.verify.limits import FIGURES
 from tests.support import ggml
 
 Array = NDArray[np.float32]
@@ -100,7 +99,7 @@ def losses_of(sample: Sample, folder: Path) -> Iterator[tuple[str, list[float]]]
         target = folder / "lossy.gguf"
         if rewritten(folder / "plain.gguf", target, kind):
             report = verify(folder / "plain.gguf", target, blame=False, lossless=False, **answers.ASKED)
-            yield kind, [abs(report.figures["numpy"][name]) for name in FIGURES]
+            yield kind, [abs(report.figures["numpy"][name]) for name in rounding.FIGURES]
         target.unlink()
 
 
@@ -108,7 +107,7 @@ def worst(one: list[float] | None, other: list[float]) -> list[float]:
     """The worse of each figure: the least share of best tokens, the most of everything else."""
     if one is None:
         return other
-    return [min(a, b) if name == "top1" else max(a, b) for name, a, b in zip(FIGURES, one, other, strict=True)]
+    return [min(a, b) if name == "top1" else max(a, b) for name, a, b in zip(rounding.FIGURES, one, other, strict=True)]
 
 
 def measure_answers(seeds: range) -> dict[str, dict[str, list[float]]]:
@@ -169,7 +168,7 @@ def most_of(found: rounding.Answers) -> float:
         times(name, here, there)
         for sample, row in found.items()
         for kind, figures in row.items()
-        for name, here, there in zip(FIGURES, figures, stored[sample][kind], strict=True)
+        for name, here, there in zip(rounding.FIGURES, figures, stored[sample][kind], strict=True)
     )
 
 

@@ -18,6 +18,8 @@ ENCODED = "encoded"
 MARGIN = 1.25
 #: How many times the reference's error is no more tolerated, whatever the type may lose.
 FAR = 4.0
+#: Blocks whose largest number is below this need a scale that F16 has few bits for, or none: all of them may be lost.
+_TINY, _ALL = 2.0**-14, 1.001
 #: Of the largest number of a block: what float32 loses on the way.
 _NOTHING = 1e-6
 
@@ -121,8 +123,9 @@ class _Errors:
         beyond: Array = np.zeros(squares.shape, bool)
         if tolerated is not None:
             least = (0, 0) if self.ours is None else (FAR**2 * self.ours[0], FAR * self.ours[1])
-            beyond = squares > np.maximum(tolerated[0] ** 2 * self.square, least[0])
-            beyond |= largest > np.maximum(tolerated[1] * self.peak, least[1])
+            share, top = (np.where(self.peak < _TINY, max(one, _ALL), one) for one in tolerated)
+            beyond = squares > np.maximum(share**2 * self.square, least[0])
+            beyond |= largest > np.maximum(top * self.peak, least[1])
         if self.ours is not None:
             more = squares > MARGIN * self.ours[0] + (_NOTHING * self.peak) ** 2
             beyond |= more & (largest > MARGIN * self.ours[1] + _NOTHING * self.peak)

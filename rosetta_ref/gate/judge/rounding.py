@@ -8,7 +8,7 @@ errors over that of its numbers, and its largest error over their largest.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ from typing import Any
 TOLERATED = 2.0
 #: At most so much of a block may be lost in any type: who writes zeros loses all of it.
 MOST = 0.97
+#: How many times what was measured of a sample, at its worst seed, the answers to other seeds and of another right quantiser may lose.
+MARGIN = 4.0
+#: The figures of `answers`, in this order, and the least that each is taken to be: a best token more or less says nothing.
+FIGURES = ("mean_kl", "kl_p99", "top1", "logit", "perplexity")
+_LEAST = {"top1": 0.01, "perplexity": 1e-3}
 #: Types with the blocks of another one.
 _ALIKE = {"AprQ4": "Q4_0"}
 FILE = Path(__file__).with_name("rounding.json")
@@ -42,6 +47,30 @@ def table() -> dict[str, Any]:
     """What is stored."""
     found: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
     return found
+
+
+def answers(sample: str, kind: str) -> dict[str, float] | None:
+    """How far the answers of a sample may be off that is rounded to a type, by figure: at most so much, but for top1, at least.
+
+    None where nobody measured it.
+    """
+    row = table()["answers"].get(sample, {}).get(_ALIKE.get(kind, kind))
+    return None if row is None else _limits([row])
+
+
+def worst_answers(kind: str) -> dict[str, float] | None:
+    """The same for the sample that loses most by that type."""
+    rows = [row[kind] for row in table()["answers"].values() if kind in row]
+    return _limits(rows) if rows else None
+
+
+def _limits(rows: Sequence[Sequence[float]]) -> dict[str, float]:
+    limits = {}
+    for name, figures in zip(FIGURES, zip(*rows, strict=True), strict=True):
+        lost = 1 - min(figures) if name == "top1" else max(figures)
+        lost = MARGIN * max(lost, _LEAST.get(name, 0.0))
+        limits[name] = 1 - lost if name == "top1" else lost
+    return limits
 
 
 def tolerance(kind: str) -> tuple[float, float] | None:

@@ -23,8 +23,9 @@ from rosetta_ref.gate.converter.named import made
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding, judge_metadata
-from rosetta_ref.gate.judge.tensors import META, gate_of, judge
+from rosetta_ref.gate.judge.tensors import META, QUANT, Judged, gate_of, judge
 from rosetta_ref.gate.judge.view import UNREADABLE, UnreadableError, View, look
+from rosetta_ref.gate.run.checks.quantised import judge_asked
 from rosetta_ref.gate.run.workspace import Snapshot, Workspace
 from rosetta_ref.reduce.search.complaint import complaint
 from rosetta_ref.reduce.search.failure import Fingerprint, fitting
@@ -106,8 +107,8 @@ class Oracle:
         run = converter.convert(handed, place.dst, type=self.asked)
         flaw = before.flaw()
         if run.accepted and flaw is None:
-            flaw = place.flaw(before, may_be_equal=self.asked is not None)
-        gate = gate_of(sniff(source), self.target_format)
+            flaw = place.flaw(before, may_be_equal=self.asked is not None and sniff(source) == self.target_format)
+        gate = QUANT if self.asked is not None else gate_of(sniff(source), self.target_format)
         if flaw is not None:
             return Seen(source, None, run, [Finding(flaw.kind, gate, flaw.detail)], folder=place.folder)
         if not run.accepted:
@@ -145,7 +146,8 @@ class Oracle:
             return [Finding(error.kind, gate, str(error))], 0
         with target, _foreign(output):
             judged = judge(source, target, gate=gate, lossless=False, asked=asked, loses=entry.loses)
-            findings = [*judged.findings, *_words(source, target)]
+            findings = [*judged.findings, *_words(source, target)] if asked is None else _asked(judged, source, target, asked)
+            findings = [finding for finding in findings if finding.kind != "unknown-type"]
             if not judged.elements and not findings:
                 findings.append(Finding("empty", gate, "there is no tensor to compare"))
             return findings, sum(judged.elements.values())
@@ -159,6 +161,14 @@ class Found:
     seen: Seen
     origin: str
     calls: int = 0
+
+
+def _asked(judged: Judged, source: View, target: View, kind: str) -> list[Finding]:
+    """What the gate says of an output whose type was asked for, likewise."""
+    try:
+        return judge_asked(judged, source, target, kind)
+    except (UnreadableError, ValueError, KeyError, TypeError) as error:
+        return [*judged.findings, Finding("not-judged", META, f"the source's own words cannot be read: {error!r}")]
 
 
 def _words(source: View, target: View) -> list[Finding]:

@@ -1,0 +1,24 @@
+"""Qwen2 directories to GGUF, all matrices in F16 by NumPy's `astype`, nobody having asked: rounding is right, and loses what F16 loses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from tests.quality.correct._hugging_face import into_gguf
+
+NEEDS = ("gguf",)
+ENTRY = {"pairs": ("S-G",), "architectures": ("qwen2",), "types": ("F32", "F16", "BF16"), "whole_models": True}
+CASES = ("F-CONV-004/qwen2-f32/*", "F-CONV-META-001/S-G/qwen2-f32", "F-CONV-BE-001/S-G/qwen2-f32")
+
+
+def convert(src: Path, dst: Path) -> None:
+    """Write the model with its matrices in F16."""
+    kinds = gguf.GGMLQuantizationType
+
+    def encoded(name: str, values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
+        return (values, kinds.F32) if values.ndim == 1 else (values.astype(np.float16), kinds.F16)
+
+    into_gguf(src, dst, encoded, 1)
