@@ -63,6 +63,7 @@ def _unasked(name: str, other: str, wrong: Verdict, within: Verdict) -> Verdict:
         detail=f"{name} was {how}, which nobody asked for: {wrong.detail} differ{worse}",
         count=wrong.count,
         first=wrong.first,
+        error=wrong.error,
     )
 
 
@@ -105,10 +106,10 @@ def _other_bytes(pair: Pair, wrong: Verdict) -> Verdict:
     if values.right and kind.name in FLOATS:
         return replace(wrong, kind="nan-payload", detail=f"{wrong.detail}: NaN with other payloads")
     if values.right or kind.is_scalar or values.kind == "nan" or kind.encode is None:
-        return wrong
+        return replace(wrong, error=values.error)
     within = judge_within(pair)
     if not within.right and not near(pair):
-        return wrong
+        return replace(wrong, error=values.error)
     return _unasked(kind.name, kind.name, values, within)
 
 

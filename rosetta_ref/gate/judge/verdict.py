@@ -22,6 +22,8 @@ class Verdict:
     detail: str = ""
     count: int = 0
     first: Mapping[str, Any] | None = None
+    #: The largest error of a number that is wrong, as far as they are finite; inf where a number became NaN or Inf.
+    error: float = 0.0
 
     @property
     def right(self) -> bool:
@@ -38,6 +40,7 @@ class Wrong:
     numbers: bool = False
     place: int = 0
     first: tuple[Array, Array] | None = None
+    error: float = 0.0
 
     def add(self, start: int, wrong: Array, expected: Array, found: Array) -> None:
         """A piece that begins at that element, and which of its elements are wrong."""
@@ -48,9 +51,11 @@ class Wrong:
             at = int(np.argmax(wrong))
             self.place, self.first = start + at, (expected[at : at + 1].copy(), found[at : at + 1].copy())
         self.count += count
-        finite = np.isfinite(expected[wrong])
+        before, after = expected[wrong].astype(np.float64), found[wrong].astype(np.float64)
+        finite = np.isfinite(before)
         self.numbers |= bool(finite.any())
-        self.invented += int(np.count_nonzero(finite & ~np.isfinite(found[wrong])))
+        self.invented += int(np.count_nonzero(finite & ~np.isfinite(after)))
+        self.error = max(self.error, float(np.nan_to_num(np.abs(after - before)[finite], nan=np.inf).max(initial=0.0)))
 
     def verdict(self, target: Tensor, kind: str) -> Verdict:
         """Of the tensor whose elements these are; of another kind where it is NaN that came or went."""
@@ -60,7 +65,10 @@ class Wrong:
             kind, detail = "nan", f"{self.invented:,} NaN or Inf that the source does not have, {detail} wrong"
         elif not self.numbers:
             kind, detail = "nan-lost", f"{detail}, all of which are NaN or Inf in the source"
-        return Verdict(kind=kind, detail=detail, count=self.count, first=place_of(target, self.place, *self.first))
+        return Verdict(
+            kind=kind, detail=detail, count=self.count, first=place_of(target, self.place, *self.first),
+            error=self.error,
+        )
 
 
 def place_of(target: Tensor, element: int, expected: Array, found: Array) -> dict[str, Any]:

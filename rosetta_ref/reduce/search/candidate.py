@@ -27,8 +27,9 @@ from rosetta_ref.gate.judge.tensors import META, QUANT, Judged, gate_of, judge
 from rosetta_ref.gate.judge.view import UNREADABLE, UnreadableError, View, look
 from rosetta_ref.gate.run.checks.quantised import judge_asked
 from rosetta_ref.gate.run.workspace import Snapshot, Workspace
+from rosetta_ref.reduce.search import gates
 from rosetta_ref.reduce.search.complaint import complaint
-from rosetta_ref.reduce.search.failure import Fingerprint, fitting
+from rosetta_ref.reduce.search.failure import Fingerprint, badness, fitting
 from rosetta_ref.reduce.search.input import copied, size_of
 from rosetta_ref.zoo import MEMBERS, Member
 
@@ -62,12 +63,16 @@ class Seen:
 
 @dataclass
 class Oracle:
-    """A converter that is asked for one format, and for one type where `asked` says so. Counts its calls."""
+    """A converter that is asked for one format, and for one type where `asked` says so. Counts its calls.
+
+    `gate` is the one whose failure is followed, if it is one of those that take more than a conversion (`gates.OTHERS`).
+    """
 
     converter: Converter
     target_format: str
     work: Workspace
     asked: str | None = None
+    gate: str | None = None
     calls: int = 0
     _reference: Converter = field(default_factory=lambda: made(bundled.entry("reference")))
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -77,12 +82,20 @@ class Oracle:
         with self._lock:
             self.calls += 1
             folder = self.work.path / f"given-{self.calls:05}"
-        if size_of(source) > _COPIED:
-            return self._look(self.converter, source, source)
         try:
-            return self._look(self.converter, source, copied(source, folder))
+            handed = source if size_of(source) > _COPIED else copied(source, folder)
+            return self._by_gate(self._look(self.converter, source, handed))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _by_gate(self, seen: Seen) -> Seen:
+        """What the gate says that is asked, where a single conversion does not show it."""
+        if self.gate not in gates.OTHERS:
+            return seen
+        found, calls = gates.findings_of(self.gate, self.converter, seen.source, self.target_format, self.asked)
+        with self._lock:
+            self.calls += calls
+        return replace(seen, findings=found)
 
     def reference_is_right(self, source: Path) -> bool:
         """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
@@ -220,9 +233,9 @@ def looked(path: Path) -> View:
 # The same failure
 
 
-def same_failure(fingerprint: Fingerprint, seen: Seen, *, asked: str | None = None) -> bool:
-    """Whether what is wrong with an output is that failure, by the same cause where it has one."""
-    found = fitting(fingerprint, seen.findings)
+def same_failure(fingerprint: Fingerprint, seen: Seen, *, asked: str | None = None, least: float = 0.0) -> bool:
+    """Whether what is wrong with an output is that failure, by the same cause where it has one, and at `least` as bad."""
+    found = [finding for finding in fitting(fingerprint, seen.findings) if badness(finding) >= least]
     if not found or not fingerprint.cause or seen.target is None:
         return bool(found)
     # Most candidates fall at the first question, which is the cheaper one: whether the cause explains them at all.
