@@ -82,7 +82,13 @@ def judge(
             if not verdict.right and verdict.kind not in loses:
                 judged.findings.append(
                     Finding(
-                        verdict.kind, gate, verdict.detail, name, *judged.types[name], verdict.count, verdict.first,
+                        verdict.kind,
+                        gate,
+                        verdict.detail,
+                        name,
+                        *judged.types[name],
+                        verdict.count,
+                        verdict.first,
                         error=verdict.error,
                     )
                 )

@@ -66,7 +66,10 @@ class Wrong:
         elif not self.numbers:
             kind, detail = "nan-lost", f"{detail}, all of which are NaN or Inf in the source"
         return Verdict(
-            kind=kind, detail=detail, count=self.count, first=place_of(target, self.place, *self.first),
+            kind=kind,
+            detail=detail,
+            count=self.count,
+            first=place_of(target, self.place, *self.first),
             error=self.error,
         )
 

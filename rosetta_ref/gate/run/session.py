@@ -148,5 +148,6 @@ class Session:
             left = place.dst if os.path.lexists(place.dst) else None
             flaw = Flaw("left-behind", f"{left.name} is left, and the run {run.outcome}") if left else source.flaw()
             return Conversion(source.path, None, run, flaw, leg)
-        flaw = place.flaw(source, may_be_equal=kind is not None and sniff(source.path) == target) or source.flaw() or place.changed(written)
+        may_be_equal = kind is not None and sniff(source.path) == target
+        flaw = place.flaw(source, may_be_equal=may_be_equal) or source.flaw() or place.changed(written)
         return Conversion(source.path, None if flaw is not None else place.dst, run, flaw, leg, place, written)

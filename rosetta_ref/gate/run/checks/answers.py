@@ -92,7 +92,9 @@ def _loose(kind: str) -> dict[str, float]:
     """
     from rosetta_ref.verify.limits import limits_for
 
-    limits = {name: 1 - _WIDER * (1 - one) if name == "top1" else _WIDER * one for name, one in limits_for(kind).items()}
+    limits = {
+        name: 1 - _WIDER * (1 - one) if name == "top1" else _WIDER * one for name, one in limits_for(kind).items()
+    }
     worst = rounding.worst_answers(kind) or limits
     return {name: min(one, worst[name]) if name == "top1" else max(one, worst[name]) for name, one in limits.items()}
 

@@ -28,7 +28,9 @@ class Quantised(Check):
         sample, where = subject.sample, "" if pair[0] == pair[1] == "gguf" else f"{letters(pair)}/"
         for kind in _asked(subject.entry, sample):
             if of(pair[1]).holds(TYPES[kind]):
-                yield Case(f"{QUANT}/{where}{kind.lower()}/{sample.name}", QUANT, self.name, sample.name, pair, type=kind)
+                yield Case(
+                    f"{QUANT}/{where}{kind.lower()}/{sample.name}", QUANT, self.name, sample.name, pair, type=kind
+                )
 
     def not_asked(self, case: Case) -> str | None:
         if case.type is not None and TYPES[case.type].decode is None:
