@@ -377,7 +377,8 @@ def test_the_reducer_asks_what_the_gate_asks(tmp_path: Path) -> None:
     source = write(sample, "gguf", tmp_path)
     asked = ("F-CONV-BE-001", Function(entry, forgetful), source, "safetensors", None)
     found, calls = gates.findings_of(*asked)
-    assert ({(one.gate, one.kind) for one in found}, calls) == ({("F-CONV-BE-001", "answers-numbers")}, 1)
+    assert ({one.gate for one in found}, calls) == ({"F-CONV-BE-001"}, 1)
+    assert "answers-numbers" in {one.kind for one in found}
     assert gates.findings_of("F-CONV-DET-001", Function(entry, forgetful), source, "safetensors", None) == ([], 2)
 
 
