@@ -171,7 +171,8 @@ def most_of(found: rounding.Answers) -> float:
     stored = rounding.table()["answers"]
 
     def times(name: str, here: float, there: float) -> float:
-        return (1 - here) / max(1 - there, 1e-3) if name == "top1" else here / there
+        here, there = (1 - here, 1 - there) if name == "top1" else (here, there)
+        return here / max(there, rounding.LEAST.get(name, 0.0))
 
     return max(
         times(name, here, there)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +50,14 @@ def failing() -> list[Failure]:
 class Asked:
     """In the place of `attach`: what it is asked, and an answer."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, size: int = 1, seconds: float = 0.0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, size: int = 1) -> None:
         self.members: list[list[Member] | None] = []
-        self.seconds = seconds
         monkeypatch.setattr(failures, "attach", self)
         monkeypatch.setattr(failures, "size_of", lambda path: size)
 
     def __call__(self, source: Path, output: Path, results: list[Result], **options: Any) -> list[Diagnosis]:
         assert {result.outcome for result in results} == {FALSIFIED}
         self.members.append(options["members"])
-        time.sleep(self.seconds)
         return [Diagnosis(("a",), (Cause("q5_0-interleaved", ""),))]
 
 
@@ -71,15 +68,30 @@ def test_of_failures_that_look_alike_one_is_shown_to_every_member(monkeypatch: p
     assert namer.errors == []
 
 
-def test_it_ends_when_the_seconds_are_over_and_large_files_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, slow = failing(), Asked(monkeypatch, seconds=0.02)
-    namer = Namer(left=0.01)
+def test_it_ends_when_the_tries_are_over_and_large_files_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, few = failing(), Asked(monkeypatch)
+    namer = Namer(left=len(MEMBERS))
     namer(found)
     namer(found)  # the next seed
-    assert len(slow.members) == 1
+    assert len(few.members) == 1
+    namer = Namer(left=len(MEMBERS) + 1)
+    namer(found)
+    assert len(few.members) == 3
     large = Asked(monkeypatch, size=failures.WHOLE + 1)
     Namer()(found)
     assert large.members == []
+
+
+def test_a_machine_that_is_busy_names_as_much_and_files_that_take_long_do_not_hold_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, asked, now = failing(), Asked(monkeypatch), [0.0]
+    monkeypatch.setattr(failures.time, "monotonic", lambda: now.append(now[-1] + 1000) or now[-1])
+    Namer()(found)
+    assert len(asked.members) == 2
+    monkeypatch.setattr(failures.time, "process_time", lambda: now.append(now[-1] + 1000) or now[-1])
+    Namer()(found)
+    assert len(asked.members) == 3
 
 
 def test_a_search_that_breaks_takes_no_verdict_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

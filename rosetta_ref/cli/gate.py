@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--migrate",
         type=Path,
         metavar="FILE",
-        help="only rewrite an expectations file or a result.json to today's names of kinds and cases",
+        help="only rewrite a file of expectations, a result.json or a rosetta.toml to today's names",
     )
     parser.add_argument("--write-expectations", type=Path, metavar="FILE", help="draft expected failures from this run")
     parser.add_argument("--json", action="store_true", help="print result.json")

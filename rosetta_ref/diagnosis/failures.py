@@ -1,7 +1,8 @@
 """The failures of a run of the gate, named while their files are still there.
 
 Of the failures that look alike (pair of formats, kind of finding, type of the source) the smallest file is shown to every member
-of the zoo, the others to those that explained it. It takes some seconds and no more: what is left when they are over has no name.
+of the zoo, the others to those that explained it. There is so much of that and no more, counted in tries and not in seconds, so
+that a busy machine names what an idle one does: what is left when they are spent has no name.
 """
 
 from __future__ import annotations
@@ -15,31 +16,36 @@ from rosetta_ref.diagnosis.files import size_of
 from rosetta_ref.gate.run.engine import Failure
 from rosetta_ref.zoo import MEMBERS
 
-#: For all failures of a run together.
-SECONDS = 8.0
+#: For all failures of a run together. A try is a member on a small file, some 3 ms; a larger one counts for as many as it is times
+#: as large.
+TRIES = 2500.0
+_SMALL = 128 << 10  # bytes of source and output together
+#: Seconds of this process's own work, for files that are made to take long.
+_SECONDS = 60.0
 Look = tuple[str, str, str | None]
 
 
 @dataclass
 class Namer:
-    """Gives results their diagnosis and link. One serves for all seeds of a run; `left` are the seconds that are left for them."""
+    """Gives results their diagnosis and link. One serves for all seeds of a run; `left` are the tries that are left for them."""
 
-    left: float = SECONDS
+    left: float = TRIES
+    seconds: float = _SECONDS
     #: What broke a search: its failure stays without a name, and the verdicts stand.
     errors: list[str] = field(default_factory=list)
     _known: dict[Look, set[str]] = field(default_factory=dict)
 
     def __call__(self, failures: Sequence[Failure]) -> None:
-        """Name the failures, as far as the seconds go."""
+        """Name the failures, as far as the tries go."""
         for failure in _first_of_each(failures):
-            if self.left <= 0:
+            if self.left <= 0 or self.seconds <= 0:
                 return
-            began = time.monotonic()
+            began = time.process_time()
             try:
                 self._name(failure)
             except Exception as error:  # noqa: BLE001 - a foreign file may be wrong in any way, and the gate has judged it
                 self.errors.append(f"{failure.results[0].case}: no diagnosis: {type(error).__name__}: {error}")
-            self.left -= time.monotonic() - began
+            self.seconds -= time.process_time() - began
 
     def _name(self, failure: Failure) -> None:
         looks = _looks(failure)
@@ -49,6 +55,8 @@ class Namer:
             return
         members = None if fresh else [member for name, member in MEMBERS.items() if name in ids]
         assert failure.output is not None
+        size = size_of(failure.source) + size_of(failure.output)
+        self.left -= len(MEMBERS if members is None else members) * (1 + size / _SMALL)
         found = attach(failure.source, failure.output, failure.results, asked=failure.asked, members=members)
         causes = {name for one in found for cause in one.causes for name in (cause.id, *cause.alike)}
         for look in fresh:

@@ -21,7 +21,7 @@ MOST = 0.97
 MARGIN = 4.0
 #: The figures of `answers`, in this order, and the least that each is taken to be: a best token more or less says nothing.
 FIGURES = ("mean_kl", "kl_p99", "top1", "logit", "perplexity")
-_LEAST = {"top1": 0.01, "perplexity": 1e-3}
+LEAST = {"top1": 0.01, "perplexity": 1e-3}
 #: Types with the blocks of another one.
 _ALIKE = {"AprQ4": "Q4_0"}
 FILE = Path(__file__).with_name("rounding.json")
@@ -68,7 +68,7 @@ def _limits(rows: Sequence[Sequence[float]]) -> dict[str, float]:
     limits = {}
     for name, figures in zip(FIGURES, zip(*rows, strict=True), strict=True):
         lost = 1 - min(figures) if name == "top1" else max(figures)
-        lost = MARGIN * max(lost, _LEAST.get(name, 0.0))
+        lost = MARGIN * max(lost, LEAST.get(name, 0.0))
         limits[name] = 1 - lost if name == "top1" else lost
     return limits
 

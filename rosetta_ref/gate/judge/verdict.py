@@ -12,7 +12,6 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.judge.pairs import Array
 from rosetta_ref.streaming import byte_of, index_of
 
-
 #: An error that is none of a number any more; JSON has no infinity.
 MOST = 1e30
 

@@ -63,10 +63,9 @@ def _asked(entry: Entry, sample: Sample) -> tuple[str, ...]:
     """The types. Float models only: what is quantised already is another question. Where the data lies is asked of one type."""
     if sample.architecture is None or any(not tensor.type.is_scalar for tensor in sample.model.tensors.values()):
         return ()
-    rough = any("/rough" in label for label in sample.labels.values())
     aligned = any("/alignment-" in label for label in sample.labels.values())
     asked = tuple(kind for kind in entry.quantises if fits(TYPES[kind], sample))
-    return asked if rough else asked[:1] if aligned else ()
+    return asked if sample.for_quantisers else asked[:1] if aligned else ()
 
 
 def fits(kind: BlockType, sample: Sample) -> bool:
