@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from rosetta_ref.cli import main
 from rosetta_ref.diagnosis import Cause, Diagnosis, Namer, failures
+from rosetta_ref.diagnosis.cause import NOT_KNOWN
 from rosetta_ref.gate.findings import FALSIFIED, Result
 from rosetta_ref.gate.run.engine import Failure, run, samples_for
 from rosetta_ref.zoo import MEMBERS, Member
@@ -66,6 +68,27 @@ def test_of_failures_that_look_alike_one_is_shown_to_every_member(monkeypatch: p
     namer(found)
     assert asked.members == [None, [MEMBERS["q5_0-interleaved"]]]
     assert namer.errors == []
+
+
+def test_another_bug_that_looks_alike_is_shown_to_every_member_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stale shard in F16 had no name, since something else that was wrong in F32 tensors had been looked at before."""
+    found, asked, namer = failing(), Asked(monkeypatch), Namer()
+    found[1].results[0].findings = [replace(one, tensor="other.weight") for one in found[1].results[0].findings]
+    answers = iter([Cause("q5_0-interleaved", ""), NOT_KNOWN, Cause("stale-shard-wins", "")])
+    once = asked.__call__
+
+    def answer(*given: Any, **options: Any) -> list[Diagnosis]:
+        once(*given, **options)
+        return [Diagnosis(("a",), (next(answers),))]
+
+    monkeypatch.setattr(failures, "attach", answer)
+    namer(found)
+    assert asked.members == [None, [MEMBERS["q5_0-interleaved"]], None]
+    asked.members.clear()
+    answers = iter([NOT_KNOWN])
+    namer(found[1:])
+    assert asked.members in ([[MEMBERS["q5_0-interleaved"], MEMBERS["stale-shard-wins"]]],
+                             [[MEMBERS["stale-shard-wins"], MEMBERS["q5_0-interleaved"]]])  # fmt: skip
 
 
 def test_it_ends_when_the_tries_are_over_and_large_files_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
