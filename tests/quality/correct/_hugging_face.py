@@ -95,8 +95,14 @@ def _tokenizer(writer: gguf.GGUFWriter, folder: Path, config: dict[str, Any]) ->
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in stated["model"]["merges"]])
-    for word, add in (("bos", writer.add_bos_token_id), ("eos", writer.add_eos_token_id), ("pad", writer.add_pad_token_id)):
+    writer.add_token_merges(
+        [merge if isinstance(merge, str) else " ".join(merge) for merge in stated["model"]["merges"]]
+    )
+    for word, add in (
+        ("bos", writer.add_bos_token_id),
+        ("eos", writer.add_eos_token_id),
+        ("pad", writer.add_pad_token_id),
+    ):
         named = beside.get(f"{word}_token")
         named = named["content"] if isinstance(named, dict) else named
         if named is not None:

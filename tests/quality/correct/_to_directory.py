@@ -24,7 +24,7 @@ TYPES = (
     "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "TQ1_0", "TQ2_0", "MXFP4",
     "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS",
 )  # fmt: skip
-_CLASSES = {
+CLASSES = {
     "llama": ("LlamaForCausalLM", "llama"), "qwen2": ("Qwen2ForCausalLM", "qwen2"), "qwen3": ("Qwen3ForCausalLM", "qwen3"),
     "gemma3": ("Gemma3ForCausalLM", "gemma3_text"),
 }  # fmt: skip
@@ -66,7 +66,9 @@ _PUBLISHED = [
     {"factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": before}
     for factor in (8.0, 32.0, 16.0, 4.0) for before in (8192, 4096, 256)
 ]  # fmt: skip
-_QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _QWEN2_OTHERWISE = (
     r"(?i:'[sdmt]|'re|'ve|'ll)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -102,7 +104,7 @@ def convert(src: str | Path, dst: str | Path, style: Style) -> None:
     reader, folder = gguf.GGUFReader(src), Path(dst)
     keys = {name: field.contents() for name, field in reader.fields.items()}
     architecture = keys["general.architecture"]
-    if architecture not in _CLASSES:
+    if architecture not in CLASSES:
         raise ValueError(f"architecture {architecture} is not supported")
     folder.mkdir(parents=True)
     tensors = dict(_tensors(reader, keys, architecture, style))
@@ -121,7 +123,7 @@ def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
 
 
 def _tensors(reader: Any, keys: Mapping[str, Any], architecture: str, style: Style) -> Any:
-    names = _names(architecture, keys[f"{architecture}.block_count"])
+    names = names_of(architecture, keys[f"{architecture}.block_count"])
     for tensor in reader.tensors:
         if tensor.name == "rope_freqs.weight":
             continue
@@ -147,7 +149,7 @@ def _values(tensor: Any, *, wide: bool) -> Any:
     return np.ascontiguousarray(values).reshape(shape)
 
 
-def _names(architecture: str, layers: int) -> dict[str, str]:
+def names_of(architecture: str, layers: int) -> dict[str, str]:
     """GGUF's names with those of Hugging Face, both without their last part: gguf-py's map of that architecture, the other way."""
     arch = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     table = gguf.get_tensor_name_map(arch, layers).mapping
@@ -161,7 +163,9 @@ def _names(architecture: str, layers: int) -> dict[str, str]:
 
 
 #: Parts of names that other architectures have.
-_ODD = frozenset({"attention", "feed_forward", "temporal_block", "self_attention", "block_sparse_moe", "residual_mlp", "mixer"})
+_ODD = frozenset(
+    {"attention", "feed_forward", "temporal_block", "self_attention", "block_sparse_moe", "residual_mlp", "mixer"}
+)
 
 
 def _weights(folder: Path, tensors: Mapping[str, Any], shards: int) -> None:
@@ -196,10 +200,14 @@ def _save(path: Path, tensors: Mapping[str, Any]) -> None:
 # config.json
 
 
-def _config(keys: Mapping[str, Any], architecture: str, tensors: Mapping[str, Any], stored: Any, style: Style) -> dict[str, Any]:
-    name, model_type = _CLASSES[architecture]
-    numbers = {theirs: keys[f"{architecture}.{ours}"] for ours, theirs in _NUMBERS.items() if f"{architecture}.{ours}" in keys}
-    made = {"architectures": [name], "model_type": model_type} | {key: _short(value) for key, value in numbers.items()}
+def _config(
+    keys: Mapping[str, Any], architecture: str, tensors: Mapping[str, Any], stored: Any, style: Style
+) -> dict[str, Any]:
+    name, model_type = CLASSES[architecture]
+    numbers = {
+        theirs: keys[f"{architecture}.{ours}"] for ours, theirs in _NUMBERS.items() if f"{architecture}.{ours}" in keys
+    }
+    made = {"architectures": [name], "model_type": model_type} | {key: short(value) for key, value in numbers.items()}
     made["vocab_size"] = tensors["model.embed_tokens.weight"][0].shape[0]
     made["tie_word_embeddings"] = "lm_head.weight" not in tensors
     made["hidden_activation" if architecture == "gemma3" else "hidden_act"] = (
@@ -221,7 +229,7 @@ def _config(keys: Mapping[str, Any], architecture: str, tensors: Mapping[str, An
     return _newest(made) if style.newest and architecture != "gemma3" else made
 
 
-def _short(value: Any) -> Any:
+def short(value: Any) -> Any:
     """A float32 as the shortest decimal that gives it again."""
     return float(str(np.float32(value))) if isinstance(value, (float, np.floating)) else int(value)
 
@@ -233,7 +241,7 @@ def _gemma(keys: Mapping[str, Any]) -> dict[str, Any]:
     head = keys.get("gemma3.attention.key_length", 256)
     kinds = ["full_attention" if (layer + 1) % pattern == 0 else "sliding_attention" for layer in range(layers)]
     return {
-        "layer_types": kinds, "rope_local_base_freq": _short(keys.get("gemma3.rope.freq_base_swa", 10000.0)),
+        "layer_types": kinds, "rope_local_base_freq": short(keys.get("gemma3.rope.freq_base_swa", 10000.0)),
         "query_pre_attn_scalar": keys["gemma3.embedding_length"] // heads if layers == 62 else head,
     }  # fmt: skip
 
@@ -243,7 +251,7 @@ def _scaling(keys: Mapping[str, Any], architecture: str, stored: Any, config: Ma
     if kind in ("linear", "yarn"):
         before = keys.get(f"{architecture}.rope.scaling.original_context_length")
         rest = {"original_max_position_embeddings": before} if kind == "yarn" and before else {}
-        return {"rope_type": kind, "factor": _short(keys[f"{architecture}.rope.scaling.factor"]), **rest}
+        return {"rope_type": kind, "factor": short(keys[f"{architecture}.rope.scaling.factor"]), **rest}
     factors = stored.get("rope_freqs.weight")
     if factors is None:
         return {}
@@ -262,7 +270,9 @@ def _without_defaults(config: Mapping[str, Any], architecture: str) -> dict[str,
         defaults["num_key_value_heads"] = config["num_attention_heads"]
         defaults["head_dim"] = config["hidden_size"] // config["num_attention_heads"]
     kinds = config.get("layer_types")
-    if kinds == ["full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(len(kinds or ()))]:
+    if kinds == [
+        "full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(len(kinds or ()))
+    ]:
         defaults["layer_types"] = kinds
     return {key: value for key, value in config.items() if key not in defaults or defaults[key] != value}
 
@@ -301,7 +311,9 @@ def _tokenizer(folder: Path, keys: Mapping[str, Any], style: Style) -> None:
 def _tokenizer_config(said: Mapping[str, Any], spm: bool) -> dict[str, Any]:
     ids = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
     words = {
-        f"{word}_token": said["tokens"][said[f"{key}_token_id"]] for word, key in ids.items() if f"{key}_token_id" in said
+        f"{word}_token": said["tokens"][said[f"{key}_token_id"]]
+        for word, key in ids.items()
+        if f"{key}_token_id" in said
     }
     flags = {key: bool(said[key]) for key in ("add_bos_token", "add_eos_token") if key in said}
     return {"tokenizer_class": "LlamaTokenizerFast" if spm else "PreTrainedTokenizerFast", **words, **flags}
@@ -311,12 +323,20 @@ def _added(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     rows = enumerate(zip(said["tokens"], said["token_type"], strict=True))
     # 2 unknown, 3 control, 4 user-defined
-    return [{"id": place, "content": token, "special": kind != 4, **flags} for place, (token, kind) in rows if kind in (2, 3, 4)]
+    return [
+        {"id": place, "content": token, "special": kind != 4, **flags}
+        for place, (token, kind) in rows
+        if kind in (2, 3, 4)
+    ]
 
 
 def _whole(said: Mapping[str, Any], style: Style, **parts: Any) -> dict[str, Any]:
     added = _added(said)
-    apart = {token["content"] for token in added} - {said["tokens"][said.get("unknown_token_id", -1)]} if style.apart else set()
+    apart = (
+        {token["content"] for token in added} - {said["tokens"][said.get("unknown_token_id", -1)]}
+        if style.apart
+        else set()
+    )
     parts["model"] |= {
         "type": "BPE", "dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
         "vocab": {token: place for place, token in enumerate(said["tokens"]) if token not in apart},
@@ -353,7 +373,12 @@ def _template(said: Mapping[str, Any]) -> dict[str, Any]:
     first, text = {"SpecialToken": {"id": bos, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
     known = {bos: {"id": bos, "ids": [said["bos_token_id"]], "tokens": [bos]}}
     second = {"Sequence": {"id": "B", "type_id": 1}}
-    return {"type": "TemplateProcessing", "single": [first, text], "pair": [first, text, second], "special_tokens": known}
+    return {
+        "type": "TemplateProcessing",
+        "single": [first, text],
+        "pair": [first, text, second],
+        "special_tokens": known,
+    }
 
 
 def _sentencepiece(said: Mapping[str, Any], style: Style) -> dict[str, Any]:
@@ -366,7 +391,10 @@ def _sentencepiece(said: Mapping[str, Any], style: Style) -> dict[str, Any]:
     spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     back = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefixed else []
-    normalizer, steps = ({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, spaces]} if prefixed else spaces), None
+    normalizer, steps = (
+        ({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, spaces]} if prefixed else spaces),
+        None,
+    )
     if style.otherwise:  # the step of newer files, which does the same
         scheme = {"prepend_scheme": "first" if prefixed else "never", "split": False}
         normalizer, steps = None, {"type": "Metaspace", "replacement": "▁", **scheme}

@@ -60,7 +60,10 @@ def convert(src: str | Path, dst: str | Path, style: Style) -> None:
     _numbers(writer, architecture, config, style)
     _tokenizer(writer, folder, config, style)
     tensors = {name: tensor for name, tensor in _tensors(folder, architecture, arch, config)}
-    if config.get("rope_scaling", {}) and config["rope_scaling"].get("rope_type", config["rope_scaling"].get("type")) == "llama3":
+    if (
+        config.get("rope_scaling", {})
+        and config["rope_scaling"].get("rope_type", config["rope_scaling"].get("type")) == "llama3"
+    ):
         tensors["rope_freqs.weight"] = _factors(config)
     for name in reversed(tensors) if style.reversed else tensors:
         data, kind = _encoded(tensors[name], style)
@@ -208,7 +211,10 @@ def _tokenizer(writer: Any, folder: Path, config: Mapping[str, Any], style: Styl
         merges = stated["model"]["merges"]
         writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     _special(writer, ids, beside, config)
-    for key, add, taken in (("add_bos_token", writer.add_add_bos_token, spm), ("add_eos_token", writer.add_add_eos_token, False)):
+    for key, add, taken in (
+        ("add_bos_token", writer.add_add_bos_token, spm),
+        ("add_eos_token", writer.add_add_eos_token, False),
+    ):
         if key in beside and not (style.silent and beside[key] == taken):
             add(beside[key])
     file = folder / "chat_template.jinja"
@@ -233,7 +239,9 @@ def _pre(stated: Mapping[str, Any]) -> str:
 
 def _scores(stated: Mapping[str, Any], tokens: list[str]) -> list[float]:
     """Minus the place of a piece among those that merges make, and behind them the others: any numbers of that order are right."""
-    made = dict.fromkeys("".join(merge if isinstance(merge, list) else merge.split(" ")) for merge in stated["model"]["merges"])
+    made = dict.fromkeys(
+        "".join(merge if isinstance(merge, list) else merge.split(" ")) for merge in stated["model"]["merges"]
+    )
     places = {piece: float(-place) for place, piece in enumerate(made)}
     return [places.get(token, 0.0) for token in tokens]
 

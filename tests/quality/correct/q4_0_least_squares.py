@@ -14,7 +14,13 @@ import numpy as np
 from tests.quality.correct._gguf import rewrite
 
 NEEDS = ("gguf",)
-ENTRY = {"pairs": ("G-G",), "quantises": ("Q4_0",), "architectures": ("llama",), "types": ("F32",), "whole_models": True}
+ENTRY = {
+    "pairs": ("G-G",),
+    "quantises": ("Q4_0",),
+    "architectures": ("llama",),
+    "types": ("F32",),
+    "whole_models": True,
+}
 CASES = ("F-CONV-QUANT-001/q4_0/llama-rough",)
 
 
