@@ -1,10 +1,10 @@
-"""What ggml's own quantiser loses: `python benchmarks/rounding.py [--seeds 10] [--write]` measures what the gate judges quantisers by.
+"""What ggml's own quantiser loses, which the gate judges others by: `python benchmarks/rounding.py [--seeds 10] [--write]`.
 
 For each model that F-CONV-BE-001 asks questions, and each type: its matrices are encoded by NumPy's `astype` (F16) or by
 `ggml_quantize_chunk` (all others), decoded by ggml, and both models, in F32 now, are asked what the gate asks. Nothing of
 `rosetta_ref.quant` encodes or decodes here: gguf-py decodes the samples that have blocks. The worst of all seeds counts.
 
-For each type, too: how far the worst block of some kinds of numbers is off, in the root of its mean square and in its largest error.
+For each type, too: how far the worst block of some kinds of numbers is off, in its mean square and in its largest error.
 
 `--write` puts the table where the gate looks: `rosetta_ref/gate/judge/rounding.json`.
 """
@@ -12,8 +12,8 @@ For each type, too: how far the worst block of some kinds of numbers is off, in 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.metadata
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ from rosetta_ref.verify import verify
 from tests.support import ggml
 
 Array = NDArray[np.float32]
-#: What ggml cannot quantise without an importance matrix gets one in which all columns weigh alike (`ggml_quantize_requires_imatrix`).
+#: What ggml does not quantise without an importance matrix gets one in which all columns weigh alike.
 WEIGHTED = ("IQ2_XXS", "IQ2_XS", "IQ1_S", "IQ1_M")
 TYPES = (
     *("F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
@@ -42,7 +42,7 @@ NUMBERS = {"Q1_0": 41, "Q2_0": 42}
 
 
 def number_of(kind: str) -> int:
-    """ggml's number of a type."""
+    """The number that ggml has for a type."""
     return NUMBERS.get(kind) or int(gguf.GGMLQuantizationType[kind])
 
 
@@ -103,6 +103,14 @@ def losses_of(sample: Sample, folder: Path) -> Iterator[tuple[str, list[float]]]
         target.unlink()
 
 
+def digest(sample: Sample) -> str:
+    """Of the numbers of a sample, to see that it is still the one that was measured."""
+    found = hashlib.sha256()
+    for name, tensor in sample.model.tensors.items():
+        found.update(name.encode() + bytes(tensor.data))
+    return found.hexdigest()[:16]
+
+
 def worst(one: list[float] | None, other: list[float]) -> list[float]:
     """The worse of each figure: the least share of best tokens, the most of everything else."""
     if one is None:
@@ -142,8 +150,7 @@ def numbers(random: np.random.Generator) -> Iterator[Array]:
 
 
 def measure_blocks() -> dict[str, list[float]]:
-    """By type: the worst block, its root of the mean square of errors over that of its numbers; its largest error over their
-    largest."""
+    """By type, of the worst block: the root of the mean square of errors over that of its numbers, the largest over the largest."""
     table = {}
     for kind in TYPES:
         width = max(ggml.sizes(number_of(kind))[1], 32)
@@ -164,7 +171,8 @@ def most_of(found: rounding.Answers) -> float:
     stored = rounding.table()["answers"]
 
     def times(name: str, here: float, there: float) -> float:
-        return (1 - here) / max(1 - there, 1e-3) if name == "top1" else here / there
+        here, there = (1 - here, 1 - there) if name == "top1" else (here, there)
+        return here / max(there, rounding.LEAST.get(name, 0.0))
 
     return max(
         times(name, here, there)
@@ -181,7 +189,9 @@ def versions() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="how many seeds the answers are measured with (default 10)")
+    parser.add_argument(
+        "--seeds", type=int, default=10, help="how many seeds the answers are measured with (default 10)"
+    )
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--write", action="store_true", help=f"write {rounding.FILE.name}")
     options = parser.parse_args()
@@ -195,7 +205,8 @@ def main() -> None:
     if options.first:
         print(f"at most {most_of(found):.2f} times what is stored")
     if options.write:
-        rounding.FILE.write_text(rounding.text(versions(), options.seeds, found, blocks))
+        samples = {sample.name: digest(sample) for sample in asked(0)}
+        rounding.FILE.write_text(rounding.text(versions(), options.seeds, samples, found, blocks))
 
 
 if __name__ == "__main__":

@@ -216,8 +216,8 @@ _ALL = (
         (_REFUSAL, "nothing-compared", "nothing could be compared", "Nothing is known of the output."),
         (_REFUSAL, "not-all-compared", "not everything could be compared", "Of a part of the output nothing is known."),
         (_REFUSAL, "not-judged", "the source's own words cannot be read", "Nothing is known of configuration and tokenizer."),
-        (_REFUSAL, "unknown-type", "the output has a type that the gate cannot judge", "How much the type loses is not known: the case is "
-         "skipped, unless something else is wrong."),
+        (_REFUSAL, "unknown-type", "the output has a type that the gate cannot judge", "How much the type loses is not known: "
+         "the case is skipped, unless something else is wrong."),
     ),
 )  # fmt: skip
 

@@ -43,7 +43,6 @@ class Entry:
     architectures: tuple[str, ...] | None = None
     types: tuple[str, ...] | None = None
     quantises: tuple[str, ...] = ()
-    quantises_on: tuple[str, ...] | None = None
     safetensors_as: str = "directory"
     time_limit: float = 60.0
     memory_limit: int = 4 << 30
@@ -56,6 +55,7 @@ class Entry:
     expectations: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     disk_limit: int | None = None
+    quantises_on: tuple[str, ...] | None = None
 
     @property
     def asked_on(self) -> tuple[str, ...]:

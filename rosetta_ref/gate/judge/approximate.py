@@ -1,4 +1,4 @@
-"""How good an approximation is: each block's errors against those of the reference's quantiser, and against what its type may lose."""
+"""How good an approximation is: each block's errors against the reference quantiser's, and against what its type may lose."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ FAR = 4.0
 #: The share of the blocks of a type that nothing here encodes that may be beyond its tolerance: ggml's own IQ3_S makes of a block
 #: with a group of zeros another one, and nothing tells here which blocks are as odd as that.
 ODD = 0.25
+#: How many times too large or small the blocks of such a type may be, by their median: ggml's own are up to 1.37 times too large.
+FIT = 1.6
 #: Blocks whose largest number is below this need a scale that F16 has few bits for, or none: all of them may be lost.
 TINY, _ALL = 2.0**-14, 1.001
 #: Of the largest number of a block: what float32 loses on the way.
@@ -63,7 +65,7 @@ def judge_within(pair: Pair) -> Verdict:
     if kind.encode is None and rounding.tolerance(kind.name) is None:
         return unknown(kind)
     width = count if kind.is_whole or count % kind.unit else kind.unit
-    far, said, error = 0, "", 0.0
+    far, said, error, fits = 0, "", 0.0, list[Array]()
     for first, errors in _errors(pair, width, largest):
         wrong = errors.wrong(kind.name)
         if not said and wrong.any():
@@ -71,6 +73,10 @@ def judge_within(pair: Pair) -> Verdict:
             said = f"block {first // width + at} {errors.told(at)}"
         far += int(np.count_nonzero(wrong))
         error = max(error, float(errors.theirs[1][wrong].max(initial=0.0)))
+        fits += [errors.fit] if errors.fit is not None else []
+    if fits and (about := float(np.median(np.concatenate([*fits, np.ones(1)])))) and not 1 / FIT <= about <= FIT:
+        detail = f"most blocks are {1 / about:.3g} times what they were"
+        return Verdict(kind="error-too-large", detail=detail, count=count, error=error)
     if far <= (0 if kind.encode is not None else ODD * (count // width)):
         return Verdict(ENCODED)
     detail = f"{far:,} of {count // width:,} blocks lose more than {_compared_with(kind)}: {said}"
@@ -79,7 +85,9 @@ def judge_within(pair: Pair) -> Verdict:
 
 def unknown(kind: BlockType) -> Verdict:
     """Of a type whose blocks nobody can judge: no fault of the converter's."""
-    return Verdict(kind="unknown-type", detail=f"nothing here knows what {kind.name} may lose, so its error is not judged")
+    return Verdict(
+        kind="unknown-type", detail=f"nothing here knows what {kind.name} may lose, so its error is not judged"
+    )
 
 
 def _compared_with(kind: BlockType) -> str:
@@ -97,13 +105,15 @@ class _Errors:
     peak: Array
     theirs: tuple[Array, Array]
     ours: tuple[Array, Array] | None
+    #: In such a type: how large the numbers are, measured in those that the converter made of them.
+    fit: Array | None = None
 
     @classmethod
     def of(cls, flat: Array, found: Array, made: Array | None, width: int) -> _Errors:
         """Of numbers, what the converter made of them, and what the reference's quantiser did."""
         about = _sizes(flat, width)
         ours = None if made is None else _sizes(made - flat, width)
-        return cls(*about, _sizes(found - flat, width), ours)
+        return cls(*about, _sizes(found - flat, width), ours, _fit(flat, found, width) if made is None else None)
 
     def scaled(self, share: float) -> _Errors:
         """A piece of that share of a block: its share of the mean squares."""
@@ -157,6 +167,14 @@ def _errors(pair: Pair, width: int, largest: Array) -> Iterator[tuple[int, _Erro
             total = part if total is None else total.joined(part)
     if total is not None:
         yield 0, total
+
+
+def _fit(flat: Array, found: Array, width: int) -> Array:
+    """The factor by which what was made of each block comes nearest to it; of none but zeros, none."""
+    rows, made = (values.astype(np.float64).reshape(-1, width) for values in (flat, found))
+    rows, made = (values[(made != 0).any(axis=1)] for values in (rows, made))
+    fit: Array = (rows * made).sum(axis=1) / (made**2).sum(axis=1)
+    return fit
 
 
 def _sizes(values: Array, width: int) -> tuple[Array, Array]:

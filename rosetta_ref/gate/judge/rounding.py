@@ -1,4 +1,4 @@
-"""What rounding alone loses, by sample and type: measured by NumPy's `astype` and ggml's own quantiser, and stored.
+"""What rounding alone loses, by sample and type: measured with NumPy's `astype` and ggml's own quantiser, and stored.
 
 `benchmarks/rounding.py` writes the table; nothing of `rosetta_ref.quant` has a part in it. `answers` are the figures of `verify`
 (`FIGURES`, in this order), the worst of so many seeds; `blocks` how far a block may be off: the root of the mean square of its
@@ -17,11 +17,11 @@ from typing import Any
 TOLERATED = 2.0
 #: At most so much of a block may be lost in any type: who writes zeros loses all of it.
 MOST = 0.97
-#: How many times what was measured of a sample, at its worst seed, the answers to other seeds and of another right quantiser may lose.
+#: How many times what a sample lost at its worst seed another seed, or another right quantiser, may lose.
 MARGIN = 4.0
 #: The figures of `answers`, in this order, and the least that each is taken to be: a best token more or less says nothing.
 FIGURES = ("mean_kl", "kl_p99", "top1", "logit", "perplexity")
-_LEAST = {"top1": 0.01, "perplexity": 1e-3}
+LEAST = {"top1": 0.01, "perplexity": 1e-3}
 #: Types with the blocks of another one.
 _ALIKE = {"AprQ4": "Q4_0"}
 FILE = Path(__file__).with_name("rounding.json")
@@ -30,16 +30,16 @@ Answers = Mapping[str, Mapping[str, list[float]]]
 Blocks = Mapping[str, list[float]]
 
 
-def text(versions: Mapping[str, str], seeds: int, answers: Answers, blocks: Blocks) -> str:
-    """The file, a line for each type, with four digits."""
+def text(versions: Mapping[str, str], seeds: int, samples: Mapping[str, str], answers: Answers, blocks: Blocks) -> str:
+    """The file, a line for each type, with four digits; `samples` are the digests of those that were measured."""
 
     def rows(table: Blocks, indent: str) -> str:
         lines = (f"{indent}{json.dumps(kind)}: {[float(f'{x:.4g}') for x in row]}" for kind, row in table.items())
         return ",\n".join(lines)
 
-    samples = ",\n".join(f'  {json.dumps(name)}: {{\n{rows(row, "   ")}\n  }}' for name, row in answers.items())
-    head = f'{{\n "versions": {json.dumps(dict(versions))},\n "seeds": {seeds},\n'
-    return f'{head} "answers": {{\n{samples}\n }},\n "blocks": {{\n{rows(blocks, "  ")}\n }}\n}}\n'
+    rows_of = ",\n".join(f"  {json.dumps(name)}: {{\n{rows(row, '   ')}\n  }}" for name, row in answers.items())
+    head = f'{{\n "versions": {json.dumps(dict(versions))},\n "seeds": {seeds},\n "samples": {json.dumps(dict(samples))},\n'
+    return f'{head} "answers": {{\n{rows_of}\n }},\n "blocks": {{\n{rows(blocks, "  ")}\n }}\n}}\n'
 
 
 @lru_cache(maxsize=1)
@@ -68,13 +68,15 @@ def _limits(rows: Sequence[Sequence[float]]) -> dict[str, float]:
     limits = {}
     for name, figures in zip(FIGURES, zip(*rows, strict=True), strict=True):
         lost = 1 - min(figures) if name == "top1" else max(figures)
-        lost = MARGIN * max(lost, _LEAST.get(name, 0.0))
+        lost = MARGIN * max(lost, LEAST.get(name, 0.0))
         limits[name] = 1 - lost if name == "top1" else lost
     return limits
 
 
 def tolerance(kind: str) -> tuple[float, float] | None:
-    """How far any block of a type may be off: the root of the mean square of its errors over that of its numbers, and its largest
-    error over their largest. None for a type that nobody measured."""
+    """How far any block of a type may be off; None for a type that nobody measured.
+
+    The root of the mean square of its errors over that of its numbers, and its largest error over their largest.
+    """
     row = table()["blocks"].get(_ALIKE.get(kind, kind))
     return None if row is None else (min(TOLERATED * row[0], MOST), TOLERATED * row[1])

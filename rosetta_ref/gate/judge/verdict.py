@@ -12,6 +12,9 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.judge.pairs import Array
 from rosetta_ref.streaming import byte_of, index_of
 
+#: An error that is none of a number any more; JSON has no infinity.
+MOST = 1e30
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -22,7 +25,7 @@ class Verdict:
     detail: str = ""
     count: int = 0
     first: Mapping[str, Any] | None = None
-    #: The largest error of a number that is wrong, as far as they are finite; inf where a number became NaN or Inf.
+    #: The largest error of a number that is wrong; `MOST` where a number became NaN or Inf.
     error: float = 0.0
 
     @property
@@ -55,7 +58,8 @@ class Wrong:
         finite = np.isfinite(before)
         self.numbers |= bool(finite.any())
         self.invented += int(np.count_nonzero(finite & ~np.isfinite(after)))
-        self.error = max(self.error, float(np.nan_to_num(np.abs(after - before)[finite], nan=np.inf).max(initial=0.0)))
+        apart = np.nan_to_num(np.abs(after - before)[finite], nan=MOST, posinf=MOST).max(initial=0.0)
+        self.error = max(self.error, min(float(apart), MOST))
 
     def verdict(self, target: Tensor, kind: str) -> Verdict:
         """Of the tensor whose elements these are; of another kind where it is NaN that came or went."""
@@ -66,7 +70,10 @@ class Wrong:
         elif not self.numbers:
             kind, detail = "nan-lost", f"{detail}, all of which are NaN or Inf in the source"
         return Verdict(
-            kind=kind, detail=detail, count=self.count, first=place_of(target, self.place, *self.first),
+            kind=kind,
+            detail=detail,
+            count=self.count,
+            first=place_of(target, self.place, *self.first),
             error=self.error,
         )
 

@@ -159,7 +159,9 @@ class Oracle:
             return [Finding(error.kind, gate, str(error))], 0
         with target, _foreign(output):
             judged = judge(source, target, gate=gate, lossless=False, asked=asked, loses=entry.loses)
-            findings = [*judged.findings, *_words(source, target)] if asked is None else _asked(judged, source, target, asked)
+            findings = (
+                [*judged.findings, *_words(source, target)] if asked is None else _asked(judged, source, target, asked)
+            )
             findings = [finding for finding in findings if finding.kind != "unknown-type"]
             if not judged.elements and not findings:
                 findings.append(Finding("empty", gate, "there is no tensor to compare"))

@@ -7,13 +7,13 @@ Qwen2Config for what config.json means.
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+import safetensors
 
 from tests.quality.correct._gguf import Encoded
 
@@ -29,13 +29,10 @@ def tensors_of(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     else:
         files = {"model.safetensors": None}
     for file, wanted in files.items():
-        data = (folder / file).read_bytes()
-        size = struct.unpack_from("<Q", data)[0]
-        for name, about in json.loads(data[8 : 8 + size]).items():
-            if name == "__metadata__" or (wanted is not None and name not in wanted):
+        for name, about in sorted(safetensors.deserialize((folder / file).read_bytes()), key=lambda one: one[0]):
+            if wanted is not None and name not in wanted:
                 continue
-            start, stop = (8 + size + place for place in about["data_offsets"])
-            values = np.frombuffer(data[start:stop], NUMBERS[about["dtype"]]).reshape(about["shape"])
+            values = np.frombuffer(about["data"], NUMBERS[about["dtype"]]).reshape(about["shape"])
             wide = (values.astype(np.uint32) << 16).view(np.float32) if about["dtype"] == "BF16" else values
             yield name, wide.astype(np.float32)
 
@@ -46,16 +43,19 @@ def into_gguf(src: Path, dst: Path, encoded: Callable[[str, np.ndarray], Encoded
     config = json.loads((folder / "config.json").read_text("utf-8"))
     if config["model_type"] != "qwen2":
         raise ValueError(f"model_type {config['model_type']} is not supported")
-    writer = gguf.GGUFWriter(dst, "qwen2")
-    _numbers(writer, config, file_type)
-    _tokenizer(writer, folder, config)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
+    made: dict[str, Encoded] = {}
     for name, values in tensors_of(folder):
         ours = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if ours is None:
             raise ValueError(f"tensor {name} has no place in GGUF")
-        data, kind = encoded(ours, np.ascontiguousarray(values))
-        writer.add_tensor(ours, data, raw_dtype=kind)
+        made[ours] = encoded(ours, np.ascontiguousarray(values))
+    stored = {kind for _, kind in made.values()}
+    writer = gguf.GGUFWriter(dst, "qwen2")
+    _numbers(writer, config, file_type if stored != {gguf.GGMLQuantizationType.F32} else 0)
+    _tokenizer(writer, folder, config)
+    for name, (data, kind) in made.items():
+        writer.add_tensor(name, data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

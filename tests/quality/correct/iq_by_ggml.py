@@ -16,11 +16,7 @@ FILE_TYPES = {"IQ3_S": 26, "IQ3_XXS": 23, "IQ2_S": 28}
 ENTRY = {
     "pairs": ("G-G",), "quantises": tuple(FILE_TYPES), "architectures": ("llama",), "types": ("F32",), "whole_models": True,
 }  # fmt: skip
-CASES = (
-    "F-CONV-QUANT-001/iq3_s/llama-rough",
-    "F-CONV-QUANT-001/iq3_xxs/llama-rough",
-    "F-CONV-QUANT-001/iq2_s/llama-rough",
-)
+CASES = ("F-CONV-QUANT-001/iq3_s/llama-rough",)
 
 
 def convert(src: Path, dst: Path, *, type: str | None = None) -> None:  # noqa: A002

@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.quality.correct._hugging_face import into_gguf
 
-NEEDS = ("gguf",)
+NEEDS = ("gguf", "safetensors")
 ENTRY = {
     "pairs": ("S-G",), "quantises": ("Q8_0", "Q4_0"), "architectures": ("qwen2",), "types": ("F32", "F16", "BF16"),
     "whole_models": True,

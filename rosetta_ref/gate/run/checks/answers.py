@@ -15,6 +15,7 @@ from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.checks.check import Check, Group, Subject
+from rosetta_ref.gate.run.checks.quantised import fits
 from rosetta_ref.quant import TYPES
 
 _GATE = "F-CONV-BE-001"
@@ -40,7 +41,7 @@ class Answers(Check):
             return
         yield Case(f"{_GATE}/{way}/{sample.name}", _GATE, self.name, sample.name, pair)
         for kind in entry.quantises if way in entry.asked_on and sample.name in _ASKED else ():
-            if of(pair[1]).holds(TYPES[kind]):
+            if of(pair[1]).holds(TYPES[kind]) and fits(TYPES[kind], sample):
                 id_ = f"{_GATE}/{way}/{kind.lower()}/{sample.name}"
                 yield Case(id_, _GATE, self.name, sample.name, pair, type=kind)
 
@@ -92,7 +93,9 @@ def _loose(kind: str) -> dict[str, float]:
     """
     from rosetta_ref.verify.limits import limits_for
 
-    limits = {name: 1 - _WIDER * (1 - one) if name == "top1" else _WIDER * one for name, one in limits_for(kind).items()}
+    limits = {
+        name: 1 - _WIDER * (1 - one) if name == "top1" else _WIDER * one for name, one in limits_for(kind).items()
+    }
     worst = rounding.worst_answers(kind) or limits
     return {name: min(one, worst[name]) if name == "top1" else max(one, worst[name]) for name, one in limits.items()}
 

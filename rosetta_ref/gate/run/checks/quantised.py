@@ -16,7 +16,7 @@ from rosetta_ref.gate.judge.tensors import QUANT, Judged
 from rosetta_ref.gate.judge.view import View, look
 from rosetta_ref.gate.pairs import letters
 from rosetta_ref.gate.run.checks.check import Check, Group, Subject, judged_of, take
-from rosetta_ref.quant import TYPES
+from rosetta_ref.quant import TYPES, BlockType
 
 
 class Quantised(Check):
@@ -28,7 +28,9 @@ class Quantised(Check):
         sample, where = subject.sample, "" if pair[0] == pair[1] == "gguf" else f"{letters(pair)}/"
         for kind in _asked(subject.entry, sample):
             if of(pair[1]).holds(TYPES[kind]):
-                yield Case(f"{QUANT}/{where}{kind.lower()}/{sample.name}", QUANT, self.name, sample.name, pair, type=kind)
+                yield Case(
+                    f"{QUANT}/{where}{kind.lower()}/{sample.name}", QUANT, self.name, sample.name, pair, type=kind
+                )
 
     def not_asked(self, case: Case) -> str | None:
         if case.type is not None and TYPES[case.type].decode is None:
@@ -61,9 +63,15 @@ def _asked(entry: Entry, sample: Sample) -> tuple[str, ...]:
     """The types. Float models only: what is quantised already is another question. Where the data lies is asked of one type."""
     if sample.architecture is None or any(not tensor.type.is_scalar for tensor in sample.model.tensors.values()):
         return ()
-    rough = any("/rough" in label for label in sample.labels.values())
     aligned = any("/alignment-" in label for label in sample.labels.values())
-    return entry.quantises if rough else entry.quantises[:1] if aligned else ()
+    asked = tuple(kind for kind in entry.quantises if fits(TYPES[kind], sample))
+    return asked if sample.for_quantisers else asked[:1] if aligned else ()
+
+
+def fits(kind: BlockType, sample: Sample) -> bool:
+    """Whether a matrix of the sample has rows of whole blocks: all others are right to stay what they are."""
+    shapes = [tensor.shape for tensor in sample.model.tensors.values() if len(tensor.shape) > 1]
+    return any(shape[-1] % kind.elements == 0 for shape in shapes)
 
 
 CHECK = Quantised()
