@@ -305,7 +305,7 @@ def _tokenizer(folder: Path, keys: Mapping[str, Any], style: Style) -> None:
     _write(folder, "tokenizer_config.json", config)
     _write(folder, "tokenizer.json", _sentencepiece(said, style) if spm else _byte_level(said, style))
     if "generation_config.json" in style.ids:
-        _write(folder, "generation_config.json", {key: value for key, value in _ids(keys).items()})
+        _write(folder, "generation_config.json", _ids(keys))
 
 
 def _tokenizer_config(said: Mapping[str, Any], spm: bool) -> dict[str, Any]:

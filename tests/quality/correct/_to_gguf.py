@@ -59,11 +59,9 @@ def convert(src: str | Path, dst: str | Path, style: Style) -> None:
         writer.add_custom_alignment(style.alignment)
     _numbers(writer, architecture, config, style)
     _tokenizer(writer, folder, config, style)
-    tensors = {name: tensor for name, tensor in _tensors(folder, architecture, arch, config)}
-    if (
-        config.get("rope_scaling", {})
-        and config["rope_scaling"].get("rope_type", config["rope_scaling"].get("type")) == "llama3"
-    ):
+    tensors = dict(_tensors(folder, architecture, arch, config))
+    scaling = config.get("rope_scaling") or {}
+    if scaling.get("rope_type", scaling.get("type")) == "llama3":
         tensors["rope_freqs.weight"] = _factors(config)
     for name in reversed(tensors) if style.reversed else tensors:
         data, kind = _encoded(tensors[name], style)
