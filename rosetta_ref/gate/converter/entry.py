@@ -28,6 +28,8 @@ class Entry:
     refuse_exceptions: names of exceptions by which a function refuses, besides those of `function.REFUSALS`.
     isolated: a function runs in a process of its own.
     lossless: it claims that chains give back every bit.
+    tokenizers: the vocabularies of samples it takes (`tokenizers.SMALL`, and `tokenizers.FULL` of published models).
+    rope_scaling: the kinds of rope scaling it takes: "yarn", "llama3".
     whole_models: it takes only models of a known architecture with a tokenizer, no arbitrary tensors.
     loses: what it does not promise: kinds of findings ("lossy-unasked", say), gates ("F-CONV-META-001"), and inputs that it may
         refuse: a payload ("special": NaN and Inf; "large": beyond F16), a type in a format ("apr/bf16"), models of several files
@@ -50,6 +52,8 @@ class Entry:
     isolated: bool = False
     lossless: bool = False
     whole_models: bool | None = None
+    tokenizers: tuple[str, ...] | None = None
+    rope_scaling: tuple[str, ...] | None = None
     loses: tuple[str, ...] = ()
     expectations: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

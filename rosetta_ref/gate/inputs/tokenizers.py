@@ -17,6 +17,7 @@ from typing import Any
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.gate.inputs import vocabularies
 from rosetta_ref.gate.judge.tokenizer import QWEN2_PATTERN
+from rosetta_ref.gate.words import FULL
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
 #: Which of two merges comes first matters in "her" and "there"; "12" and "!a" tell pre-tokenizers apart, which may part them.
@@ -34,8 +35,6 @@ _GEMMA_TEMPLATE = (
 _PIECES = ("▁t", "he", "▁the", "th", "an", "in", "▁", "t", "h", "e", "a", "n", "i")
 _SPM_SPECIAL = ("<unk>", "<s>", "</s>")
 _GEMMA_SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>")
-#: The vocabularies that there are: small ones of these pages, and full ones of published models.
-SMALL, FULL = ("smollm", "qwen2", "spm", "gemma"), vocabularies.NAMES
 _GENERATION: tuple[str, ...] = ("bos_token_id", "eos_token_id")
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
+from rosetta_ref.gate.words import FULL
+
 
 @dataclass(frozen=True)
 class Full:
@@ -32,7 +34,7 @@ _STATED = {
     "full-gpt2": Full("gpt-2", {"bos": 50256, "eos": 50256}),
     "full-qwen2": Full("qwen2", {"bos": 151643, "eos": 151645, "padding": 151643}),
 }
-NAMES = tuple(_STATED)
+assert tuple(_STATED) == FULL
 #: Bytes that a file inflates to, at most: the largest has 2.3 MB.
 _MOST = 8 << 20
 
