@@ -11,7 +11,7 @@ import sys
 
 
 def convert(src: str, dst: str) -> None:
-    """Run it as `convert_hf_to_gguf.py SRC --outfile DST --outtype auto`. Raises what it raises, and RuntimeError for an exit code."""
+    """Run it as `convert_hf_to_gguf.py SRC --outfile DST --outtype auto`. Raises what it does; RuntimeError for an exit code."""
     script = os.environ["SCRIPT"]
     folder, before = os.path.dirname(script), (sys.argv, sys.path[:])
     sys.argv = [script, str(src), "--outfile", str(dst), "--outtype", os.environ.get("OUTTYPE", "auto")]

@@ -52,12 +52,12 @@ class Entry:
     isolated: bool = False
     lossless: bool = False
     whole_models: bool | None = None
-    tokenizers: tuple[str, ...] | None = None
-    rope_scaling: tuple[str, ...] | None = None
     loses: tuple[str, ...] = ()
     expectations: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     disk_limit: int | None = None
+    tokenizers: tuple[str, ...] | None = None
+    rope_scaling: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

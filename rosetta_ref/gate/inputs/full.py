@@ -8,7 +8,7 @@ from rosetta_ref.gate.inputs.models import Fill, Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 
 #: Tokenizer: the architectures that have it, the nearest first.
-_OF = {"full-smollm2": ("llama", "qwen2"), "full-gpt2": ("llama", "qwen2"), "full-qwen2": ("qwen2", "qwen3", "llama")}
+_OF = {"full-smollm2": ("llama", "qwen2"), "full-gpt2": ("llama", "qwen2"), "full-qwen2": ("qwen2", "llama")}
 #: Matrices of a layer.
 _ROOM = 7
 

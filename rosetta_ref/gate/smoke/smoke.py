@@ -203,7 +203,7 @@ class _Smoke:
         """Each tokenizer in the plainest model, and each kind of rope scaling."""
         kind = self._plain[pair]
         for name in TOKENIZERS:
-            family = "gemma3" if name == "gemma" else self._family
+            family = next((each for each in families() if name == "gemma" == MODELS[each].tokenizer), self._family)
             sample = self._model(family, kind if TYPES[kind].is_scalar or name not in FULL else "F16", name)
             self._findings.tokenizers[name] = self._try(pair, sample)
         for scaling, sample in scaled_models(self._seed, self._words or ""):
@@ -268,7 +268,7 @@ class _Smoke:
         sizes: dict[str, Any] = {"heads": 8, "kv_heads": 2, "head": 8, "inner": 96}
         if not TYPES[name].is_scalar:
             sizes |= {"head": 32, "inner": 512}
-        words = tokenizer or (self._words if family != "gemma3" else None) or ""
+        words = tokenizer or (self._words if MODELS[family].tokenizer != "gemma" else None) or ""
         if words in FULL:
             sizes |= {"heads": 4, "kv_heads": 1, "head": 8}
         payload = "gaussian" if words in FULL else "index-coded"  # no narrow type has so many different numbers
