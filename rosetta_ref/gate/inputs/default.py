@@ -166,10 +166,25 @@ def scaled_models(seed: int, tokenizer: str = "") -> list[tuple[str, Sample]]:
     ]
 
 
-def for_quantisers(seed: int) -> list[Sample]:
-    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong."""
-    spec = replace(_BLOCKS["llama"], inner=256, layers=1, keys={"general.file_type": Value.scalar(Kind.U32, 0)})
-    return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
+def for_quantisers(
+    seed: int,
+    faces: Sequence[str] = ("gguf",),
+    architectures: Collection[str] | None = None,
+    tokenizers: Collection[str] | None = None,
+) -> list[Sample]:
+    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong.
+
+    `faces` are the formats that a converter is asked for a type from; the first of its architectures is asked with.
+    """
+    family = next(iter(models.families(architectures)), "llama")
+    spec = replace(
+        _wide(family),
+        tokenizer=instead(MODELS[family].tokenizer, tokenizers) or "",
+        inner=256,
+        layers=1,
+        keys={"general.file_type": Value.scalar(Kind.U32, 0)},
+    )
+    return [replace(build(f"{family}-rough", spec, [("F32", "rough")], seed), formats=tuple(faces))]
 
 
 def _plain_model(family: str, known: Collection[str], seed: int) -> Iterator[Sample]:
@@ -213,10 +228,13 @@ def _wide(family: str) -> Spec:
 
 
 def _sharded(spec: Spec, seed: int) -> Iterator[Sample]:
-    """Three files; and a set in which three tensors have stale copies in files that the index does not take them from."""
-    for name in ("sharded", "sharded-stale"):
-        sample, stale = build(name, spec, _F32, seed), name.endswith("stale")
-        yield replace(sample, shards=3, stale=stale, formats=("safetensors",) if stale else ("gguf", "safetensors"))
+    """Three files; and a set in which three tensors have stale copies in files that the index does not take them from.
+
+    They are one model, so that a chain is converted once for both.
+    """
+    sample = replace(build("sharded", spec, _F32, seed), shards=3)
+    yield replace(sample, formats=("gguf", "safetensors"))
+    yield replace(sample, name="sharded-stale", stale=True, formats=("safetensors",))
 
 
 def _metadata(spec: Spec, seed: int, *, finite: bool) -> Sample:
