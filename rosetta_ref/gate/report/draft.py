@@ -1,7 +1,10 @@
 """A file of expectations drafted from a run: what failed and is not yet expected is added, for somebody to give the reason.
 
-A draft never loosens: what stands in the file stays as it is, comments included. New entries name cases, never patterns, and their
-kinds, and the gate takes none of them before its reason is written.
+Cases of one gate that are wrong by the same kinds, for the same cause, are one entry, with patterns that match no other case of the
+run. The words of the converter are a draft of the reason, where it said why.
+
+A draft never loosens: what stands in the file stays as it is, comments included. New entries say their kinds, and the gate takes
+none of them before its reason is written. Of a part of the gate's cases only names are written: what was not run may well be right.
 """
 
 from __future__ import annotations
@@ -9,23 +12,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Result
+from rosetta_ref.gate.converter.entry import REFUSED, Run
+from rosetta_ref.gate.converter.said import alike, reason_of
+from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Result
 from rosetta_ref.gate.names import VERSION
 from rosetta_ref.gate.report.expectations import TODO, Expectation, ExpectationError, excused, kinds_of, parse
+from rosetta_ref.gate.report.patterns import literal, patterns_of
 from rosetta_ref.gate.report.verdict import said
 
+#: Kinds of findings about a run that left no output: the converter may have said why.
+_NO_OUTPUT = frozenset({"refused", "refused-by-traceback"})
 
-def draft(results: Sequence[Result], existing: str = "", *, facts: Mapping[str, str] | None = None) -> str:
+
+def draft(
+    results: Sequence[Result], existing: str = "", *, facts: Mapping[str, str] | None = None, whole: bool = True
+) -> str:  # fmt: skip
     """The text of a file of expectations: `existing`, and entries for what it does not expect of these results.
 
     A new file says which version of the names it uses.
-    An entry that has expired is not written a second time: somebody has to renew its date.
+    `whole` says that every case of the gate was run. An entry that has expired is not written a second time: somebody has to
+    renew its date.
     """
     import yaml
 
     entries = parse(existing, drafting=True)
     active = [entry for entry in entries if entry.applies(facts or {})]
-    added = [_entry(group) for group in _groups(results, active)]
+    every = [result.case for result in results]
+    added = [_entry(group, every if whole else None) for group in _groups(results, active)]
     if not added:
         return existing
     said = [] if entries else [{"names": VERSION}]
@@ -57,16 +70,24 @@ def _groups(results: Sequence[Result], entries: Sequence[Expectation]) -> Iterab
             continue
         known = [entry.kinds or frozenset() for entry in matching if entry.outcome == result.outcome]
         kinds = kinds_of(result).difference(*known) if result.outcome == FALSIFIED else frozenset()
-        why = result.reason if result.outcome != FALSIFIED else result.diagnosis
-        groups.setdefault((result.gate, result.outcome, tuple(sorted(kinds)), why), []).append((result, kinds))
+        if result.outcome == SKIPPED and result.unclaimed and not matching:
+            continue  # nobody has to pin it
+        cause = result.diagnosis or alike(_own_words(result) or "")
+        groups.setdefault((result.gate, result.outcome, tuple(sorted(kinds)), cause), []).append((result, kinds))
     return groups.values()
 
 
-def _entry(group: Sequence[tuple[Result, frozenset[str]]]) -> dict[str, Any]:
+def _entry(group: Sequence[tuple[Result, frozenset[str]]], every: Sequence[str] | None) -> dict[str, Any]:
+    """The entry of a group; `every` are the cases of the run, which its patterns must not match."""
     first, kinds = group[0]
-    cases = [literal(result.case) for result, _ in group]
-    why = " ".join((first.diagnosis or said(first)).split())
-    made: dict[str, Any] = {"pattern": cases if len(cases) > 1 else cases[0], "outcome": first.outcome}
+    cases = [result.case for result, _ in group]
+    named = set(cases)
+    patterns = [literal(case) for case in cases]
+    if every is not None:
+        patterns = patterns_of(cases, (case for case in every if case not in named))
+    own = _own_words(first)
+    why = " ".join((first.diagnosis or (f"it says: {own}" if own else said(first))).split())
+    made: dict[str, Any] = {"pattern": patterns if len(patterns) > 1 else patterns[0], "outcome": first.outcome}
     if kinds:
         made["kinds"] = sorted(kinds)
     made["reason"] = f"{TODO}: {why}"
@@ -75,10 +96,8 @@ def _entry(group: Sequence[tuple[Result, frozenset[str]]]) -> dict[str, Any]:
     return made
 
 
-def literal(case: str) -> str:
-    """A pattern that matches this case alone.
-
-    >>> literal("F-CONV-001/[2, 3]/a*")
-    'F-CONV-001/[[]2, 3]/a[*]'
-    """
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in case)
+def _own_words(result: Result) -> str | None:
+    """What the converter said of a case in which it made nothing; None where it was silent, or says that all is well."""
+    if result.outcome == CORROBORATED or (result.outcome == FALSIFIED and not kinds_of(result) <= _NO_OUTPUT):
+        return None
+    return reason_of(Run(REFUSED, result.exit_code, result.stdout, result.stderr)) or result.reason or None
