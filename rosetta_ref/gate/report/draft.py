@@ -1,6 +1,6 @@
 """A file of expectations drafted from a run: what failed and is not yet expected is added, for somebody to give the reason.
 
-Cases of one gate that are wrong by the same kinds, for the same cause, are one entry, with patterns that match no other case of the
+Cases of one gate that are wrong by the same kind, for the same cause, are one entry, with patterns that match no other case of the
 run. The words of the converter are a draft of the reason, where it said why.
 
 A draft never loosens: what stands in the file stays as it is, comments included. New entries say their kinds, and the gate takes
@@ -10,6 +10,7 @@ none of them before its reason is written. Of a part of the gate's cases only na
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rosetta_ref.gate.converter.entry import REFUSED, Run
@@ -61,43 +62,83 @@ def _check(made: str, entries: Sequence[Expectation], added: int) -> None:
         raise ExpectationError("entries can only be added to a list that has one entry per `-`")
 
 
-def _groups(results: Sequence[Result], entries: Sequence[Expectation]) -> Iterable[list[tuple[Result, frozenset[str]]]]:
-    """Failures that are not expected, with the kinds that are not; those of one cause together."""
-    groups: dict[tuple[object, ...], list[tuple[Result, frozenset[str]]]] = {}
+@dataclass
+class _Group:
+    """Failures of one gate and one cause that nobody expects, by the same kinds; `kinds` is empty but where they are Falsified."""
+
+    kinds: list[str]
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def cases(self) -> list[str]:
+        """Their ids."""
+        return [result.case for result in self.results]
+
+
+def _groups(results: Sequence[Result], entries: Sequence[Expectation]) -> Iterable[_Group]:
+    """By gate, kind and cause; kinds that the same cases show for the same cause are together."""
+    groups: dict[tuple[object, ...], _Group] = {}
     for result in sorted(results, key=lambda result: result.case):
         matching = [entry for entry in entries if entry.matches(result.case)]
-        if result.outcome == CORROBORATED or excused(result, matching):
+        nobody_pins = result.outcome == SKIPPED and result.unclaimed and not matching
+        if result.outcome == CORROBORATED or nobody_pins or excused(result, matching):
             continue
         known = [entry.kinds or frozenset() for entry in matching if entry.outcome == result.outcome]
-        kinds = kinds_of(result).difference(*known) if result.outcome == FALSIFIED else frozenset()
-        if result.outcome == SKIPPED and result.unclaimed and not matching:
-            continue  # nobody has to pin it
-        cause = result.diagnosis or alike(_own_words(result) or "")
-        groups.setdefault((result.gate, result.outcome, tuple(sorted(kinds)), cause), []).append((result, kinds))
-    return groups.values()
+        kinds = sorted(kinds_of(result).difference(*known)) if result.outcome == FALSIFIED else [""]
+        for kind in kinds:
+            group = groups.setdefault(
+                (result.gate, result.outcome, kind, _cause(result)), _Group([kind] if kind else [])
+            )
+            group.results.append(result)
+    return _merged(groups)
 
 
-def _entry(group: Sequence[tuple[Result, frozenset[str]]], every: Sequence[str] | None) -> dict[str, Any]:
+def _merged(groups: Mapping[tuple[object, ...], _Group]) -> Iterable[_Group]:
+    """Those of the same cases as one."""
+    made: dict[tuple[object, ...], _Group] = {}
+    for (gate, outcome, _, cause), group in groups.items():
+        key = (gate, outcome, cause, tuple(group.cases))
+        if key in made:
+            made[key].kinds += group.kinds
+        else:
+            made[key] = group
+    return made.values()
+
+
+def _entry(group: _Group, every: Sequence[str] | None) -> dict[str, Any]:
     """The entry of a group; `every` are the cases of the run, which its patterns must not match."""
-    first, kinds = group[0]
-    cases = [result.case for result, _ in group]
+    first, cases = group.results[0], group.cases
     named = set(cases)
     patterns = [literal(case) for case in cases]
     if every is not None:
-        patterns = patterns_of(cases, (case for case in every if case not in named))
-    own = _own_words(first)
-    why = " ".join((first.diagnosis or (f"it says: {own}" if own else said(first))).split())
+        patterns = patterns_of(cases, [case for case in every if case not in named])
     made: dict[str, Any] = {"pattern": patterns if len(patterns) > 1 else patterns[0], "outcome": first.outcome}
-    if kinds:
-        made["kinds"] = sorted(kinds)
-    made["reason"] = f"{TODO}: {why}"
+    if group.kinds:
+        made["kinds"] = sorted(group.kinds)
+    made["reason"] = f"{TODO}: {' '.join(_why(first, group.kinds).split())}"
     if first.link:
         made["issue"] = first.link
     return made
 
 
-def _own_words(result: Result) -> str | None:
-    """What the converter said of a case in which it made nothing; None where it was silent, or says that all is well."""
-    if result.outcome == CORROBORATED or (result.outcome == FALSIFIED and not kinds_of(result) <= _NO_OUTPUT):
-        return None
-    return reason_of(Run(REFUSED, result.exit_code, result.stdout, result.stderr)) or result.reason or None
+def _why(result: Result, kinds: Sequence[str]) -> str:
+    """The diagnosis, the converter's own words, or what is wrong."""
+    if result.diagnosis:
+        return result.diagnosis
+    if own := _own_words(result):
+        return f"it says: {own}"
+    found = next((str(finding) for finding in result.findings if finding.kind in kinds), None)
+    return found or said(result)
+
+
+def _cause(result: Result) -> str:
+    """What tells one cause from another, beside the kind: the diagnosis, or the words, whatever the input."""
+    made_nothing = result.outcome != FALSIFIED or kinds_of(result) <= _NO_OUTPUT
+    return result.diagnosis or (alike(_own_words(result) or result.reason) if made_nothing else "")
+
+
+def _own_words(result: Result) -> str:
+    """What the converter said of a case in which it made nothing."""
+    if result.outcome == FALSIFIED and not kinds_of(result) <= _NO_OUTPUT:
+        return ""
+    return reason_of(Run(REFUSED, result.exit_code, result.stdout, result.stderr))
