@@ -138,10 +138,10 @@ def _unexpected(verdict: RunVerdict) -> str:
     counted = (
         (len(verdict.failures), "failed unexpectedly"), (len(verdict.passing), "passed unexpectedly"),
         (len(verdict.unpinned), "skipped without a pin"), (len(verdict.unskipped), "not skipped as expected"),
-        (len(verdict.unmatched) + len(verdict.stale) + len(verdict.expired), "expectations out of date"),
-        (len(verdict.errors), "errors of the run"),
+        (len(verdict.unmatched) + len(verdict.stale) + len(verdict.expired), "expectation{s} out of date"),
+        (len(verdict.errors), "error{s} of the run"),
     )  # fmt: skip
-    said = [f"{count} {what}" for count, what in counted if count]
+    said = [f"{count} {what.format(s='' if count == 1 else 's')}" for count, what in counted if count]
     return ", ".join(said) or "0 failed unexpectedly"
 
 
