@@ -20,6 +20,7 @@ from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
+from rosetta_ref.gate.judge.loader_kinds import wrong_kinds
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.model import PATTERN, WINDOW
 from rosetta_ref.gate.judge.tensors import META
@@ -31,8 +32,6 @@ _OF_THE_FILE = (
     "general.file_type", "general.quantization_version", "general.alignment", "split.no", "split.count",
     "split.tensors.count", "rope_type",
 )  # fmt: skip
-#: What llama.cpp insists on.
-_KINDS = {"tokenizer.ggml.token_type": Kind.I32, "tokenizer.ggml.scores": Kind.F32}
 #: general.file_type: the type that most matrices of such a file are of (ggml/docs/gguf.md).
 _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
@@ -198,15 +197,13 @@ def _rope(asked: Asked, source: View, target: View) -> None:
 
 
 def judge_encoding(asked: Asked, target: View) -> None:
-    """What a GGUF file says of itself: general.file_type is a type of its matrices, arrays are of the kind that they must be."""
+    """What a GGUF file says of itself: general.file_type is a type of its matrices, keys are of the kinds that loaders take."""
     metadata = target.archive.metadata if target.format == "gguf" else {}
-    for key, kind in _KINDS.items():
-        if key in metadata:
-            asked.expected += 1
-            asked.compared += 1
-            item = metadata[key].item
-            if item is not kind:
-                asked.wrong("kind-wrong", f"{key} is an array of {item and item.name}, and must be one of {kind.name}")
+    for key, wrong in wrong_kinds(metadata, target.architecture):
+        asked.expected += 1
+        asked.compared += 1
+        if wrong:
+            asked.wrong("kind-wrong", f"{key} {wrong}")
     stated = metadata.get("general.file_type")
     number = stated.plain() if stated is not None else None
     named = _FILE_TYPES.get(number % 1024) if isinstance(number, int) else None
