@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,8 @@ from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.loader_kinds import wrong_kinds
 from rosetta_ref.gate.judge.mapping import Number
-from rosetta_ref.gate.judge.model import PATTERN, WINDOW
+from rosetta_ref.gate.judge.model import PATTERN, WINDOW, Model
+from rosetta_ref.gate.judge.silence import OFF, taken
 from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, View
@@ -73,6 +75,7 @@ def judge_metadata(source: View, target: View) -> Asked:
     _numbers(asked, source, target)
     _implied(asked, source, target)
     _head(asked, source, target)
+    _biases(asked, source, target)
     _rope(asked, source, target)
     judge_encoding(asked, target)
     try:
@@ -101,26 +104,32 @@ def _spelled_once(asked: Asked, target: View) -> None:
 
 
 def _numbers(asked: Asked, source: View, target: View) -> None:
-    assumed = _assumed(source, target.format)
-    for row, value in (_assumed(source, source.format) | source.numbers).items():
+    """What a loader computes with, before and after: silence means something in either format, and not the same."""
+    ours, theirs = taken(source), taken(target)
+    for row, value in ours.items():
         name = container_of(target.format).word(row)
-        if not name:
-            continue  # the format has no place for it
+        if not name or (value is None and row.gguf not in _switched_on(theirs)):
+            continue  # the format has no place for it, or neither has any of it
         asked.expected += 1
-        here = target.numbers.get(row)
-        if here is None and row in assumed and _equal(value, assumed[row]):
-            asked.compared += 1  # every loader takes that number where there is none
-        elif here is None and row not in source.numbers:
-            asked.compared += 1
-        elif here is None and row.gguf != "vocab_size":
-            asked.wrong("number-lost", f"{name} is not there; it is {value!r}")
-        elif here is not None:
-            asked.compared += 1
-            padded = row.gguf == "vocab_size" and isinstance(here, int) and isinstance(value, int) and here > value
-            if not _equal(value, here) and not padded:
-                asked.wrong("number-wrong", f"{name} is {here!r}, and was {value!r}")
+        here, stated = theirs.get(row), target.numbers.get(row)
+        padded = row.gguf == "vocab_size" and isinstance(here, int) and isinstance(value, int) and here > value
+        asked.compared += stated is not None or _equal(value, here) or row.gguf == "vocab_size"
+        if _equal(value, here) or padded or (here is None and row.gguf == "vocab_size"):
+            continue
+        if stated is not None:
+            asked.wrong("number-wrong", f"{name} is {stated!r}, and was {_said(value)}")
         else:
-            asked.compared += 1
+            means = "" if here is None else f", which means {here!r}"
+            asked.wrong("number-lost", f"{name} is not there{means}; it is {_said(value)}")
+
+
+def _switched_on(theirs: dict[Number, Any]) -> set[str]:
+    """Numbers that say none where they are absent, and are there."""
+    return {row.gguf for row, value in theirs.items() if row.gguf in OFF and value is not None}
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else repr(value)
 
 
 def _implied(asked: Asked, source: View, target: View) -> None:
@@ -140,9 +149,29 @@ def _implied(asked: Asked, source: View, target: View) -> None:
         asked.expected += 1
         asked.compared += 1
         here = target.config.get(key)
-        taken = model.silent.get(key, value) if here is None else here
-        if taken != value:
+        if (_in_silence(model, key, value, stated) if here is None else here) != value:
             asked.wrong("number-wrong", f"{key} is {here!r}, and has to be {value!r}")
+
+
+def _in_silence(model: Model, key: str, value: Any, stated: dict[str, Any]) -> Any:
+    """What transformers takes of a key that config.json does not have: by default what is right."""
+    silent = model.silent.get(key, value)
+    return silent(stated) if callable(silent) else silent
+
+
+def _biases(asked: Asked, source: View, target: View) -> None:
+    """config.json says which matrices have biases: transformers reads no others, and makes up those that are not there."""
+    model = mapping.MODELS.get(source.architecture or "")
+    if model is None or target.config is None:
+        return
+    for key, role in model.bias_keys.items():
+        asked.expected += 1
+        asked.compared += 1
+        there = any(name.endswith(f".{role}.bias") for name in source.tensors)
+        said = target.config.get(key)
+        if bool(said) != there:
+            detail = f"{key} is {said!r}, and the model has {'' if there else 'no '}biases"
+            asked.wrong("number-wrong", detail)
 
 
 def _head(asked: Asked, source: View, target: View) -> None:
@@ -156,6 +185,9 @@ def _head(asked: Asked, source: View, target: View) -> None:
     }
     key, stated = places.get(target.format, ("", {}))
     tied = stated.get(key)
+    model = mapping.MODELS.get(source.architecture or "")
+    if tied is None and model is not None and target.config is not None:
+        tied = model.tied  # what transformers takes
     if not isinstance(tied, bool):
         return
     asked.expected += 1
@@ -163,9 +195,13 @@ def _head(asked: Asked, source: View, target: View) -> None:
     head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
     own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
     if tied and own:
-        asked.wrong("head-ignored", f"{key} is true, and the model has a head of its own")
+        asked.wrong("head-ignored", f"{key} is {_stated(stated, key)}, and the model has a head of its own")
     elif not tied and mapping.HEAD not in target.tensors and (head is None or of(target.format).has_companions):
-        asked.wrong("head-missing", f"{key} is false, and there is no head")
+        asked.wrong("head-missing", f"{key} is {_stated(stated, key)}, and there is no head")
+
+
+def _stated(config: Mapping[str, Any], key: str) -> str:
+    return json.dumps(config[key]) if key in config else "not there"
 
 
 def _rope(asked: Asked, source: View, target: View) -> None:
@@ -214,15 +250,6 @@ def judge_encoding(asked: Asked, target: View) -> None:
         if named not in matrices or (number == 0 and len(matrices) > 1):  # 0 is "all F32", others are "mostly"
             there = ", ".join(matrices)
             asked.wrong("file-type-wrong", f"general.file_type is {number}, {named}, and the matrices are {there}")
-
-
-def _assumed(view: View, kind: str) -> dict[Number, Any]:
-    """What loaders of a format take where a key of that model is absent; those of config.json have defaults of their own."""
-    stated = {row.gguf: value for row, value in view.numbers.items()}
-    rows = mapping.number_rows(view.reading)
-    found = mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"), rows)
-    same = mapping.assumed_alike(view.reading)
-    return {row: value for row, value in found.items() if not of(kind).has_companions or row.gguf in same}
 
 
 def _equal(one: Any, other: Any) -> bool:

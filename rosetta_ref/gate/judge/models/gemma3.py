@@ -43,6 +43,11 @@ def _windowed(layers: int, window: Any, pattern: Any) -> list[bool]:
     return [pattern == 0 or layer % pattern < pattern - 1 for layer in range(layers)]
 
 
+def _by_default(numbers: Mapping[str, Any]) -> list[str]:
+    """The layers of Gemma3TextConfig where config.json names none: whatever the window is."""
+    return [WINDOWED if one else FULL for one in _windowed(numbers["block_count"], True, _PATTERN)]
+
+
 MODEL = Model(
     name="gemma3",
     hugging_face="Gemma3ForCausalLM",
@@ -87,5 +92,5 @@ MODEL = Model(
     },
     example={WINDOW: 8, "rope.freq_base_swa": 10000.0},
     implied=_implied,
-    silent={"query_pre_attn_scalar": 256},
+    silent={"query_pre_attn_scalar": 256, "layer_types": _by_default},
 )  # fmt: skip
