@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.gate.inputs import big_endian, models
+from rosetta_ref.gate.inputs import big_endian, facts, models
 from rosetta_ref.gate.inputs.alignment import aligned
 from rosetta_ref.gate.inputs.models import Fill, Spec, build, formats_of, seed_of, tensor_of
 from rosetta_ref.gate.inputs.sample import Sample
@@ -101,6 +101,7 @@ def default(
         if kind in known and spec.architecture in families
     ]
     made += [sample for family in families for sample in _plain_model(family, known, seed)]
+    made += facts.facts(families, seed) if "F32" in known else ()
     for family in [name for name in families if name in _BLOCKS] or families[:1]:
         made += _block_models(family, known, seed)
     for family in families[:1]:

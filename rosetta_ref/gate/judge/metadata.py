@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,15 @@ import numpy as np
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.formats.registry import of
-from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
+from rosetta_ref.gate.judge.facts import Asked, judge_facts, short
 from rosetta_ref.gate.judge.loader_kinds import wrong_kinds
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.model import PATTERN, WINDOW, Model
 from rosetta_ref.gate.judge.silence import OFF, taken
-from rosetta_ref.gate.judge.tensors import META
-from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, tokenizer
+from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PREFIX, UNUSED, tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
@@ -39,19 +37,6 @@ _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
     14: "Q4_K", 15: "Q4_K", 16: "Q5_K", 17: "Q5_K", 18: "Q6_K", 32: "BF16",
 }  # fmt: skip
-
-
-@dataclass
-class Asked:
-    """Facts that there were to compare, and that were; what is wrong with them."""
-
-    expected: int = 0
-    compared: int = 0
-    findings: list[Finding] = field(default_factory=list)
-
-    def wrong(self, kind: str, detail: str) -> None:
-        """Note a finding."""
-        self.findings.append(Finding(kind, META, detail))
 
 
 #: Facts that a Hugging Face directory has no place for.
@@ -87,7 +72,12 @@ def judge_metadata(source: View, target: View) -> Asked:
     no_place = [*NO_PLACE] if by_name else [PREFIX] if target.format == "apr" else []
     if by_name and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
-    _facts(asked, {name: value for name, value in tokenizer(source).items() if name not in no_place}, theirs)
+    ours = tokenizer(source)
+    if target.format == "apr" or "tokens" not in theirs:
+        no_place += [BOS, NAMED, FLAGS]
+    if by_name and "tokens" in ours:
+        ours["tokens"] = _used(ours["tokens"], ours.get("token types"))
+    judge_facts(asked, {name: value for name, value in ours.items() if name not in no_place}, theirs)
     return asked
 
 
@@ -228,7 +218,7 @@ def _rope(asked: Asked, source: View, target: View) -> None:
     elif factors.shape != found.shape or not np.allclose(factors, found, rtol=1e-6, atol=0):
         asked.wrong(
             "scaling-wrong",
-            f"the factors of the frequencies: {_short(factors.tolist())} became {_short(found.tolist())}",
+            f"the factors of the frequencies: {short(factors.tolist())} became {short(found.tolist())}",
         )
 
 
@@ -263,35 +253,15 @@ def _equal(one: Any, other: Any) -> bool:
         return bool(one == other)
 
 
-def _facts(asked: Asked, ours: Facts, theirs: Facts) -> None:
-    for name, value in ours.items():
-        size = len(value) if isinstance(value, (list, dict)) else 1
-        asked.expected += size
-        here = theirs.get(name)
-        if here is None:
-            asked.wrong("tokenizer-lost" if name == "tokens" else "words-lost", f"{name}: it is not there")
-        elif isinstance(value, list) and isinstance(here, list):
-            asked.compared += min(size, len(here))
-            _compare_lists(asked, name, value, here)
-        else:
-            asked.compared += 1
-            if here != value:
-                asked.wrong("words-wrong", f"{name}: {_short(value)} became {_short(here)}")
-
-
-def _compare_lists(asked: Asked, name: str, ours: list[Any], theirs: list[Any]) -> None:
-    wrong = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
-    if wrong:
-        first = wrong[0]
-        detail = f"{name}: {len(wrong)} of {len(ours)} differ, first {first}: {ours[first]!r} became {theirs[first]!r}"
-        asked.wrong("words-wrong", detail)
-    elif len(theirs) < len(ours) or (len(theirs) > len(ours) and name != "tokens"):
-        asked.wrong("words-lost", f"{name}: {len(ours)} became {len(theirs)}")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _used(tokens: list[Any], types: Any) -> list[Any]:
+    """Tokens without those that stand for none: tokenizer.json need not have them."""
+    unused = [place for place, kind in enumerate(types) if kind == UNUSED] if isinstance(types, list) else []
+    made = [*tokens]
+    for place in unused:
+        made[place : place + 1] = [None] * len(made[place : place + 1])
+    while made and made[-1] is None:
+        made.pop()
+    return made
 
 
 # Files of one format
@@ -317,5 +287,5 @@ def compare_keys(source: View, target: View) -> Asked:
 def _stored(value: Any) -> str:
     if isinstance(value, Value):
         item = f" of {value.item.name}" if value.kind is Kind.ARRAY and value.item is not None else ""
-        return f"{value.kind.name}{item} {_short(value.plain())}"
-    return _short(json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value)
+        return f"{value.kind.name}{item} {short(value.plain())}"
+    return short(json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value)
