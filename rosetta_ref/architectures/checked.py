@@ -117,6 +117,11 @@ class Keys:
         value = self.get(key)
         return None if value is None else real(value, self.name(key), zero=zero)
 
+    def off(self, key: str) -> bool:
+        """Whether a key says 0, which llama.cpp takes for none of it."""
+        value = self.get(key)
+        return type(value) in (int, float) and value == 0
+
     def need(self, key: str) -> int:
         """A size or a count that must be there. Raises MissingKeyError or WholeNumberError."""
         value = self.whole(key)

@@ -181,6 +181,8 @@ def config_of_metadata(
 def _of_key(keys: Keys, number: Number) -> Any:
     if number.gguf == "attention.head_count_kv":
         return keys.heads[1]
+    if "off" in number.flags and keys.off(number.gguf):
+        return None
     if number.kind is Kind.F32:
         value: Any = keys.real(number.gguf, zero="zero" in number.flags)
     else:

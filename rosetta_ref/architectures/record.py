@@ -23,6 +23,7 @@ GGUF's key behind the architecture's name, its kind, the key of config.json, APR
 | `=VALUE` | holds where config.json leaves the key out |
 | `null=KEY` | the value of that key holds where config.json says null (without `=`: or leaves it out) |
 | `zero` | 0 is a value like another |
+| `off` | 0 in GGUF says what its absence says, that there is none: null in config.json |
 | `needed` | llama.cpp loads no model without it |
 | `apr-needed` | it would load another model without it, so an APR file that nobody here wrote has to say it |
 | `stated` | left out where config.json leaves it out |
@@ -59,7 +60,9 @@ KEEP_HINT = "--keep-names carries tensors as stored."
 _LAYER = "(0|[1-9][0-9]{0,8})"
 _HF = re.compile(rf"(?:model\.layers\.{_LAYER}\.)?(.+)\.(weight|bias)")
 _GGUF = re.compile(rf"(?:blk\.{_LAYER}\.)?(.+)\.(weight|bias)")
-_FLAGS = ("zero", "needed", "apr-needed", "stated", "late", "untold", "rope")
+#: The text model inside of another one, by transformers before 4.52 and since.
+_INSIDE = re.compile(r"^(model\.)?language_model\.")
+_FLAGS = ("zero", "off", "needed", "apr-needed", "stated", "late", "untold", "rope")
 
 
 class UnmappedTensorError(RosettaError):
@@ -214,7 +217,7 @@ class Model:
 
     def to_gguf(self, name: str) -> str:
         """GGUF's name of a Hugging Face tensor. Raises UnmappedTensorError."""
-        plain = name.replace("language_model.", "", 1) if self.nested else name
+        plain = _INSIDE.sub(r"\1", name) if self.nested else name
         match = _HF.fullmatch(plain)
         if match is not None:
             layer, part, kind = match.groups()

@@ -23,6 +23,10 @@ class LayerKindError(RosettaError):
     """A layer sees all tokens; a window of the last ones only where llama.cpp computes one in that architecture."""
 
 
+class PatternPlaceError(RosettaError):
+    """APR's own keys have no place for the layers that see a window, but for those of the architecture."""
+
+
 def _every(pattern: int, layers: int) -> list[bool]:
     """For each layer, whether it sees a window: all but every so-many-th one."""
     return [bool((layer + 1) % pattern) for layer in range(layers)]
@@ -64,13 +68,27 @@ def config_of_windows(keys: Keys, model: Model) -> dict[str, Any]:
     if model.window_pattern is None:
         return {}
     layers, said = keys.need("block_count"), keys.get(PATTERN)
-    if keys.get(WINDOW) is None:
+    if keys.get(WINDOW) is None or keys.off(WINDOW):
         windows = [False] * layers
     elif isinstance(said, list):
         if len(said) != layers or not all(isinstance(one, bool) for one in said):
             raise LayerKindError(f"{keys.name(PATTERN)} is {shown(said)}, of {layers} layers")
         windows = said
+    elif said is not None and keys.off(PATTERN):
+        windows = [True] * layers  # llama_hparams::set_swa_pattern
     else:
         windows = _every(model.window_pattern if said is None else whole(said, keys.name(PATTERN)), layers)
     words = {window: word for word, window in _WORDS.items()}
     return {"layer_types": [words[window] for window in windows]}
+
+
+def require_usual_pattern(metadata: Mapping[str, Value], model: Model) -> None:
+    """Raise PatternPlaceError where other layers see a window than do without a word, and LayerKindError or WholeNumberError."""
+    keys = Keys(metadata, model.name)
+    if keys.get(PATTERN) is None or keys.get(WINDOW) is None or keys.off(WINDOW) or model.window_pattern is None:
+        return
+    usual = Keys({name: value for name, value in metadata.items() if name != keys.name(PATTERN)}, model.name)
+    if config_of_windows(keys, model) != config_of_windows(usual, model):
+        raise PatternPlaceError(
+            f"{keys.name(PATTERN)} is {shown(keys.get(PATTERN))}", hint="Leave out --no-extra-keys."
+        )

@@ -95,8 +95,10 @@ def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[s
     """The GGUF keys of special tokens: ids, what is added around a text, chat template, in convert_hf_to_gguf's order."""
     config = parts.from_json(files, "tokenizer_config.json")
     model = parts.from_json(files, "config.json")
+    inner = model.get("text_config")  # asked second, as gguf-py does (vocab.py)
+    told = {n: _id_in(model, inner, f"{n}_token_id") for n in ID_KEYS}
     out: dict[str, Value] = {}
-    for source in (_ids_by_text(config, tokenizer), {n: _id_in(model, f"{n}_token_id") for n in ID_KEYS}):
+    for source in (_ids_by_text(config, tokenizer), told):
         for name, index in source.items():
             if index is not None and 0 <= index < vocab_size:
                 out.setdefault(f"tokenizer.ggml.{ID_KEYS[name]}", Value.scalar(Kind.U32, index))
@@ -109,9 +111,11 @@ def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[s
     return out | _templates(files, config)
 
 
-def _id_in(model: Json, key: str) -> int | None:
-    """An id in config.json; None where there are several, which GGUF has no place for."""
+def _id_in(model: Json, inner: object, key: str) -> int | None:
+    """An id in config.json, or in the text model inside; None where there are several, which GGUF has no place for."""
     value = model.get(key)
+    if value is None and isinstance(inner, dict):
+        value = inner.get(key)
     if any(type(index) is not int for index in (value if isinstance(value, list) else [value]) if value is not None):
         raise ConfigTokenIdError(f"{key} is {shown(value)}", file="config.json")
     return value if isinstance(value, int) else None

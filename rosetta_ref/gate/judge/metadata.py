@@ -22,8 +22,8 @@ from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.facts import Asked, judge_facts, short
 from rosetta_ref.gate.judge.loader_kinds import wrong_kinds
 from rosetta_ref.gate.judge.mapping import Number
-from rosetta_ref.gate.judge.model import PATTERN, WINDOW, Model
-from rosetta_ref.gate.judge.silence import OFF, taken
+from rosetta_ref.gate.judge.model import NONE_AT_ZERO, PATTERN, WINDOW, Model
+from rosetta_ref.gate.judge.silence import taken
 from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PREFIX, UNUSED, tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
@@ -115,7 +115,7 @@ def _numbers(asked: Asked, source: View, target: View) -> None:
 
 def _switched_on(theirs: dict[Number, Any]) -> set[str]:
     """Numbers that say none where they are absent, and are there."""
-    return {row.gguf for row, value in theirs.items() if row.gguf in OFF and value is not None}
+    return {row.gguf for row, value in theirs.items() if row.gguf in NONE_AT_ZERO and value is not None}
 
 
 def _said(value: Any) -> str:

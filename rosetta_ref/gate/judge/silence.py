@@ -14,15 +14,12 @@ from typing import Any
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.judge.config import WINDOWED, in_one_spelling
 from rosetta_ref.gate.judge.mapping import Number, number_rows
-from rosetta_ref.gate.judge.model import WINDOW
+from rosetta_ref.gate.judge.model import NONE_AT_ZERO, WINDOW
 from rosetta_ref.gate.judge.view import View
 
 #: Numbers that are made of others: the heads of q; the width over them; the size of a head of k.
 _HEADS, _WIDTH_OVER_HEADS, _HEAD = "attention.head_count", "embedding_length", "attention.key_length"
 _OWN_SIZE = {"attention.key_length": _WIDTH_OVER_HEADS, "attention.value_length": _WIDTH_OVER_HEADS}
-_CAP = "final_logit_softcapping"
-#: Numbers whose absence means that there is none of it; 0 says the same.
-OFF = frozenset({WINDOW, _CAP})
 _BY_LLAMA_CPP: Mapping[str, Any] = {
     "rope.freq_base": 10000.0, "rope.freq_base_swa": 10000.0, "attention.head_count_kv": _HEADS, **_OWN_SIZE,
 }  # fmt: skip
@@ -56,7 +53,7 @@ def taken(view: View) -> dict[Number, Any]:
         value = stated.get(row)
         if value is None:
             value = None if off and row.gguf == WINDOW else _silent(view, row, by_key)
-        if row.gguf in OFF:
+        if row.gguf in NONE_AT_ZERO:
             found[row] = value or None
         elif value is not None:
             found[row] = value

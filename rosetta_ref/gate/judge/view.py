@@ -22,12 +22,16 @@ from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.mapping import MODELS, Number
+from rosetta_ref.gate.judge.model import NONE_AT_ZERO
 
 #: Names of an architecture in APR's metadata and in config.json.
 _ARCHITECTURES = {
     word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
 }
 _ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
+_ARCHITECTURES |= {
+    word: name for name, model in MODELS.items() if model.within for word in (model.within[0].lower(), model.within[1])
+}
 #: The keys of APR's metadata that may name it.
 APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
@@ -74,6 +78,8 @@ class View:
     broken: list[Broken] = field(default_factory=list)
     numbers: dict[Number, Any] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
+    #: Whether the text model stands inside of another one, whose names of tensors begin otherwise.
+    inside: bool = False
 
     def heads(self, name: str) -> int | None:
         """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
@@ -176,8 +182,12 @@ def _complete(view: View) -> None:
 def _read_as(view: View, architecture: str) -> None:
     """Fill in numbers and tensors, with the names of that architecture."""
     view.reading = architecture
-    view.numbers = container_of(view.format).numbers(view, mapping.number_rows(architecture))
+    theirs = container_of(view.format).AT_HOME == (True,)
+    found = container_of(view.format).numbers(view, mapping.number_rows(architecture))
+    view.numbers = {row: value for row, value in found.items() if row.gguf not in NONE_AT_ZERO or value != 0}
     for name, tensor in view.archive.tensors.items():
+        if theirs and MODELS[architecture].is_aside(name):
+            continue
         canonical = mapping.canonical_name(name, architecture) or name
         if canonical in view.tensors:
             view.twice.append(name)

@@ -43,9 +43,8 @@ def _asked(entry: Entry, sample: Sample) -> tuple[str, ...]:
     """The types. Float models only: what is quantised already is another question. Where the data lies is asked of one type."""
     if sample.architecture is None or any(not tensor.type.is_scalar for tensor in sample.model.tensors.values()):
         return ()
-    rough = any("/rough" in label for label in sample.labels.values())
     aligned = any("/alignment-" in label for label in sample.labels.values())
-    return entry.quantises if rough else entry.quantises[:1] if aligned else ()
+    return entry.quantises if sample.for_quantisers else entry.quantises[:1] if aligned else ()
 
 
 CHECK = Quantised()
