@@ -35,6 +35,9 @@ _UNSAID = (
     "max_position_embeddings", "rms_norm_eps", "attention_bias", "mlp_bias", "sliding_window", "layer_types",
     "query_pre_attn_scalar", "use_sliding_window", "max_window_layers", "bos_token_id", "eos_token_id", "pad_token_id",
 )  # fmt: skip
+#: The default template of a directory, and one for models with tools.
+_CHAT = "{{ bos_token }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
+_TOOLS = "{% for tool in tools %}{{ tool }}{% endfor %}"
 
 
 def facts(families: Collection[str], seed: int) -> Iterator[Sample]:
@@ -47,9 +50,17 @@ def facts(families: Collection[str], seed: int) -> Iterator[Sample]:
 def _llama(seed: int) -> Iterator[Sample]:
     spec = Spec("llama", 4, 4, 16, 96, layers=1, tokenizer="spm", keys=_numbers("llama", 2048, 10000.0))
     full = build("llama-silent", spec, _F32, seed)
-    yield _silent_directory(replace(full, name="llama-silent-directory"))
+    directory = _silent_directory(replace(full, name="llama-silent-directory"))
+    named = {
+        "chat_template.jinja": _CHAT,
+        f"{TOOLS}/tool_use.jinja": _TOOLS,
+    }  # that in tokenizer_config.json is another one
+    yield replace(directory, companions=directory.companions | {name: text.encode() for name, text in named.items()})
     keys = {f"llama.{key}" for key in _MAY_GO} | {*_MAY_GO_ALONE}
-    kept = {key: value for key, value in full.model.metadata.items() if key not in keys}
+    kept = {key: value for key, value in full.model.metadata.items() if key not in keys} | {
+        "tokenizer.chat_templates": Value.array(Kind.STRING, ["tool_use"]),
+        "tokenizer.chat_template.tool_use": Value.scalar(Kind.STRING, _TOOLS),
+    }
     yield replace(full, name="llama-silent-file", model=replace(full.model, metadata=kept), formats=("gguf",))
 
 
@@ -112,7 +123,6 @@ def _changed(sample: Sample, change: Callable[[dict[str, Any]], None], name: str
 
 #: Tokens behind those of the vocabulary: a control token, one that a text may hold, and rows that no token has.
 _CONTROL, _OWN, _SPARE = "<|tool|>", "<think>", 3
-_TOOLS = "{% for tool in tools %}{{ tool }}{% endfor %}"
 
 
 @dataclass(frozen=True)
@@ -128,13 +138,11 @@ class _Wordy(Spec):
         return keys | {
             "tokenizer.ggml.tokens": Value.array(Kind.STRING, tokens),
             "tokenizer.ggml.token_type": Value.array(Kind.I32, types),
-            "tokenizer.chat_templates": Value.array(Kind.STRING, ["tool_use"]),
-            "tokenizer.chat_template.tool_use": Value.scalar(Kind.STRING, _TOOLS),
         }
 
 
 def _as_published(sample: Sample) -> Sample:
-    """Specials in added_tokens alone, a token that users write, spare rows, ends as a list, two templates, a padding by text."""
+    """Specials in added_tokens alone, a token that users write, spare rows, ends as a list, a padding by text."""
     types = sample.model.metadata["tokenizer.ggml.token_type"].plain()
     eos = sample.model.metadata["tokenizer.ggml.eos_token_id"].plain()
 
@@ -163,4 +171,3 @@ def _as_published(sample: Sample) -> Sample:
     changed = _changed(
         changed, lambda content: content.update(eos_token_id=[eos, types.index(UNUSED) - 2]), _GENERATION
     )
-    return replace(changed, companions={**changed.companions, f"{TOOLS}/tool_use.jinja": _TOOLS.encode()})
