@@ -51,13 +51,12 @@ def _llama(seed: int) -> Iterator[Sample]:
     spec = Spec("llama", 4, 4, 16, 96, layers=1, tokenizer="spm", keys=_numbers("llama", 2048, 10000.0))
     full = build("llama-silent", spec, _F32, seed)
     directory = _silent_directory(replace(full, name="llama-silent-directory"))
-    named = {
-        "chat_template.jinja": _CHAT,
-        f"{TOOLS}/tool_use.jinja": _TOOLS,
-    }  # that in tokenizer_config.json is another one
-    yield replace(directory, companions=directory.companions | {name: text.encode() for name, text in named.items()})
+    # The template in tokenizer_config.json is another one.
+    named = {"chat_template.jinja": _CHAT.encode(), f"{TOOLS}/tool_use.jinja": _TOOLS.encode()}
+    yield replace(directory, companions={**directory.companions, **named})
     keys = {f"llama.{key}" for key in _MAY_GO} | {*_MAY_GO_ALONE}
-    kept = {key: value for key, value in full.model.metadata.items() if key not in keys} | {
+    kept = {key: value for key, value in full.model.metadata.items() if key not in keys}
+    kept |= {
         "tokenizer.chat_templates": Value.array(Kind.STRING, ["tool_use"]),
         "tokenizer.chat_template.tool_use": Value.scalar(Kind.STRING, _TOOLS),
     }
@@ -122,6 +121,7 @@ def _changed(sample: Sample, change: Callable[[dict[str, Any]], None], name: str
 
 
 #: Tokens behind those of the vocabulary: a control token, one that a text may hold, and rows that no token has.
+_ELSEWHERE = ("bos_token_id", "eos_token_id", "pad_token_id", "add_bos_token", "added_tokens_decoder", "pad_token")
 _CONTROL, _OWN, _SPARE = "<|tool|>", "<think>", 3
 
 
@@ -154,20 +154,11 @@ def _as_published(sample: Sample) -> Sample:
         content["added_tokens"] = sorted([*content["added_tokens"], own], key=lambda token: token["id"])
 
     def unsaid(config: dict[str, Any]) -> None:
-        for key in (
-            "bos_token_id",
-            "eos_token_id",
-            "pad_token_id",
-            "add_bos_token",
-            "added_tokens_decoder",
-            "pad_token",
-        ):
+        for key in _ELSEWHERE:
             config.pop(key, None)
 
     changed = _changed(_changed(sample, tokens, _TOKENIZER), unsaid)
     padding = json.loads(sample.companions[_OF_TOKENIZER])["pad_token"]
     changed = _changed(changed, unsaid, _OF_TOKENIZER)
     changed = _changed(changed, lambda content: content.update(pad_token=padding), "special_tokens_map.json")
-    changed = _changed(
-        changed, lambda content: content.update(eos_token_id=[eos, types.index(UNUSED) - 2]), _GENERATION
-    )
+    return _changed(changed, lambda content: content.update(eos_token_id=[eos, types.index(UNUSED) - 2]), _GENERATION)

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures import config, huggingface, tokenizer
+from rosetta_ref.architectures import huggingface, tokenizer
 from rosetta_ref.archive import Archive, Kind, Value
 from rosetta_ref.zoo import seams
 from rosetta_ref.zoo.files import model_in
 from rosetta_ref.zoo.member import Broken, Make, Member
 from rosetta_ref.zoo.seams import replacing
 
-_write, _files_of, _tokenizer_files, _tokenizer_metadata, _numbers_of = (
+_write, _files_of, _tokenizer_files, _tokenizer_metadata = (
     seams.GGUF_WRITE.right, huggingface.files_of, tokenizer.tokenizer_files, tokenizer.tokenizer_metadata,
-    config.metadata_of_config,
 )  # fmt: skip
 _TYPES, _EOS = "tokenizer.ggml.token_type", "tokenizer.ggml.eos_token_id"
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
@@ -54,13 +53,8 @@ def _no_usual_window(key: str, value: Value) -> Value | None:
     return None if key == "gemma3.attention.sliding_window" and value.plain() == 4096 else value
 
 
-def _heads_in_silence(stated: Mapping[str, Any], *args: Any) -> dict[str, Value]:
-    """What is right for llama is done for all."""
-    made = _numbers_of(stated, *args)
-    own = next((key for key in made if key.endswith("head_count_kv")), None)
-    if own is not None and "num_key_value_heads" not in stated:
-        made[own] = made[own.removesuffix("_kv")]
-    return made
+def _no_usual_heads(key: str, value: Value) -> Value | None:
+    return None if key == "qwen3.attention.head_count_kv" and value.plain() == 32 else value
 
 
 def _changing(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
@@ -135,8 +129,8 @@ MEMBERS = (
         "gemma3 with the usual window", "another window", ("S-G",), _writing(_no_usual_window),
     ),
     _member(
-        "kv-heads-of-llama-in-silence", "without num_key_value_heads there are as many heads of k and v as of q",
-        "qwen3, which has 32 then", "llama", ("S-G", "S-A"), replacing(seams.METADATA_OF_CONFIG.by(_heads_in_silence)),
+        "usual-heads-forgotten", "the 32 heads of k and v that config.json means in silence are not written, and mean as many as of q",
+        "qwen3 with 32 of them", "another number", ("S-G",), _writing(_no_usual_heads),
     ),
     _member(
         "tie-not-said", "config.json of a tied model says nothing of it", "a tied llama", "a model with a head", _FROM_GGUF,
