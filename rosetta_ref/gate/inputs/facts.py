@@ -121,7 +121,7 @@ def _changed(sample: Sample, change: Callable[[dict[str, Any]], None], name: str
 
 
 #: Tokens behind those of the vocabulary: a control token, one that a text may hold, and rows that no token has.
-_ELSEWHERE = ("bos_token_id", "eos_token_id", "pad_token_id", "add_bos_token", "added_tokens_decoder", "pad_token")
+_ELSEWHERE = ("bos_token_id", "eos_token_id", "pad_token_id", "add_bos_token", "added_tokens_decoder")
 _CONTROL, _OWN, _SPARE = "<|tool|>", "<think>", 3
 
 
@@ -142,7 +142,7 @@ class _Wordy(Spec):
 
 
 def _as_published(sample: Sample) -> Sample:
-    """Specials in added_tokens alone, a token that users write, spare rows, ends as a list, a padding by text."""
+    """Specials in added_tokens alone, a token that users write, spare rows, ends as a list, other ids by text alone."""
     types = sample.model.metadata["tokenizer.ggml.token_type"].plain()
     eos = sample.model.metadata["tokenizer.ggml.eos_token_id"].plain()
 
@@ -158,7 +158,5 @@ def _as_published(sample: Sample) -> Sample:
             config.pop(key, None)
 
     changed = _changed(_changed(sample, tokens, _TOKENIZER), unsaid)
-    padding = json.loads(sample.companions[_OF_TOKENIZER])["pad_token"]
     changed = _changed(changed, unsaid, _OF_TOKENIZER)
-    changed = _changed(changed, lambda content: content.update(pad_token=padding), "special_tokens_map.json")
     return _changed(changed, lambda content: content.update(eos_token_id=[eos, types.index(UNUSED) - 2]), _GENERATION)

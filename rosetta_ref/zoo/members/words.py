@@ -129,7 +129,7 @@ MEMBERS = (
         "gemma3 with the usual window", "another window", ("S-G",), _writing(_no_usual_window),
     ),
     _member(
-        "usual-heads-forgotten", "the 32 heads of k and v that config.json means in silence are not written, and mean as many as of q",
+        "usual-heads-forgotten", "the 32 heads of k and v that config.json means in silence are not written: as many as of q",
         "qwen3 with 32 of them", "another number", ("S-G",), _writing(_no_usual_heads),
     ),
     _member(
