@@ -32,7 +32,7 @@ _MAY_GO_ALONE = ("tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token",
 #: Keys of config.json that transformers does without, where the model has the number that it takes then.
 _UNSAID = (
     "tie_word_embeddings", "num_key_value_heads", "head_dim", "rope_theta", "rope_parameters", "rope_local_base_freq",
-    "max_position_embeddings", "rms_norm_eps", "attention_bias", "mlp_bias", "sliding_window", "layer_types",
+    "rms_norm_eps", "attention_bias", "mlp_bias", "sliding_window", "layer_types",
     "query_pre_attn_scalar", "use_sliding_window", "max_window_layers", "bos_token_id", "eos_token_id", "pad_token_id",
 )  # fmt: skip
 #: The default template of a directory, and one for models with tools.
