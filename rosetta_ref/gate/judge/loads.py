@@ -58,6 +58,8 @@ def _load(library: Any, path: Path, log: int) -> None:
         for stream in (1, 2):
             os.dup2(log, stream)
         signal.alarm(_SECONDS)
+        told = library.llama_log_callback(lambda level, text, data: os.write(log, text) and None)
+        library.llama_log_set(told, None)
         parameters = library.llama_model_default_params()
         parameters.n_gpu_layers = 0
         model = library.llama_model_load_from_file(os.fsencode(path), parameters)
