@@ -158,7 +158,11 @@ class Model:
     apr_hf: whether APR files have Hugging Face's names, and not GGUF's; `apr_words` are further words that they call it by.
     tied: whether the head is the embedding where config.json does not say.
     fixed: keys of config.json with the values that GGUF's model has always; any other is refused. The first is written.
-    bias_flags: keys of config.json that say whether a part has a bias, each with that part.
+    written: keys of config.json that are always written, with their values, though others are read, too.
+    bias_flags: keys of config.json that say whether parts have biases, each with those parts.
+    unread: by a class of config.json, the keys that it does not have: whatever stands there means nothing.
+    windows: by a class of config.json, the layers that see a window in transformers where llama.cpp has none: "all", or those that
+    are "asked" for by use_sliding_window, layer_types and max_window_layers.
     silent: by a class of config.json, what it takes for keys that are left out, where that is not what the first class takes.
     implied: keys of config.json that follow from other numbers in GGUF.
     window_pattern: every so-many-th layer sees everything, the others a window; None where all layers see everything.
@@ -180,7 +184,10 @@ class Model:
     apr_words: tuple[str, ...] = ()
     tied: bool = False
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    bias_flags: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
+    bias_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    windows: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     implied: Mapping[str, Implied] = field(default_factory=dict)
     window_pattern: int | None = None

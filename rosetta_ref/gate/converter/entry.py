@@ -22,6 +22,7 @@ class Entry:
     pairs: those of `PAIRS` it takes; "G-G" for a quantiser.
     architectures, types: those it takes.
     quantises: types that it encodes to when asked ({type} in the command, `type=` of the function).
+    quantises_on: pairs on which it may be asked for one; None: those of its pairs within one format, or all where there are none.
     safetensors_as: whether a SafeTensors model is given and asked for as "file" or "directory".
     time_limit: seconds. memory_limit: resident bytes. disk_limit: bytes that a command may write; None: in proportion to its input.
     refuse_exit: exit codes that refuse, besides 1.
@@ -54,6 +55,18 @@ class Entry:
     expectations: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     disk_limit: int | None = None
+    quantises_on: tuple[str, ...] | None = None
+
+    @property
+    def asked_on(self) -> tuple[str, ...]:
+        """The pairs on which a type is asked for."""
+        if not self.quantises:
+            return ()
+        if self.quantises_on is not None:
+            return self.quantises_on
+        if self.pairs is None:
+            return ("G-G",)
+        return tuple(pair for pair in self.pairs if pair[0] == pair[-1]) or self.pairs
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ FIELDS: dict[str, Field] = {
     "architectures": Field(_listed(_text), "architectures that it takes", "NAMES", _words),
     "types": Field(_listed(type_name), "types that it takes", "TYPES", _words),
     "quantises": Field(_listed(type_name), "types that it encodes to when asked", "TYPES", _words),
+    "quantises_on": Field(_listed(_pair), "pairs on which it is asked for these types, such as S-G", "PAIRS", _words),
     "safetensors_as": Field(_kind_of_safetensors, "how SafeTensors models are given and asked for: file or directory", "KIND"),
     "time_limit": Field(_seconds, "seconds that one conversion may take", "SECONDS", float),
     "memory_limit": Field(_bytes, "resident memory that it may take", "SIZE"),

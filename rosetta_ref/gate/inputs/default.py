@@ -119,10 +119,16 @@ def default(
     return made
 
 
-def for_quantisers(seed: int) -> list[Sample]:
-    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong."""
-    spec = replace(_BLOCKS["llama"], inner=256, layers=1, keys={"general.file_type": Value.scalar(Kind.U32, 0)})
-    return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
+def for_quantisers(
+    seed: int, faces: Sequence[str] = ("gguf",), architectures: Collection[str] | None = None
+) -> list[Sample]:
+    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong.
+
+    `faces` are the formats that a converter is asked for a type from; the first of its architectures is asked with.
+    """
+    family = next(iter(models.families(architectures)), "llama")
+    spec = replace(_wide(family), inner=256, layers=1, keys={"general.file_type": Value.scalar(Kind.U32, 0)})
+    return [replace(build(f"{family}-rough", spec, [("F32", "rough")], seed), formats=tuple(faces))]
 
 
 def _plain_model(family: str, known: Collection[str], seed: int) -> Iterator[Sample]:

@@ -1,6 +1,6 @@
 """Where a Hugging Face directory says a fact of its tokenizer, and in which order loaders look there.
 
-- A special token: tokenizer_config.json and special_tokens_map.json by text, then config.json and generation_config.json by id
+- A special token: tokenizer_config.json and special_tokens_map.json by text, then generation_config.json and config.json by id
   (transformers 5.24, tokenization_utils_base.py; gguf-py, `SpecialVocab`).
 - The end of an answer: the same. A list means each of them, and the first stands for all (`GenerationConfig`).
 - The chat template: chat_template.jinja, then tokenizer_config.json; of named ones, the one called default. Others:
@@ -20,7 +20,7 @@ from rosetta_ref.gate.judge.view import View, read_json, read_text
 
 #: Fact, the word in `{word}_token` and `{word}_token_id`.
 SPECIAL = {"bos": "bos", "eos": "eos", "padding": "pad"}
-_BY_TEXT, _BY_ID = ("tokenizer_config.json", "special_tokens_map.json"), ("config.json", "generation_config.json")
+_BY_TEXT, _BY_ID = ("tokenizer_config.json", "special_tokens_map.json"), ("generation_config.json", "config.json")
 #: Named templates that are read, at most: a folder of a stranger may have any number.
 _TEMPLATES = 100
 DEFAULT, TOOLS = "default", "additional_chat_templates"
@@ -35,6 +35,8 @@ def special_ids(view: View, tokens: Sequence[Any]) -> dict[str, Any]:
     by_text, by_id = ([read_json(view.path, name) or {} for name in names] for names in (_BY_TEXT, _BY_ID))
     places = {token: place for place, token in reversed([*enumerate(tokens)]) if isinstance(token, str)}
     found: dict[str, Any] = {}
+    if "added_tokens_decoder" not in by_text[0]:  # else special_tokens_map.json is not read
+        by_text.reverse()
     for fact, word in SPECIAL.items():
         named = (_text(stated.get(f"{word}_token")) for stated in by_text)
         text = next((places[one] for one in named if one in places), None)
@@ -54,9 +56,10 @@ def templates(view: View) -> dict[str, str]:
             found[one["name"]] = one["template"]
     own = read_text(view.path, "chat_template.jinja")
     folder = (view.path if view.path.is_dir() else view.path.parent) / TOOLS
-    if own is not None:
-        found = {DEFAULT: own}
-    for file in sorted(folder.glob("*.jinja"))[:_TEMPLATES] if folder.is_dir() else ():
+    files = sorted(folder.glob("*.jinja"))[:_TEMPLATES] if folder.is_dir() else []
+    if own is not None or files:  # either takes the place of all others
+        found = {} if own is None else {DEFAULT: own}
+    for file in files:
         found[file.stem] = read_text(folder, file.name) or ""
     return found
 

@@ -81,7 +81,16 @@ def judge(
                 verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")
             if not verdict.right and verdict.kind not in loses:
                 judged.findings.append(
-                    Finding(verdict.kind, gate, verdict.detail, name, *judged.types[name], verdict.count, verdict.first)
+                    Finding(
+                        verdict.kind,
+                        gate,
+                        verdict.detail,
+                        name,
+                        *judged.types[name],
+                        verdict.count,
+                        verdict.first,
+                        error=verdict.error,
+                    )
                 )
             else:
                 judged.done[verdict.done or verdict.kind] += 1

@@ -15,8 +15,8 @@ from rosetta_ref import foreign
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive, sniff
-from rosetta_ref.formats.errors import DuplicateNameError
-from rosetta_ref.formats.gguf.errors import TensorOverlapError
+from rosetta_ref.formats.errors import BadMetadataError, DuplicateNameError
+from rosetta_ref.formats.gguf import errors as gguf
 from rosetta_ref.formats.registry import Container, of
 from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
@@ -36,8 +36,25 @@ _ARCHITECTURES |= {
 APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
 
+#: Rules of the metadata: each key once, and what a value is, but not which tensors there are.
+_OF_METADATA = (
+    *(BadMetadataError, gguf.DuplicateKeyError, gguf.LongKeyError, gguf.LongStringError, gguf.LongArrayError),
+    gguf.DeepArrayError,
+)
+#: What a finding about an output that cannot be read is called.
+UNREADABLE = ("unreadable", "metadata-unreadable", "twice")
+
+
 class UnreadableError(RosettaError):
     """What a converter writes can be read."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the finding: by the rule that the reader saw broken, never by its words, which a file may hold as well."""
+        cause = self.__cause__
+        if isinstance(cause, _OF_METADATA):
+            return "metadata-unreadable"
+        return "twice" if isinstance(cause, DuplicateNameError) else "unreadable"
 
 
 @dataclass(frozen=True)
@@ -162,8 +179,7 @@ def look(path: Path) -> View:
         kind = sniff(path)
         archive = _opened(path, of(kind), broken)
     except (RosettaError, OSError) as error:
-        twice = " (a name stands twice)" if isinstance(error, DuplicateNameError) else ""
-        raise UnreadableError(f"it cannot be read{twice}: {error}", file=path) from error
+        raise UnreadableError(f"it cannot be read: {error}", file=path) from error
     view = View(path, kind, archive, broken=broken)
     try:
         _complete(view)
@@ -201,7 +217,7 @@ def _opened(path: Path, container: Container, broken: list[Broken]) -> Archive:
     """A GGUF file whose table alone is broken is looked at all the same: what else is wrong with it is to be found, too."""
     try:
         return open_archive(path, lenient=container.keeps_ill_fitting, as_row_major=True)
-    except (DuplicateNameError, TensorOverlapError) as error:
+    except (gguf.DuplicateTensorError, gguf.TensorOverlapError) as error:
         archive, found = as_it_stands(path)
         if not found:
             raise

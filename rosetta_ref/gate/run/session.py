@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.converter.entry import ACCEPTED, Converter, Run
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.inputs.sample import Sample
@@ -156,5 +157,6 @@ class Session:
             left = place.dst if os.path.lexists(place.dst) else None
             flaw = Flaw("left-behind", f"{left.name} is left, and the run {run.outcome}") if left else source.flaw()
             return Conversion(source.path, None, run, flaw, leg)
-        flaw = place.flaw(source, may_be_equal=kind is not None) or source.flaw() or place.changed(written)
+        may_be_equal = kind is not None and sniff(source.path) == target
+        flaw = place.flaw(source, may_be_equal=may_be_equal) or source.flaw() or place.changed(written)
         return Conversion(source.path, None if flaw is not None else place.dst, run, flaw, leg, place, written)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import Archive
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.converter.entry import TIMEOUT, Converter, Entry
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.inputs.models import Spec, build, families, formats_of, tensor_of
@@ -125,7 +126,7 @@ class _Smoke:
 
     def everything(self) -> None:
         """All questions, in the order in which answers are needed."""
-        for pair in self._entry.pairs or (*PAIRS, *(("G-G",) if self._entry.quantises else ())):
+        for pair in self._entry.pairs or (*PAIRS, *(pair for pair in self._entry.asked_on if pair not in PAIRS)):
             self._findings.pairs[pair] = self._pair(pair)
         working = [pair for pair, each in self._findings.pairs.items() if each.works and not each.own]
         by_source: dict[str, str] = {}
@@ -140,10 +141,14 @@ class _Smoke:
         self._forms(working)
         for pair in firsts:
             self._findings.types[pair] = dict(self._types(pair))
-        for pair in [pair for pair in working if pair[0] == pair[-1]][:1]:
-            for name in self._entry.quantises:
+        for pair in [pair for pair in working if pair in self._entry.asked_on][:1]:
+            for name in self._held(pair):
                 asked = self._try(pair, self._model(self._family, self._plain[pair]), kind=name)
                 self._findings.quantises[name] = asked
+
+    def _held(self, pair: str) -> list[str]:
+        """The types that are asked for on a pair: those that its target has a place for."""
+        return [name for name in self._entry.quantises if of(LETTERS[pair[-1]]).holds(TYPES[name])]
 
     def _pair(self, pair: str) -> Attempt:
         """With the plainest model; then with others, the other way to hold SafeTensors, and the converter's own output."""
