@@ -18,6 +18,7 @@ from rosetta_ref.gate.inputs import tokenizers
 from rosetta_ref.gate.inputs.models import Fill, Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.directory import TOOLS
+from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.gate.judge.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED
 
 _F32: list[Fill] = [("F32", "index-coded")]
@@ -42,9 +43,11 @@ _TOOLS = "{% for tool in tools %}{{ tool }}{% endfor %}"
 
 def facts(families: Collection[str], seed: int) -> Iterator[Sample]:
     """The models of those architectures."""
-    for family, make in _MADE.items():
-        if family in families:
-            yield from make(seed)
+    for family in families:
+        if family in _MADE:
+            yield from _MADE[family](seed)
+        elif isinstance(MODELS[family].taken.get("attention.key_length"), int):
+            yield from _of_own_heads(family, seed)
 
 
 def _llama(seed: int) -> Iterator[Sample]:
@@ -68,9 +71,13 @@ def _qwen2(seed: int) -> Iterator[Sample]:
     yield _as_published(sample)
 
 
-def _qwen3(seed: int) -> Iterator[Sample]:
-    spec = Spec("qwen3", 64, 32, 128, 32, layers=1, stream=32, keys=_numbers("qwen3", 32768, 10000.0))
-    yield _silent_directory(build("qwen3-silent-directory", spec, _F32, seed))
+def _of_own_heads(family: str, seed: int) -> Iterator[Sample]:
+    """A model whose heads are of another size and number than the width says, in silence."""
+    taken = MODELS[family].taken
+    kv, head, context = (taken[key] for key in ("attention.head_count_kv", "attention.key_length", "context_length"))
+    keys = _numbers(family, context, taken["rope.freq_base"])
+    spec = Spec(family, 2 * kv, kv, head, 32, layers=1, stream=32, keys=keys)
+    yield _silent_directory(build(f"{family}-silent-directory", spec, _F32, seed))
 
 
 def _gemma3(seed: int) -> Iterator[Sample]:
@@ -88,7 +95,7 @@ def _gemma3(seed: int) -> Iterator[Sample]:
 
 
 _MADE: dict[str, Callable[[int], Iterator[Sample]]] = {
-    "llama": _llama, "qwen2": _qwen2, "qwen3": _qwen3, "gemma3": _gemma3,
+    "llama": _llama, "qwen2": _qwen2, "gemma3": _gemma3,
 }  # fmt: skip
 
 

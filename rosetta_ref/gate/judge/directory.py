@@ -41,8 +41,10 @@ def special_ids(view: View, tokens: Sequence[Any]) -> dict[str, Any]:
         named = (_text(stated.get(f"{word}_token")) for stated in by_text)
         text = next((places[one] for one in named if one in places), None)
         numbered = (stated.get(f"{word}_token_id") for stated in by_id)
-        several = next((one if isinstance(one, list) else [one] for one in numbered if one is not None), [])
-        right = [text, *([] if text in several else several[:1])]
+        right = [text]
+        for one in numbered:
+            several = one if isinstance(one, list) else [one]
+            right += [] if text in several else several[:1]
         found[fact] = OneOf(dict.fromkeys(one for one in right if type(one) is int)) or None
     return found
 

@@ -41,7 +41,7 @@ def judge_facts(asked: Asked, ours: Facts, theirs: Facts) -> None:
         elif isinstance(value, OneOf) or isinstance(here, OneOf):
             asked.compared += 1
             right, found = (one if isinstance(one, OneOf) else [one] for one in (value, here))
-            if not any(one in right for one in found):
+            if not all(one in right for one in found):
                 asked.wrong("words-wrong", f"{name}: {_several(right)} became {_several(found)}")
         elif isinstance(value, list) and isinstance(here, list):
             asked.compared += min(size, len(here))

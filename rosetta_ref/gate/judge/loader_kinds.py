@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.gate.judge.models import MODELS
 
 
 def _words(text: str) -> list[str]:
@@ -86,15 +87,7 @@ _OF_MODEL: dict[str, Kind] = {
 _EACH: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(_WHOLE_OR_EACH, (Kind.U32, Kind.I32, Kind.BOOL)), **dict.fromkeys(_REAL_OR_EACH, (Kind.F32,)), **_LISTS,
 }  # fmt: skip
-#: What src/models/NAME.cpp reads beyond what src/llama-model.cpp reads for all; of others, every key of the tables may be read.
-_NORMS = frozenset({"attention.layer_norm_rms_epsilon"})
-_OWN = {
-    "llama": _NORMS | {"vocab_size"},
-    "qwen2": _NORMS,
-    "qwen3": _NORMS,
-    "gemma3": _NORMS
-    | {"attention.sliding_window", "attention.sliding_window_pattern", "rope.freq_base_swa", "final_logit_softcapping"},
-}
+#: What src/llama-model.cpp reads of every architecture; what src/models/NAME.cpp reads besides says the record (`loads`).
 _OF_ALL = frozenset(
     _words("""
     attention.causal attention.head_count attention.head_count_kv attention.key_length attention.key_length_swa
@@ -117,7 +110,7 @@ def kinds_of(key: str, architecture: str | None) -> tuple[Kind | None, tuple[Kin
         return _SCALARS.get(key), _ARRAYS.get(key, ())
     stem = f"{architecture}."
     rest = key[len(stem) :] if architecture and key.startswith(stem) else ""
-    if architecture in _OWN and rest not in _OWN[architecture] | _OF_ALL:
+    if architecture in MODELS and rest not in MODELS[architecture].loads | _OF_ALL:
         return None  # nobody reads it
     return (_OF_MODEL.get(rest), _EACH.get(rest, ())) if rest in _OF_MODEL or rest in _EACH else None
 

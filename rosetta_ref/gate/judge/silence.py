@@ -1,4 +1,4 @@
-"""What loaders take where a file says nothing: a table for each format, by architecture, in GGUF's keys.
+"""What loaders take where a file says nothing, in GGUF's keys: of a GGUF file a table, of config.json the `taken` of each record.
 
 Sources: the configuration classes of transformers 5.24 (configuration_llama.py, configuration_qwen2.py, ...), whose defaults hold
 where config.json leaves a key out; `load_hparams` of llama.cpp (src/llama-model.cpp, src/models/*.cpp). Where config.json says
@@ -13,7 +13,7 @@ from typing import Any
 
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.judge.config import WINDOWED, in_one_spelling
-from rosetta_ref.gate.judge.mapping import Number, number_rows
+from rosetta_ref.gate.judge.mapping import MODELS, Number, number_rows
 from rosetta_ref.gate.judge.model import NONE_AT_ZERO, WINDOW
 from rosetta_ref.gate.judge.view import View
 
@@ -22,19 +22,6 @@ _HEADS, _WIDTH_OVER_HEADS, _HEAD = "attention.head_count", "embedding_length", "
 _OWN_SIZE = {"attention.key_length": _WIDTH_OVER_HEADS, "attention.value_length": _WIDTH_OVER_HEADS}
 _BY_LLAMA_CPP: Mapping[str, Any] = {
     "rope.freq_base": 10000.0, "rope.freq_base_swa": 10000.0, "attention.head_count_kv": _HEADS, **_OWN_SIZE,
-}  # fmt: skip
-_LATE = {"attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0}
-_BY_TRANSFORMERS: Mapping[str, Mapping[str, Any]] = {
-    "llama": {**_LATE, "context_length": 2048, "attention.head_count_kv": _HEADS, **_OWN_SIZE},
-    "qwen2": {**_LATE, "context_length": 32768, "attention.head_count_kv": 32, **_OWN_SIZE},
-    "qwen3": {
-        **_LATE, "context_length": 32768, "attention.head_count_kv": 32, "attention.key_length": 128,
-        "attention.value_length": 128,
-    },
-    "gemma3": {
-        **_LATE, "rope.freq_base": 1000000.0, "rope.freq_base_swa": 10000.0, "context_length": 131072, "attention.head_count": 8,
-        "attention.head_count_kv": 4, "attention.key_length": 256, "attention.value_length": 256, WINDOW: 4096,
-    },
 }  # fmt: skip
 #: What null means in config.json.
 _NULL = {"attention.head_count_kv": _HEADS, **_OWN_SIZE}
@@ -68,7 +55,7 @@ def _silent(view: View, row: Number, stated: Mapping[str, Any]) -> Any:
         return None
     if row.hugging_face in in_one_spelling(view.config):
         return _made(_NULL.get(row.gguf), stated)
-    return _made(_BY_TRANSFORMERS.get(view.reading or "", _BY_LLAMA_CPP).get(row.gguf), stated)
+    return _made((MODELS[view.reading].taken if view.reading in MODELS else {}).get(row.gguf), stated)
 
 
 def _looks_at_everything(view: View) -> bool:

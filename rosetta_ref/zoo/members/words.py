@@ -54,7 +54,7 @@ def _no_usual_window(key: str, value: Value) -> Value | None:
 
 
 def _no_usual_heads(key: str, value: Value) -> Value | None:
-    return None if key == "qwen3.attention.head_count_kv" and value.plain() == 32 else value
+    return None if key.endswith(".head_count_kv") and value.plain() == 32 else value
 
 
 def _changing(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
@@ -130,7 +130,7 @@ MEMBERS = (
     ),
     _member(
         "usual-heads-forgotten", "the 32 heads of k and v that config.json means in silence are not written: as many as of q",
-        "qwen3 with 32 of them", "another number", ("S-G",), _writing(_no_usual_heads),
+        "a model whose silence means 32", "another number, or as many as of q", ("S-G",), _writing(_no_usual_heads),
     ),
     _member(
         "tie-not-said", "config.json of a tied model says nothing of it", "a tied llama", "a model with a head", _FROM_GGUF,

@@ -100,4 +100,12 @@ MODEL = Model(
         {"language_model.model.": "model.", "model.language_model.": "model.", "language_model.lm_head.": "lm_head."},
         ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
     ),
+    taken={
+        "attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 1000000.0, "rope.freq_base_swa": 10000.0,
+        "context_length": 131072, "attention.head_count": 8, "attention.head_count_kv": 4, "attention.key_length": 256,
+        "attention.value_length": 256, WINDOW: 4096,
+    },
+    loads=frozenset({
+        "attention.layer_norm_rms_epsilon", WINDOW, PATTERN, "rope.freq_base_swa", "final_logit_softcapping",
+    }),
 )  # fmt: skip
