@@ -29,6 +29,8 @@ class Entry:
     refuse_exceptions: names of exceptions by which a function refuses, besides those of `function.REFUSALS`.
     isolated: a function runs in a process of its own.
     lossless: it claims that chains give back every bit.
+    tokenizers: the vocabularies of samples it takes (`tokenizers.SMALL`, and `tokenizers.FULL` of published models).
+    rope_scaling: the kinds of rope scaling it takes: "yarn", "llama3".
     whole_models: it takes only models of a known architecture with a tokenizer, no arbitrary tensors.
     loses: what it does not promise: kinds of findings ("lossy-unasked", say), gates ("F-CONV-META-001"), and inputs that it may
         refuse: a payload ("special": NaN and Inf; "large": beyond F16), a type in a format ("apr/bf16"), models of several files
@@ -56,6 +58,8 @@ class Entry:
     environment: Mapping[str, str] = field(default_factory=dict)
     disk_limit: int | None = None
     quantises_on: tuple[str, ...] | None = None
+    tokenizers: tuple[str, ...] | None = None
+    rope_scaling: tuple[str, ...] | None = None
 
     @property
     def asked_on(self) -> tuple[str, ...]:

@@ -64,10 +64,13 @@ OnFailure = Callable[[Sequence[Failure]], None]
 def samples_for(entry: Entry, seed: int) -> list[Sample]:
     """The samples that a converter is given: all, or what its entry takes."""
     made = default_samples.default(
-        seed, architectures=entry.architectures, types=entry.types, whole_models=bool(entry.whole_models)
-    )
+        seed, architectures=entry.architectures, types=entry.types, whole_models=bool(entry.whole_models),
+        tokenizers=entry.tokenizers, rope_scaling=entry.rope_scaling,
+    )  # fmt: skip
     faces = tuple(dict.fromkeys(LETTERS[pair[0]] for pair in entry.asked_on))
-    return made + (default_samples.for_quantisers(seed, faces, entry.architectures) if entry.quantises else [])
+    return made + (
+        default_samples.for_quantisers(seed, faces, entry.architectures, entry.tokenizers) if entry.quantises else []
+    )
 
 
 @dataclass
