@@ -285,7 +285,7 @@ def test_the_size_of_a_head_is_stated(tmp_path: Path) -> None:
     del config["head_dim"]
     bare = replace(square, companions={**square.companions, "config.json": json.dumps(config).encode()})
     _, words = verdict(written(square, "G", tmp_path), written(bare, "S", tmp_path))
-    assert [finding.detail for finding in words] == ["head_dim is not there; it is 8"] * 2
+    assert [finding.detail for finding in words] == ["head_dim is not there, which means 128; it is 8"] * 2
     model = square.model
     keys = {key: value for key, value in model.metadata.items() if not key.endswith(("key_length", "value_length"))}
     _, words = verdict(

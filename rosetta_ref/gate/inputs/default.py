@@ -120,7 +120,9 @@ def default(
     ]
     made += full_models(tokenizers, named_families, _full_fills(known, alone=not families), seed)
     with models.worded({family: own for family, own in words.items() if own}):
-        return made + _others(families, known, seed, whole_models)
+        others = _others(families, known, seed, whole_models)
+    spm = instead("spm", tokenizers) == "spm"
+    return made + [sample for sample in others if spm or not sample.name.startswith("llama-silent")]
 
 
 def _seeded(spec: Spec, seed: int) -> Spec:
