@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.gate.inputs import big_endian, large, models
+from rosetta_ref.gate.inputs import big_endian, facts, large, models
 from rosetta_ref.gate.inputs.alignment import aligned
 from rosetta_ref.gate.inputs.full import full_models
 from rosetta_ref.gate.inputs.models import Fill, Spec, build, formats_of, seed_of, tensor_of
@@ -122,7 +122,9 @@ def default(
     ]
     made += full_models(tokenizers, named_families, _full_fills(known, alone=not families), seed)
     with models.worded({family: own for family, own in words.items() if own}):
-        return made + _others(families, known, seed, whole_models)
+        others = _others(families, known, seed, whole_models)
+    spm = instead("spm", tokenizers) == "spm"
+    return made + [sample for sample in others if spm or not sample.name.startswith("llama-silent")]
 
 
 def _seeded(spec: Spec, seed: int) -> Spec:
@@ -142,6 +144,7 @@ def _full_fills(known: Collection[str], *, alone: bool) -> list[Fill]:
 def _others(families: Sequence[str], known: Collection[str], seed: int, whole_models: bool) -> list[Sample]:
     made: list[Sample] = []
     made += [sample for family in families for sample in _plain_model(family, known, seed)]
+    made += facts.facts(families, seed) if "F32" in known else ()
     for family in [name for name in families if name in _BLOCKS] or families[:1]:
         made += _block_models(family, known, seed)
     for family in families[:1]:
