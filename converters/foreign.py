@@ -196,7 +196,8 @@ def relation(one: Weight, other: Weight) -> tuple[str, str]:
 
 
 def _encoded(one: Weight, other: Weight, kinds: str) -> tuple[str, str]:
-    assert one.values is not None and other.values is not None
+    assert one.values is not None
+    assert other.values is not None
     kind = gguf.GGMLQuantizationType.__members__.get(other.kind)
     with np.errstate(all="ignore"):
         gaps = np.abs(one.values.astype(np.float64) - other.values.astype(np.float64))
@@ -241,7 +242,7 @@ def fields_compared(before: dict[str, Any], after: dict[str, Any]) -> Iterator[s
     """Lines on the metadata of two GGUF files."""
     same = 0
     for name in sorted(before.keys() | after.keys()):
-        if name.startswith("GGUF.") or name.startswith("split."):
+        if name.startswith(("GGUF.", "split.")):
             continue
         one, other = before.get(name), after.get(name)
         if repr(one) == repr(other):
@@ -335,7 +336,8 @@ def loads_compared(src: Path, dst: Path, transformers: str | None) -> Iterator[s
         width = min(first.shape[1], second.shape[1])
         gap = np.abs(first[:, :width] - second[:, :width]).max()
         spread = first.std()
-        yield f"{'=' if gap < 1e-3 * spread else '.'} logits: {gap:.3g} apart at most, where they spread by {spread:.3g}; {first.shape[1]} and {second.shape[1]} of them"
+        mark, counts = "=" if gap < 1e-3 * spread else ".", f"{first.shape[1]} and {second.shape[1]} of them"
+        yield f"{mark} logits: {gap:.3g} apart at most, where they spread by {spread:.3g}; {counts}"
     for text, before, after in zip(_TEXTS, one.get("ids", []), other.get("ids", []), strict=False):
         yield f"{'=' if before == after else '!'} ids of {text!r}: {before if before == after else f'{before} became {after}'}"
 
