@@ -35,13 +35,15 @@ _LONGEST_LINE = 400
 def record(folder: Path, command: list[str]) -> int:
     """Run a converter, keep what went in and what came out; its exit code.
 
-    The last arguments are the source, the target and the type, which may be empty.
+    The first arguments are src=SOURCE, dst=TARGET and, where one is asked for, type=TYPE.
     """
-    source, target = (Path(word) for word in command[-3:-1])
+    named = {"type": ""} | dict(
+        word.split("=", 1) for word in command[:3] if word.startswith(("src=", "dst=", "type="))
+    )
+    command, source, target = command[2 + bool(named["type"]) :], Path(named["src"]), Path(named["dst"])
     call = folder / f"{len(list(folder.glob('*-*'))):03d}-{source.suffix[1:] or 'hf'}-{target.suffix[1:] or 'hf'}"
     call.mkdir(parents=True)
-    given = command if command[-1] else command[:-1]
-    done = subprocess.run(given, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     # A part of a model stands beside the others; a directory is copied whole.
     split = source.suffix == ".json" or re.search(r"-\d{5}-of-\d{5}", source.name)
     _copy(source.parent if split else source, call / "input" / (source.parent.name if split else source.name))
@@ -50,7 +52,7 @@ def record(folder: Path, command: list[str]) -> int:
         "exit": done.returncode,
         "stdout": done.stdout,
         "stderr": done.stderr,
-        "type": command[-1],
+        "type": named["type"],
         "source": source.name,
     }
     (call / "call.json").write_text(json.dumps(said | {"in_parts": bool(split)}), "utf-8")
@@ -71,9 +73,16 @@ def entry(name: str, folder: Path, cases: Path) -> Path:
     """The entry of a converter with the recorder before its command; the gate's own environment says which PATH."""
     made = tomllib.loads((HERE / name / "entry.toml").read_text("utf-8"))["converters"][name]
     made.pop("expectations", None)
-    words = shlex.split(made.pop("command"))
-    words += [] if "{type}" in words else ["{type}"]
-    words = [sys.executable, str(Path(__file__).resolve()), "record", str(folder), *words]
+    words = [
+        sys.executable,
+        str(Path(__file__).resolve()),
+        "record",
+        str(folder),
+        "src={src}",
+        "dst={dst}",
+        "type={type}",
+    ]
+    words += shlex.split(made.pop("command"))
     path = cases / "entry.toml"
     lines = [f"command = {json.dumps(shlex.join(words).replace(chr(39), ''))}"]
     lines += [f"{key} = {_toml(value)}" for key, value in made.items()]

@@ -81,12 +81,14 @@ class Ggml:
         return made
 
     def encode(self, values: np.ndarray[Any, Any], kind: gguf.GGMLQuantizationType) -> bytes:
-        """Blocks of a matrix, as llama-quantize makes them without an importance matrix."""
+        """Blocks of a matrix, as llama-quantize makes them without an importance matrix; all ones where it insists on one."""
         rows, width = values.reshape(-1, values.shape[-1]).shape
         block, size = gguf.GGML_QUANT_SIZES[kind]
         made = np.empty(rows * width // block * size, np.uint8)
-        source = np.ascontiguousarray(values, np.float32)
-        self.base.ggml_quantize_chunk(int(kind), source.ctypes.data, made.ctypes.data, 0, rows, width, None)
+        source, weights = np.ascontiguousarray(values, np.float32), np.ones(width, np.float32)
+        self.base.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
+        ones = weights.ctypes.data if self.base.ggml_quantize_requires_imatrix(int(kind)) else None
+        self.base.ggml_quantize_chunk(int(kind), source.ctypes.data, made.ctypes.data, 0, rows, width, ones)
         return made.tobytes()
 
 
@@ -186,7 +188,11 @@ def relation(one: Weight, other: Weight) -> tuple[str, str]:
     if np.array_equal(one.values, other.values, equal_nan=True):
         return "=", f"{kinds}: the same values"
     with np.errstate(all="ignore"):
-        roundings = {"astype(float16)": one.values.astype(np.float16), "rounded to bfloat16": bf16(one.values)}
+        roundings = {
+            "astype(float32)": one.values.astype(np.float32),
+            "astype(float16)": one.values.astype(np.float16),
+            "rounded to bfloat16": bf16(one.values),
+        }
         roundings["astype(float16), then bfloat16"] = bf16(one.values.astype(np.float16))
         roundings["bfloat16, then astype(float16)"] = bf16(one.values).astype(np.float16)
     for word, rounded in roundings.items():
@@ -205,7 +211,7 @@ def _encoded(one: Weight, other: Weight, kinds: str) -> tuple[str, str]:
     index = tuple(int(n) for n in np.argwhere(differ)[0])
     first = f"the first at {index}: {one.values[index]:.9g} became {other.values[index]:.9g}"
     said = f"{kinds}: {int(differ.sum())} of {differ.size} differ, by {np.nanmax(gaps):.4g} at most, {first}"
-    if kind is None or other.kind in ("F32", "F16", "BF16", "F64"):
+    if kind is None or gguf.GGML_QUANT_SIZES[kind][0] == 1:
         return "!", said
     data = GGML.encode(one.values, kind)
     if data == other.data:

@@ -3,6 +3,7 @@
 It names its output itself, in a folder; what it writes there is moved to where the gate looks.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ PROGRAM = sys.argv[1]
 
 def main(source: str, target: str, kind: str = "") -> int:
     """Run it; its exit code, or 1 where it wrote nothing or more than one file."""
+    # It takes a pattern, and merges the parts of a model.
+    source = re.sub(r"-\d{5}-of-(\d{5}\.gguf)$", r"-*-of-\1", source)
     steps = f"cast:linear:{kind} embd:{kind}" if kind else "sort"
     with tempfile.TemporaryDirectory(dir=Path(target).parent) as folder:
         done = subprocess.run([PROGRAM, "convert", source, "--steps", steps, "--output-dir", folder, "--log", "error"])

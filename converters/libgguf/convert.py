@@ -6,6 +6,7 @@ metadata are carried.
 """
 
 import sys
+from pathlib import Path
 
 import gguf
 import libgguf
@@ -60,4 +61,5 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except (ValueError, NotImplementedError, RuntimeError, KeyError) as error:
+        Path(sys.argv[2]).unlink(missing_ok=True)
         sys.exit(f"error: {error}")
