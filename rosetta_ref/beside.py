@@ -12,10 +12,12 @@ import stat
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
-from rosetta_ref.foreign import NotAFileError, UnreadableTextError, read_file
+from rosetta_ref.foreign import NotAFileError, PointerError, UnreadableTextError, open_file, read_file
 
 #: What `kind_of` says of a path where nothing is.
 NOTHING = None
+#: What the names of files end in that a model is made of: a picture that was not downloaded is no loss.
+_OF_MODELS = (".json", ".safetensors", ".model", ".jinja", ".txt", ".tiktoken", ".v3")
 
 
 class OutsideLinkError(RosettaError):
@@ -54,6 +56,20 @@ def _blobs(root: Path) -> Path | None:
         if snapshot.parent.name == "snapshots" and cache.name.startswith("models--"):
             return cache / "blobs"
     return None
+
+
+def require_downloaded(path: Path) -> None:
+    """Raise PointerError where a file of a model's folder is what `git clone` leaves in its place without Git LFS."""
+    if not path.is_dir():
+        return
+    for entry in sorted(os.scandir(path), key=lambda one: one.name):
+        if entry.name.endswith(_OF_MODELS) and kind_of(path / entry.name) == stat.S_IFREG:
+            try:
+                open_file(entry.path, follow=False).close()
+            except PointerError:
+                raise
+            except RosettaError:  # who needs it is told
+                continue
 
 
 def read_beside(folder: Path, name: str, limit: str = "companion-bytes") -> bytes:

@@ -14,8 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ref.architectures.aprender_keys import gguf_texts, gguf_tokenizer
+from rosetta_ref.architectures.tokenizer.bpe import MissingMergesError, require_key, require_merges
+from rosetta_ref.architectures.tokenizer.parts import from_json, table
 from rosetta_ref.archive import Archive, Tensor, Value
+from rosetta_ref.beside import NOTHING, kind_of, read_beside
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.foreign import PointerError
 from rosetta_ref.streaming import byte_of, each, index_of, value_chunks
 
 #: A weight tensor whose mean is larger has been misread; no trained model comes near.
@@ -118,6 +123,7 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
     have any. A tensor of zeros is only mentioned, and one whose type has no decoder is counted as not judged. Raises
     NothingJudgedError where no number could be looked at.
     """
+    _require_merges(archive)
     report = Report(archive.path, notes=list(archive.notes))
     sums = _is_importance(archive)
     judged = [tensor for tensor in archive.tensors.values() if tensor.type.decode is not None]
@@ -135,6 +141,27 @@ def validate(archive: Archive, *, progress: Callable[[int], None] | None = None)
         problem = f"none of {len(archive.tensors)} tensors has numbers that can be judged"
         raise NothingJudgedError(problem, file=archive.path)
     return report
+
+
+def _require_merges(archive: Archive) -> None:
+    """Raise MissingMergesError where a tokenizer lacks what no loader goes without."""
+    metadata = archive.metadata
+    try:
+        if archive.format == "apr":
+            metadata = gguf_texts(metadata) | gguf_tokenizer(metadata)[0]
+        if archive.format != "safetensors":
+            require_key(metadata)
+        elif archive.path is not None:
+            folder = archive.path if archive.path.is_dir() else archive.path.parent
+            if kind_of(folder / "tokenizer.json") is not NOTHING:
+                content = from_json({"tokenizer.json": read_beside(folder, "tokenizer.json")}, "tokenizer.json")
+                model = table(content.get("model"), "model")
+                if model.get("type") == "BPE":
+                    require_merges(model)
+    except (MissingMergesError, PointerError) as error:
+        raise error.at(file=archive.path) from None
+    except RosettaError:  # what else may be wrong with a tokenizer is for those to say who read it
+        return
 
 
 def _is_importance(archive: Archive) -> bool:

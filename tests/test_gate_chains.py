@@ -212,7 +212,7 @@ def test_the_bug_of_a_leg_has_its_name_in_the_chain() -> None:
     member = converter_of(MEMBERS["q5_0-interleaved"])
     few = samples_for(member.entry, 0)
     with few_members("q5_0-interleaved"):
-        found = run(member, samples=few, only=["F-CONV-RT-001/llama-mix"], on_failure=Namer(left=60))
+        found = run(member, samples=few, only=["F-CONV-RT-001/llama-mix"], on_failure=Namer(left=10_000))
     (chain,) = found
     assert chain.outcome == FALSIFIED
     assert chain.diagnosis == "q5_0-interleaved"
@@ -241,6 +241,7 @@ def test_what_a_directory_has_no_place_for_accuses_nobody_but_who_promises_it() 
     """Scores are made up again behind a Hugging Face directory, and the factors of llama3 computed again, another by an ulp."""
     held = converter_of(MEMBERS["k-scales-bit-stream"])
     held.wrong = False  # type: ignore[attr-defined]
+    held.entry = replace(held.entry, architectures=("llama",))  # gemma3 would stand for it in chains
     cases = ("F-CONV-RT-001/llama-f16-scores", "F-CONV-RT-001/llama-f32-llama3")
     assert [result.outcome for result in run(held, only=cases)] == [CORROBORATED] * 2
     held.entry = replace(held.entry, lossless=True)
@@ -264,3 +265,39 @@ def test_another_type_the_second_time_is_no_repetition(samples: list[Sample]) ->
 def replace_type(tensor: Tensor, name: str) -> Tensor:
     """The same numbers in a wider type."""
     return Tensor.of(tensor.name, TYPES[name], tensor.shape, tensor.values().astype(np.float64))
+
+
+TO_ONE_FILE = [
+    "F-CONV-ABA-001/G-S-G/llama-f32-tied",
+    "F-CONV-RT-001/llama-f32-tied",
+    "F-CONV-DET-001/G-S/llama-f32-tied",
+]
+
+
+@pytest.mark.parametrize(("beside", "calls"), [(None, 5), ("notes.json", 6), ("a.log", 6)])
+def test_what_two_chains_come_to_is_converted_once(samples: list[Sample], beside: str | None, calls: int) -> None:
+    """G-S and G-A-S give the same directory, which becomes GGUF for both; not where anything else stands there, or beside it."""
+    made: list[Path] = []
+
+    def noting(_: Path, dst: Path) -> None:
+        made.append(dst)
+        if beside is not None:
+            (dst.parent / beside).write_text(str(len(made)))
+
+    found = run(MadeUp(ENTRY, noting), samples=samples[:1], only=TO_ONE_FILE)
+    assert [result.outcome for result in found] == [CORROBORATED] * 3
+    assert len(made) == calls
+
+
+def test_what_becomes_of_the_shared_file_is_said_of_both_chains(samples: list[Sample]) -> None:
+    def negative(one: Tensor) -> Tensor:
+        values = -one.values() if one.name == "output_norm.weight" else one.values()
+        return Tensor.of(one.name, one.type, one.shape, values)
+
+    def changed(src: Path, dst: Path) -> None:
+        if src.is_dir() and dst.suffix == ".gguf":
+            rewritten(dst, negative)
+
+    found = run(MadeUp(ENTRY, changed), samples=samples[:1], only=TO_ONE_FILE[:2])
+    assert [result.outcome for result in found] == [FALSIFIED] * 2
+    assert [{finding.leg for finding in result.findings} for result in found] == [{"S-G"}] * 2

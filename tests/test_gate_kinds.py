@@ -109,6 +109,7 @@ def _texts(
 ELSEWHERE = {
     "truncated": "gate/judge/narrow.py", "flushed": "gate/judge/narrow.py", "truncated-and-flushed": "gate/judge/narrow.py",
     "crashed": "gate/converter/entry.py", "timeout": "gate/converter/entry.py", "unstated": "gate/kinds.py",
+    "metadata-unreadable": "gate/judge/view.py",
 }  # fmt: skip
 
 

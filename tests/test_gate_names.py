@@ -121,6 +121,28 @@ def test_old_cases_and_fields_are_read_with_a_warning(tmp_path: Path) -> None:
     }
 
 
+CHAIN = (Renamed("b", "c", 3, "8"), Renamed("a", "b", 2, "7"), Renamed("x", "y", 3, "8"), Renamed("y", "z", 3, "8"))
+
+
+@pytest.mark.parametrize(
+    ("word", "said", "today", "until"),
+    [
+        ("a", 1, "c", "7"), ("b", 1, "c", "8"), ("b", 2, "c", "8"), ("a", 2, "a", None), ("b", 3, "b", None), ("c", 1, "c", None),
+        ("x", 2, "y", "8"), ("y", 2, "z", "8"),
+    ],
+)  # fmt: skip
+def test_what_was_renamed_twice_is_followed_to_todays_name(
+    word: str, said: int, today: str, until: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step by step, whatever the order of the rows; of one version's renames only one holds."""
+    monkeypatch.setattr(names, "KINDS", CHAIN)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert names.kind(word, names=said) == today
+    words = [f"'{word}' is called '{today}' now, and the old name is read until version {until}"] if until else []
+    assert [str(each.message).partition(";")[0] for each in told] == words
+
+
 def test_a_failure_of_a_folder_has_todays_name() -> None:
     values = {"gate": "F-CONV-001", "kind": OLD, "subject": "", "cause": [], "type": None}
     with pytest.warns(OldNameWarning):
@@ -215,6 +237,10 @@ def test_expectations_are_rewritten_and_nothing_else_in_them(
         ),
         ("  - {pattern: [llama-old, x], reason: b}\n", "  - names: 2\n  - {pattern: [llama-new, x], reason: b}\n"),
         ("-   pattern: x\n    reason: b", "-   names: 2\n-   pattern: x\n    reason: b"),
+        ("-\n  pattern: llama-old\n  reason: b\n", "- names: 2\n-\n  pattern: llama-new\n  reason: b\n"),
+        ("- # it\n  {pattern: x, reason: b}\n", "- names: 2\n- # it\n  {pattern: x, reason: b}\n"),
+        ("\ufeff- {pattern: llama-old, reason: b}\n", "\ufeff- names: 2\n- {pattern: llama-new, reason: b}\n"),
+        ("\ufeff  -\n   pattern: x\n   reason: b\n", "\ufeff  - names: 2\n  -\n   pattern: x\n   reason: b\n"),
         ("# nothing\n", "# nothing\n"),
         ("[]\n", "[]\n"),
         ("- names: 2\n", "- names: 2\n"),
@@ -245,6 +271,52 @@ def test_real_expectations_are_rewritten(path: Path, tmp_path: Path) -> None:
     lines.remove("- names: 2")
     assert lines == path.read_text("utf-8").splitlines()
     assert expectations.load(copy) == expectations.load(path)
+
+
+ENTRIES = '''\
+# forgets = ["truncated and flushed"]
+[{0}converters.forgets]
+command = "forgets 'truncated and flushed' {{src}} {{dst}}"
+forgets = ["special", 'truncated and flushed', # truncated and flushed
+  "truncated and flushed"]
+[{0}converters.b]
+function = "m:truncated"
+"forgets" = ["truncated\\u0020and flushed"]
+environment = {{ forgets = "truncated and flushed", A = """
+and "truncated and flushed"
+""" }}
+'''
+
+
+@pytest.mark.usefixtures("renamed")
+@pytest.mark.parametrize(("name", "prefix"), [("rosetta.toml", ""), ("pyproject.toml", "tool.rosetta-ref.")])
+def test_entries_are_rewritten_and_nothing_else_in_them(
+    name: str, prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    before = ENTRIES.format(prefix)
+    path.write_text(before)
+    with pytest.warns(OldNameWarning):
+        meant = read_entries(path)
+    assert cli.main(["gate", "--migrate", str(path)]) == 0
+    assert "rewritten" in capsys.readouterr().out
+    after = before.replace("\nforgets = [", "\nloses = [").replace('"forgets" =', '"loses" =')
+    after = after.replace("'truncated and flushed', #", '"truncated-and-flushed", #')
+    after = after.replace('  "truncated and flushed"]', '  "truncated-and-flushed"]')
+    after = after.replace('"truncated\\u0020and flushed"', '"truncated-and-flushed"')
+    assert path.read_text() == after
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OldNameWarning)
+        assert read_entries(path) == meant
+    assert not migrate(path)
+
+
+def test_entries_with_a_name_that_cannot_be_found_are_left(tmp_path: Path) -> None:
+    path = tmp_path / "rosetta.toml"
+    text = '[converters]\na = { command = "a {src} {dst}", loses = ["""truncated and flushed"""] }\n'
+    path.write_text(text)
+    assert cli.main(["gate", "--migrate", str(path)]) == 2
+    assert path.read_text() == text
 
 
 def first_result() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,18 @@ def test_rows_do_not_contradict_each_other() -> None:
 
 def test_gates_are_numbered_by_pairs_that_stay() -> None:
     assert pairs.PAIRS == ("G-A", "A-G", "G-S", "S-G", "A-S", "S-A")
+
+
+#: Rooms of `architectures` that the forward pass may use: texts and keys as they stand, and tokenizers, which llama.cpp judges.
+SHARED = {"checked", "aprender_json", "aprender_keys", "tokenizer", "typed_json"}
+
+
+def test_whatever_the_converter_knows_of_architectures_is_forbidden_to_the_forward_pass() -> None:
+    """A new module is forbidden, or stands above with a reason."""
+    settings = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text("utf-8"))
+    contracts = {one["name"]: one for one in settings["tool"]["importlinter"]["contracts"]}
+    forbidden = contracts["The judge does not use what it judges"]["forbidden_modules"]
+    there = {path.stem for path in (HOUSE / "architectures").iterdir() if path.stem.strip("_") == path.stem}
+    there -= {"__pycache__"}
+    assert {name.removeprefix("rosetta_ref.architectures.") for name in forbidden} == there - SHARED
+    assert there >= SHARED

@@ -29,6 +29,7 @@ from rosetta_ref.architectures.names import (
 )
 from rosetta_ref.architectures.record import ROPES, Model
 from rosetta_ref.architectures.transforms import PermuteRows, to_gguf
+from rosetta_ref.architectures.windows import require_usual_pattern
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import ForeignTextError, json_object
@@ -68,7 +69,7 @@ _LEAVE = "--no-extra-keys leaves such keys out."
 def to_apr(model: Archive, *, keep_names: bool = False, extra: bool = True) -> Archive:
     """A canonical model as aprender would store it; `extra=False` leaves the `rosetta.*` keys out.
 
-    Raises UnknownArchitectureError, ExpertsError, and UnmappedTensorError from the names.
+    Raises UnknownArchitectureError, ExpertsError, UnmappedTensorError, and PatternPlaceError.
     """
     names = apr_names(model, keep_names=keep_names)
     tensors = {name: replace(tensor, name=name) for name, tensor in zip(names, model.tensors.values(), strict=True)}
@@ -84,6 +85,8 @@ def to_apr(model: Archive, *, keep_names: bool = False, extra: bool = True) -> A
         else:
             made |= {key: value for key, value in _unclaimed(original).items() if key not in made}
             made[GGUF_METADATA] = to_entries(metadata, made, PLACES)
+    elif architecture in ARCHITECTURES and not keep_names:
+        require_usual_pattern(metadata, ARCHITECTURES[architecture])
     return Archive("apr", made, tensors, model.path, model.parts)
 
 

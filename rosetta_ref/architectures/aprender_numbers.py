@@ -51,6 +51,8 @@ def apr_keys(metadata: Mapping[str, Value], architecture: str) -> dict[str, Any]
         if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
             assert row.apr is not None
             made[row.apr] = float(value) if row.kind is Kind.F32 else int(value)
+        elif value is None and row.flags >= {"off", "apr-needed"}:
+            made[str(row.apr)] = 0  # that there is none has to be said
     tokens = plain(metadata, "tokenizer.ggml.tokens")
     if "vocab_size" not in made and isinstance(tokens, list):
         made["vocab_size"] = len(tokens)

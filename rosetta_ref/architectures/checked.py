@@ -19,6 +19,8 @@ from rosetta_ref.errors import RosettaError
 
 #: Sizes and counts are U32 in GGUF.
 LARGEST = (1 << 32) - 1
+#: Keys that llama.cpp takes as one number or as an array with one for each layer (src/llama-model.cpp: `get_key_or_arr`).
+PER_LAYER = frozenset({"feed_forward_length", "attention.head_count", "attention.head_count_kv"})
 _LARGEST_REAL = float(np.finfo(np.float32).max)
 
 _short = reprlib.Repr()
@@ -39,6 +41,10 @@ class FlagError(RosettaError):
 
 class MissingKeyError(RosettaError):
     """GGUF metadata has the keys that describe the model."""
+
+
+class LayersDifferError(RosettaError):
+    """An array with an entry for each layer says the same of all of them, for Hugging Face has one number."""
 
 
 class UnevenHeadsError(RosettaError):
@@ -101,7 +107,20 @@ class Keys:
         value = self.metadata.get(self.name(key))
         if value is None:
             return None
+        if key in PER_LAYER and value.kind is Kind.ARRAY:
+            return self._same_in_each_layer(key, value)
         return float(str(np.float32(value.data))) if value.kind is Kind.F32 else value.plain()
+
+    def _same_in_each_layer(self, key: str, value: Value) -> Any:
+        """What an array says of every layer. Raises LayersDifferError."""
+        plain, layers = value.plain(), self.get("block_count")
+        if len(plain) != layers:
+            raise LayersDifferError(
+                f"{self.name(key)} has {len(plain)} entries, {self.name('block_count')} is {layers}"
+            )
+        if any(one != plain[0] or type(one) is not int for one in plain):
+            raise LayersDifferError(f"{self.name(key)} is {shown(plain)}")
+        return plain[0]
 
     def name(self, key: str) -> str:
         """The key in full."""
@@ -116,6 +135,11 @@ class Keys:
         """A real number, or None where there is no such key. Raises RealNumberError."""
         value = self.get(key)
         return None if value is None else real(value, self.name(key), zero=zero)
+
+    def off(self, key: str) -> bool:
+        """Whether a key says 0, which llama.cpp takes for none of it."""
+        value = self.get(key)
+        return type(value) in (int, float) and value == 0
 
     def need(self, key: str) -> int:
         """A size or a count that must be there. Raises MissingKeyError or WholeNumberError."""

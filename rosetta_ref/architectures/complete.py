@@ -19,12 +19,19 @@ class LayerCountError(RosettaError):
     """The layers are those that the metadata counts."""
 
 
+class TokenCountError(RosettaError):
+    """There are no more tokens than the embedding has rows."""
+
+
 class TensorShapeError(RosettaError):
     """The shapes of tensors follow from the model's numbers."""
 
 
 def require_complete(tensors: Mapping[str, Tensor], metadata: Mapping[str, Value], model: Model) -> None:
-    """Check tensors by their GGUF names. Raises UnmappedTensorError, LayerCountError, MissingTensorError or TensorShapeError."""
+    """Check tensors by their GGUF names.
+
+    Raises UnmappedTensorError, LayerCountError, MissingTensorError, TensorShapeError or TokenCountError.
+    """
     for name in tensors:
         if name != ROPE_FREQS:
             model.to_hf(name)
@@ -38,12 +45,21 @@ def require_complete(tensors: Mapping[str, Tensor], metadata: Mapping[str, Value
         if name not in tensors:
             raise MissingTensorError("it is not there", tensor=name, hint=KEEP_HINT)
     embedding = tensors["token_embd.weight"]
+    require_rows(metadata, embedding)
     sizes = sizes_of(keys) | {"V": embedding.shape[0] if embedding.shape else 0}
     for name, tensor in tensors.items():
         role = model.role(name)
         expected = None if role is None else shape_of(role, name.rpartition(".")[2], sizes)
         if expected is not None and tensor.shape != expected:
             raise TensorShapeError(f"{list(tensor.shape)}, expected {list(expected)}", file=tensor.file, tensor=name)
+
+
+def require_rows(metadata: Mapping[str, Value], embedding: Tensor) -> None:
+    """Raise TokenCountError where a token has no row; llama.cpp loads no such file (token_embd.weight has wrong shape)."""
+    tokens, rows = metadata.get("tokenizer.ggml.tokens"), embedding.shape[0] if embedding.shape else 0
+    if tokens is not None and tokens.item is not None and len(tokens.data) > rows:
+        problem = f"{rows} rows, and tokenizer.ggml.tokens has {len(tokens.data)} tokens"
+        raise TokenCountError(problem, file=embedding.file, tensor=embedding.name)
 
 
 def needed(model: Model, layers: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from rosetta_ref.architectures.checked import Keys, MissingKeyError, grouped, head_size, real, shown, whole
 from rosetta_ref.architectures.record import Model, Number
 from rosetta_ref.architectures.rotary import Rope, UnknownRopeError, config_of_rope, keys_of_rope
-from rosetta_ref.architectures.windows import WINDOW, config_of_windows, keys_of_windows
+from rosetta_ref.architectures.windows import WINDOW, config_of_windows, keys_of_windows, refuse_windows
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import ForeignTextError, json_object
@@ -50,7 +50,8 @@ def text_config(config: dict[str, Any], model: Model) -> dict[str, Any]:
     classes = config.get("architectures") or model.classes[model.model_types.index(config["model_type"]) :]
     inner, silent = config.get("text_config"), model.silent.get(classes[0], {})
     if not model.nested or inner is None:
-        return {**silent, **config}
+        unread = model.unread.get(classes[0], ())
+        return {**silent, **{key: value for key, value in config.items() if key not in unread}}
     if not isinstance(inner, dict):
         raise ConfigError(f"text_config is {shown(inner)}", file=_FILE)
     aside = ("text_config", "vision_config", "architectures", "model_type")
@@ -122,7 +123,9 @@ def late_metadata(config: Mapping[str, Any], model: Model, vocabulary: int, *, t
             continue  # a window of null is none, and not what holds where nothing is said
         said = {**config, "vocab_size": vocabulary}
         made[f"{model.name}.{number.gguf}"] = _number(said, model, number)
-    return made | keys_of_windows(config, model, _needed(config, model, "num_hidden_layers"))
+    layers = _needed(config, model, "num_hidden_layers")
+    refuse_windows(config, model, layers, _needed(config, model, "max_position_embeddings"))
+    return made | keys_of_windows(config, model, layers)
 
 
 def _number(config: Mapping[str, Any], model: Model, number: Number) -> Value:
@@ -173,7 +176,7 @@ def config_of_metadata(
     config["head_dim"] = keys.head_dim
     key, meant = model.activation
     config |= {key: meant[0], "use_cache": True}
-    config |= {key: values[0] for key, values in model.fixed.items()}
+    config |= {key: values[0] for key, values in model.fixed.items()} | dict(model.written)
     config |= {key: implied.value(keys) for key, implied in model.implied.items()}
     return config | config_of_rope(keys, model, rope_freqs) | config_of_windows(keys, model)
 
@@ -181,6 +184,8 @@ def config_of_metadata(
 def _of_key(keys: Keys, number: Number) -> Any:
     if number.gguf == "attention.head_count_kv":
         return keys.heads[1]
+    if "off" in number.flags and keys.off(number.gguf):
+        return None
     if number.kind is Kind.F32:
         value: Any = keys.real(number.gguf, zero="zero" in number.flags)
     else:

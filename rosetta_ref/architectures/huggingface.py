@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from rosetta_ref.architectures.checked import Keys, flag
-from rosetta_ref.architectures.complete import require_complete, shape_of, sizes_of
+from rosetta_ref.architectures.checked import Keys, flag, shown
+from rosetta_ref.architectures.complete import MissingTensorError, require_complete, shape_of, sizes_of
 from rosetta_ref.architectures.config import (
     config_of_metadata,
     head_dim_of,
@@ -42,7 +42,7 @@ from rosetta_ref.architectures.names import (
 from rosetta_ref.architectures.record import Model, Role
 from rosetta_ref.architectures.rope import llama3_factors, parameters_of
 from rosetta_ref.architectures.rotary import Rope, rope_of, theta_of
-from rosetta_ref.architectures.tokenizer import token_id, tokenizer_files, tokenizer_metadata
+from rosetta_ref.architectures.tokenizer import token_id, tokenizer_files, tokenizer_metadata, tokenizer_notes
 from rosetta_ref.architectures.transforms import Transform, to_gguf, to_hf
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.errors import RosettaError
@@ -59,6 +59,10 @@ _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 class NameClashError(RosettaError):
     """Two tensors do not become one."""
+
+
+class UnreadBiasError(RosettaError):
+    """There are biases only where config.json says so: transformers reads no others, and llama.cpp would."""
 
 
 class TensorRowsError(RosettaError):
@@ -80,6 +84,7 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         vocabulary = vocabulary_of(config, tensors, numbers[f"{model.name}.embedding_length"].plain())
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
+    notes = _notes_on_the_head(config, tensors, model)
     metadata = {
         "general.architecture": Value.scalar(Kind.STRING, model.name),
         "general.type": Value.scalar(Kind.STRING, "model"),
@@ -88,14 +93,24 @@ def from_huggingface(archive: Archive, files: Mapping[str, bytes], *, name: str 
         **numbers,
         "general.file_type": Value.scalar(Kind.U32, _file_type(tensors)),
     }
-    tokenizer = tokenizer_metadata(files, vocabulary, space_prefix=model.space_prefix, spare=model.spare_rows)
+    tokenizer = tokenizer_metadata(
+        files, vocabulary, space_prefix=model.space_prefix, spare=model.spare_rows, notes=notes
+    )
     try:
         metadata |= late_metadata(config, model, vocabulary, told="tokenizer.ggml.tokens" in tokenizer)
     except RosettaError as error:
         raise error.at(file=archive.path) from error.__cause__
     metadata["general.quantization_version"] = Value.scalar(Kind.U32, 2)
     metadata |= tokenizer
-    return Archive("gguf", metadata, tensors, archive.path, archive.parts)
+    return Archive("gguf", metadata, tensors, archive.path, archive.parts, notes)
+
+
+def _notes_on_the_head(config: Mapping[str, Any], tensors: Mapping[str, Tensor], model: Model) -> list[str]:
+    """That both are written where config.json says that the head is the embedding: transformers ties only what is equal."""
+    said = config.get("tie_word_embeddings")
+    if not (model.tied if said is None else said) or HEAD not in tensors:
+        return []
+    return [f"config.json ties the head to the embedding, and {model.to_hf(HEAD)} is another matrix: both are written"]
 
 
 def _file_type(tensors: Mapping[str, Tensor]) -> int:
@@ -116,15 +131,23 @@ def tensors_to_gguf(
     said = config.get("tie_word_embeddings")
     tied = flag(model.tied if said is None else said, "tie_word_embeddings", file="config.json")
     names = {name: model.to_gguf(name) for name in archive.tensors if not _is_aside(name, model)}
+    _refuse_unread_biases(names, config, model)
+    if tied and EMBEDDING not in names.values():  # transformers ties to whichever of the two is there
+        names = {name: EMBEDDING if ours == HEAD else ours for name, ours in names.items()}
     for name, ours in names.items():
         if ours == HEAD and tied and _is_copy(archive.tensors[name], archive, names):
             continue
-        made = tensor_from_huggingface(archive.tensors[name], None, metadata, model)
+        made = tensor_from_huggingface(archive.tensors[name], ours, metadata, model)
         if made.name in tensors:
             raise NameClashError(f"becomes {made.name}, which is there already", tensor=name)
         tensors[made.name] = made
     if model.spare_rows:
         tensors |= without_spare_rows(tensors, config.get("vocab_size"))
+    if not tied and EMBEDDING in tensors and HEAD not in tensors:
+        problem = f"it is not there, and tie_word_embeddings is {shown(said)}" + (
+            ", which says no" if said is None else ""
+        )
+        raise MissingTensorError(problem, tensor=model.to_hf(HEAD), hint=KEEP_HINT)
     require_complete(tensors, metadata, model)
     if rope.kind != "llama3":
         return tensors
@@ -135,6 +158,17 @@ def tensors_to_gguf(
         told["original_max_position_embeddings"],
     )  # fmt: skip
     return {ROPE_FREQS: Tensor.of(ROPE_FREQS, TYPES["F32"], factors.shape, factors), **tensors}
+
+
+def _refuse_unread_biases(names: Mapping[str, str], config: Mapping[str, Any], model: Model) -> None:
+    """Raise UnreadBiasError for a bias that transformers leaves out, and llama.cpp would add."""
+    parts = {part: key for key, several in model.bias_flags.items() for part in several}
+    for name, ours in names.items():
+        key = parts.get(ours.rpartition(".")[0].rpartition(".")[2]) if ours.endswith(".bias") else None
+        if key is not None and not flag(config.get(key), key, file="config.json"):
+            raise UnreadBiasError(
+                f"{key} is {shown(config.get(key))}, and there is a bias", tensor=name, hint=KEEP_HINT
+            )
 
 
 def _is_aside(name: str, model: Model) -> bool:
@@ -223,9 +257,10 @@ def to_huggingface(model: Archive) -> tuple[Archive, dict[str, bytes]]:
             tensors[made.name] = made
         require_complete(model.tensors, model.metadata, known)
         files = files_of(model, known)
+        notes = tokenizer_notes(model.metadata)
     except RosettaError as error:
         raise error.at(file=model.path) from error.__cause__
-    return Archive("safetensors", {}, tensors, model.path, model.parts), files
+    return Archive("safetensors", {}, tensors, model.path, model.parts, notes), files
 
 
 def hf_names(model: Archive) -> dict[str, str]:
@@ -255,8 +290,8 @@ def files_of(model: Archive, known: Model) -> dict[str, bytes]:
         "tie_word_embeddings": HEAD not in model.tensors,
         "torch_dtype": _DTYPES.get(embedding.type.name, "float32"),
     }
-    for key, part in known.bias_flags.items():
-        config[key] = any(name.endswith(f"{part}.bias") for name in model.tensors)
+    for key, several in known.bias_flags.items():
+        config[key] = any(name.endswith(f".{part}.bias") for part in several for name in model.tensors)
     generation = {"_from_model_config": True, **ids}
     files = {"config.json": json_text(config), "generation_config.json": json_text(generation)}
     return files | tokenizer_files(model.metadata)

@@ -23,6 +23,7 @@ GGUF's key behind the architecture's name, its kind, the key of config.json, APR
 | `=VALUE` | holds where config.json leaves the key out |
 | `null=KEY` | the value of that key holds where config.json says null (without `=`: or leaves it out) |
 | `zero` | 0 is a value like another |
+| `off` | 0 in GGUF says what its absence says, that there is none: null in config.json |
 | `needed` | llama.cpp loads no model without it |
 | `apr-needed` | it would load another model without it, so an APR file that nobody here wrote has to say it |
 | `stated` | left out where config.json leaves it out |
@@ -59,7 +60,9 @@ KEEP_HINT = "--keep-names carries tensors as stored."
 _LAYER = "(0|[1-9][0-9]{0,8})"
 _HF = re.compile(rf"(?:model\.layers\.{_LAYER}\.)?(.+)\.(weight|bias)")
 _GGUF = re.compile(rf"(?:blk\.{_LAYER}\.)?(.+)\.(weight|bias)")
-_FLAGS = ("zero", "needed", "apr-needed", "stated", "late", "untold", "rope")
+#: The text model inside of another one, by transformers before 4.52 and since.
+_INSIDE = re.compile(r"^(model\.)?language_model\.")
+_FLAGS = ("zero", "off", "needed", "apr-needed", "stated", "late", "untold", "rope")
 
 
 class UnmappedTensorError(RosettaError):
@@ -155,7 +158,11 @@ class Model:
     apr_hf: whether APR files have Hugging Face's names, and not GGUF's; `apr_words` are further words that they call it by.
     tied: whether the head is the embedding where config.json does not say.
     fixed: keys of config.json with the values that GGUF's model has always; any other is refused. The first is written.
-    bias_flags: keys of config.json that say whether a part has a bias, each with that part.
+    written: keys of config.json that are always written, with their values, though others are read, too.
+    bias_flags: keys of config.json that say whether parts have biases, each with those parts.
+    unread: by a class of config.json, the keys that it does not have: whatever stands there means nothing.
+    windows: by a class of config.json, the layers that see a window in transformers where llama.cpp has none: "all", or those that
+    are "asked" for by use_sliding_window, layer_types and max_window_layers.
     silent: by a class of config.json, what it takes for keys that are left out, where that is not what the first class takes.
     implied: keys of config.json that follow from other numbers in GGUF.
     window_pattern: every so-many-th layer sees everything, the others a window; None where all layers see everything.
@@ -177,7 +184,10 @@ class Model:
     apr_words: tuple[str, ...] = ()
     tied: bool = False
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    bias_flags: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
+    bias_flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    windows: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     implied: Mapping[str, Implied] = field(default_factory=dict)
     window_pattern: int | None = None
@@ -214,7 +224,7 @@ class Model:
 
     def to_gguf(self, name: str) -> str:
         """GGUF's name of a Hugging Face tensor. Raises UnmappedTensorError."""
-        plain = name.replace("language_model.", "", 1) if self.nested else name
+        plain = _INSIDE.sub(r"\1", name) if self.nested else name
         match = _HF.fullmatch(plain)
         if match is not None:
             layer, part, kind = match.groups()

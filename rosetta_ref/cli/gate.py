@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--migrate",
         type=Path,
         metavar="FILE",
-        help="only rewrite an expectations file or a result.json to today's names of kinds and cases",
+        help="only rewrite a file of expectations, a result.json or a rosetta.toml to today's names",
     )
     parser.add_argument("--write-expectations", type=Path, metavar="FILE", help="draft expected failures from this run")
     parser.add_argument("--json", action="store_true", help="print result.json")
@@ -72,7 +72,7 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     try:
         asked = Request.of(arguments, drafting=arguments.write_expectations is not None)
         began = time.perf_counter()
-        results = _results(asked, arguments.jobs, err)
+        results = _results(asked, arguments.jobs, err, quiet=arguments.quiet)
         whole = not asked.only
         found = asked.judge(results, whole=whole)
         info = asked.info(time.perf_counter() - began, whole=whole)
@@ -95,7 +95,7 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return found.exit_code
 
 
-def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
+def _results(asked: Request, jobs: int | None, err: Console, *, quiet: bool = False) -> list[Result]:
     from rosetta_ref.gate.run.engine import run as answer
 
     made: list[Result] = []
@@ -113,6 +113,8 @@ def _results(asked: Request, jobs: int | None, err: Console) -> list[Result]:
             )
     for line in failures.errors:
         say_error(err, line)
+    for line in failures.notes if not quiet else ():
+        say(err, line)
     return request.first_bad(made)
 
 
@@ -135,6 +137,11 @@ class _Failures:
     def errors(self) -> list[str]:
         """What went wrong on the way; the verdicts stand."""
         return self._explained.errors if self._explained is not None else []
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out of what is done about them."""
+        return self._explained.notes if self._explained is not None else []
 
 
 def _draft(path: Path, results: Sequence[Result]) -> None:

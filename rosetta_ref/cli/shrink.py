@@ -63,13 +63,11 @@ def _type(text: str) -> str:
 
 
 def _gate(text: str) -> str:
-    """A gate that a single conversion can fail at."""
-    from rosetta_ref.gate.gates import SAFE
-    from rosetta_ref.gate.judge.tensors import CARD, META, NAME, PAIR_GATES, QUANT
+    """A gate, by its id."""
+    from rosetta_ref.gate.gates import GATES
 
-    known = (*PAIR_GATES.values(), CARD, NAME, META, QUANT, SAFE)
-    if text not in known:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}")
+    if text not in GATES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(GATES)}")
     return text
 
 

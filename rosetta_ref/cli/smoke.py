@@ -49,6 +49,7 @@ def as_json(found: Findings) -> dict[str, Any]:
     return {
         "converter": entry.name, "command": entry.command, "function": entry.function, "works": found.works,
         "pairs": _answers(found.pairs), "architectures": _answers(found.architectures),
+        "tokenizers": _answers(found.tokenizers), "rope_scaling": _answers(found.rope_scaling),
         "arbitrary": _answers(found.arbitrary), "whole_models": found.whole_models, "safetensors": _answers(found.forms),
         "types": {pair: _answers(types) for pair, types in found.types.items()}, "quantises": _answers(found.quantises),
         "seconds": round(found.seconds, 4), "memory": found.memory, "calls": len(found.attempts),
@@ -79,7 +80,8 @@ def _print(found: Findings, out: Console) -> None:
     if not found.works:
         return
     for title, attempts in (
-        ("architectures", found.architectures), ("tensors that are no model", found.arbitrary), ("SafeTensors", found.forms),
+        ("architectures", found.architectures), ("tokenizers", found.tokenizers), ("rope scaling", found.rope_scaling),
+        ("tensors that are no model", found.arbitrary), ("SafeTensors", found.forms),
         *((f"types, {pair}", types) for pair, types in found.types.items()), ("types when asked", found.quantises),
     ):  # fmt: skip
         _print_answers(out, title, attempts)

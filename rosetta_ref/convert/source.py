@@ -104,6 +104,7 @@ def _with_companions(archive: Archive, path: Path, folder: Path, *, keep_names: 
         model = huggingface.from_huggingface(
             archive, files, name=path.resolve().stem if path.is_file() else path.resolve().name
         )
+        notes += model.notes
         names = huggingface.hf_names(model)
         _note_unread_tokenizer(files, notes)
         library.require_taken(files)

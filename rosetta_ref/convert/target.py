@@ -124,6 +124,7 @@ def plan_safetensors(
         shaped, names = replace(model, format="safetensors", metadata={}), {name: name for name in model.tensors}
     else:
         shaped, files = huggingface.to_huggingface(model)
+        notes += shaped.notes
         names = huggingface.hf_names(model)
     remembered = _remembered(model, None if keep_names else shaped, notes)
     plan = Plan(Archive("safetensors", {"format": "pt"}, {}, model.path), files, hf_names=names, notes=notes)

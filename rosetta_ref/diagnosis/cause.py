@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rosetta_ref.zoo import Member
+
 UNKNOWN = "unknown"
 
 
@@ -19,6 +21,11 @@ class Cause:
 
 #: What no search and no member of the zoo explains in full.
 NOT_KNOWN = Cause(UNKNOWN, "nothing that is known here gives exactly these values")
+
+
+def cause_of(member: Member, alike: tuple[str, ...] = ()) -> Cause:
+    """The bug of a member of the zoo."""
+    return Cause(member.id, f"exactly what {member.id} gives: {member.does}; {member.origin}", member.link, alike)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from itertools import count
 from pathlib import Path
 
 from rosetta_ref.diagnosis import structural
-from rosetta_ref.diagnosis.cause import NOT_KNOWN, Cause, Diagnosis
+from rosetta_ref.diagnosis.cause import NOT_KNOWN, Cause, Diagnosis, cause_of
+from rosetta_ref.diagnosis.evidence import constant, rounded
 from rosetta_ref.diagnosis.files import UndiagnosedError, size_of
-from rosetta_ref.diagnosis.replay import Job, Replay, complaint, part_of, replays
+from rosetta_ref.diagnosis.replay import Job, Replay, part_of, replays
+from rosetta_ref.diagnosis.unreadable import unreadable
 from rosetta_ref.errors import RosettaError, unforeseen
-from rosetta_ref.formats.detect import format_of_target, sniff
 from rosetta_ref.gate.findings import FALSIFIED, Finding, Result
+from rosetta_ref.gate.judge.chains import OF_NUMBERS
 from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import judge
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
@@ -26,6 +28,8 @@ WHOLE = 4 << 20
 _LARGEST, _TIMES = 64 << 20, 64
 Fact = tuple[str, str]
 _FOREIGN = "foreign-name"
+#: Facts that take all others with them.
+_WHOLE = ("config-missing", "architecture")
 
 
 @dataclass
@@ -37,6 +41,8 @@ class _Failure:
     kinds: dict[str, frozenset[str]]
     facts: frozenset[Fact]
     asked: str | None
+    #: Whether the whole zoo is tried: then nobody has seen other evidence for a bug, and a constant tensor is none.
+    searching: bool = True
     tensors: dict[str, tuple[Cause, ...]] = field(default_factory=dict)
     words: dict[Fact, tuple[Cause, ...]] = field(default_factory=dict)
 
@@ -49,6 +55,21 @@ class _Failure:
         """Whether there are data on both sides."""
         return name in self.source.tensors and name in self.target.tensors
 
+    def is_rounded(self, name: str) -> bool:
+        """Whether rounding or encoding is all that was done to a tensor."""
+        return self.both_have(name) and self.kinds[name] <= OF_NUMBERS and rounded(self.source, self.target, name)
+
+    def proves(self, names: Sequence[str], member: Member, *, exactly: bool) -> bool:
+        """Whether that these tensors came out as a member's says that it has its bug; constant ones may go with others.
+
+        Several that were not constant before are a pattern, where the member breaks `exactly` what is broken.
+        """
+        if not self.searching or any(cause.id == member.id for found in self.tensors.values() for cause in found):
+            return True
+        flat = [name for name in names if self.both_have(name) and constant(self.target.tensors[name].tensor)]
+        collapsed = [name for name in flat if not constant(self.source.tensors[name].tensor)]
+        return len(flat) < len(names) or (exactly and len(collapsed) > 1)
+
 
 def diagnose(
     source: Path, output: Path, *, asked: str | None = None, members: Iterable[Member] | None = None, whole: int = WHOLE,
@@ -56,9 +77,10 @@ def diagnose(
 ) -> list[Diagnosis]:  # fmt: skip
     """Why an output of a converter is wrong; nothing where it is right. Tensors with the same causes stand together.
 
-    `asked` is the type that a quantiser was asked for; `members` are those of the zoo that are tried; a source of up to `whole`
-    bytes is converted as it is, a larger one tensor by tensor. `findings` are those that are to be explained, where the judge has
-    spoken; all, where it has not.
+    What exact rounding or an honest encoding explains has no diagnosis, though the judge may have found something. `asked` is the
+    type that a quantiser was asked for; `members` are those of the zoo that are tried, where something else speaks for them
+    (None: all); a source of up to `whole` bytes is converted as it is, a larger one tensor by tensor. `findings` are those that
+    are to be explained, where the judge has spoken; all, where it has not.
 
     Raises UndiagnosedError for what is too large, and where something odd in the files breaks the search.
     """
@@ -81,17 +103,18 @@ def _diagnosed(
         try:
             before = look(source)
         except UnreadableError:
-            return _unreadable(source, output, zoo, Path(folder))
+            return unreadable(source, output, zoo, Path(folder))
         with before:
             try:
                 after = look(output)
             except UnreadableError:
-                return _unreadable(source, output, zoo, Path(folder))
+                return unreadable(source, output, zoo, Path(folder))
             with after:
                 if findings is None:
                     findings = [*judge(before, after, asked=asked).findings, *judge_metadata(before, after).findings]
                 facts = frozenset((f.kind, f.detail) for f in findings if f.tensor is None)
-                failure = _Failure(before, after, _kinds(findings), facts, asked)
+                failure = _Failure(before, after, _kinds(findings), facts, asked, members is None)
+                failure.kinds = {name: kinds for name, kinds in failure.kinds.items() if not failure.is_rounded(name)}
                 if failure.kinds or failure.facts:
                     _explain(failure, source, zoo, Path(folder), whole)
                 return _grouped(failure)
@@ -205,8 +228,13 @@ def _exactly(failure: _Failure, made: list[Replay], names: list[str], facts: fro
         if best is None:
             return
         mine = explained[id(best)] & left
+        mended = [name for name in names if name in mine]
+        exactly = {*names} == {*mended} == best.changed
+        if not mine & facts and not failure.proves(mended, best.member, exactly=exactly):
+            explained[id(best)] = set()
+            continue
         others = {replay.member.id for replay in made if mine <= explained[id(replay)]} - {best.member.id}
-        cause = _cause_of(best.member, tuple(sorted(others)))
+        cause = cause_of(best.member, tuple(sorted(others)))
         failure.tensors |= {name: (cause,) for name in names if name in mine}
         failure.words |= {fact: (cause,) for fact in facts if fact in mine}
         left -= mine
@@ -214,10 +242,19 @@ def _exactly(failure: _Failure, made: list[Replay], names: list[str], facts: fro
 
 def _explained(failure: _Failure, replay: Replay, names: list[str], facts: frozenset[Fact]) -> set[object]:
     found: set[object] = {
-        name for name in names
-        if name in replay.changed and replay.same(failure.target, name) and _same_name(failure, replay, name)
-    }  # fmt: skip
-    return found | (replay.facts if replay.facts <= facts else set())
+        name
+        for name in names
+        if name in replay.changed
+        and replay.same(failure.target, name, failure.source)
+        and _same_name(failure, replay, name)
+    }
+    said = replay.facts <= facts and (_all_is_lost(replay.facts) or not _all_is_lost(facts))
+    return found | (replay.facts if said else set())
+
+
+def _all_is_lost(facts: Iterable[Fact]) -> bool:
+    """Whether what says anything of a model is missing as a whole: then no part of it was forgotten by itself."""
+    return any(kind in _WHOLE for kind, _ in facts)
 
 
 def _same_name(failure: _Failure, replay: Replay, name: str) -> bool:
@@ -234,27 +271,25 @@ def _rank(replay: Replay, explained: set[object], names: list[str], facts: froze
     return besides - len(explained), replay.member.ours
 
 
-def _cause_of(member: Member, alike: tuple[str, ...] = ()) -> Cause:
-    return Cause(member.id, f"exactly what {member.id} gives: {member.does}; {member.origin}", member.link, alike)
-
-
 # Structure, and both
 
 
 def _by_structure(failure: _Failure, name: str) -> tuple[Cause, ...]:
-    causes = structural.search(failure.source, failure.target, name, asked=failure.asked is not None)
+    causes = structural.search(failure.source, failure.target, name)
     return tuple(_known(cause) for cause in causes or ())
 
 
 def _by_both(failure: _Failure, made: list[Replay], name: str) -> tuple[Cause, ...]:
     """What was done to a member's output; the fewest causes that explain the tensor."""
     best: tuple[Cause, ...] = ()
+    if constant(failure.target.tensors[name].tensor):
+        return best
     for replay in made:
         if replay.view is None or name not in replay.changed or name not in replay.view.tensors:
             continue
-        causes = structural.search(replay.view, failure.target, name)
+        causes = structural.search(replay.view, failure.target, name, besides=True)
         if causes and (not best or len(causes) + 1 < len(best)):
-            best = (*(_known(cause) for cause in causes), _cause_of(replay.member))
+            best = (*(_known(cause) for cause in causes), cause_of(replay.member))
         if len(best) == 2:
             break
     return best
@@ -264,35 +299,6 @@ def _known(cause: Cause) -> Cause:
     """With the link of the member that does the same, where there is one."""
     member = MEMBERS.get(cause.id)
     return cause if member is None else Cause(cause.id, f"{cause.text}; {member.origin}", member.link)
-
-
-# Files that cannot be judged
-
-
-def _unreadable(source: Path, output: Path, zoo: Sequence[Member], folder: Path) -> list[Diagnosis]:
-    """A source that should have been refused, or an output that nobody can read: the members that do the same."""
-    job = Job(source, sniff(source), format_of_target(output) if not output.is_dir() else "safetensors")
-    try:
-        view, why = look(output), ""
-    except UnreadableError as error:
-        view, why = None, complaint(error)
-    with replays(zoo, job, None, folder) as made:
-        same = [replay.member for replay in made if _same_whole(replay, view, why)]
-    if view is not None:
-        view.close()
-    names = tuple(view.tensors) if view is not None else ()
-    facts = (why,) if why else ()
-    if not same:
-        return [Diagnosis(names, (NOT_KNOWN,), facts)]
-    same.sort(key=lambda member: member.ours)
-    return [Diagnosis(names, (_cause_of(same[0], tuple(member.id for member in same[1:])),), facts)]
-
-
-def _same_whole(replay: Replay, view: View | None, why: str) -> bool:
-    if view is None or replay.view is None:
-        return view is replay.view and replay.unreadable == why
-    names = view.tensors.keys()
-    return bool(names) and names == replay.view.tensors.keys() and all(replay.same(view, name) for name in names)
 
 
 def _grouped(failure: _Failure) -> list[Diagnosis]:

@@ -1,58 +1,96 @@
 """The failures of a run of the gate, named while their files are still there.
 
 Of the failures that look alike (pair of formats, kind of finding, type of the source) the smallest file is shown to every member
-of the zoo, the others to those that explained it. It takes some seconds and no more: what is left when they are over has no name.
+of the zoo, the others to those that explained it. What those do not explain is another bug that looks alike: it is shown to every
+member in the end, one of each set of tensors. There is so much of that and no more, counted in tries and not in seconds, so that a
+busy machine names what an idle one does: what is left when they are spent has no name.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from rosetta_ref.diagnosis.cause import Diagnosis
 from rosetta_ref.diagnosis.explain import WHOLE, attach
 from rosetta_ref.diagnosis.files import size_of
 from rosetta_ref.gate.run.engine import Failure
 from rosetta_ref.zoo import MEMBERS
 
-#: For all failures of a run together.
-SECONDS = 8.0
+#: For all failures of a run together. A try is a member on a small file, some 3 ms; a larger one counts for as many as it is times
+#: as large.
+TRIES = 2500.0
+_SMALL = 128 << 10  # bytes of source and output together
+#: Seconds of this process's own work, for files that are made to take long.
+_SECONDS = 60.0
 Look = tuple[str, str, str | None]
+Tensors = tuple[str, frozenset[tuple[str, str, str | None]]]
 
 
 @dataclass
 class Namer:
-    """Gives results their diagnosis and link. One serves for all seeds of a run; `left` are the seconds that are left for them."""
+    """Gives results their diagnosis and link. One serves for all seeds of a run; `left` are the tries that are left for them."""
 
-    left: float = SECONDS
+    left: float = TRIES
+    seconds: float = _SECONDS
     #: What broke a search: its failure stays without a name, and the verdicts stand.
     errors: list[str] = field(default_factory=list)
     _known: dict[Look, set[str]] = field(default_factory=dict)
+    _searched: set[Tensors] = field(default_factory=set)
 
     def __call__(self, failures: Sequence[Failure]) -> None:
-        """Name the failures, as far as the seconds go."""
-        for failure in _first_of_each(failures):
-            if self.left <= 0:
-                return
-            began = time.monotonic()
-            try:
-                self._name(failure)
-            except Exception as error:  # noqa: BLE001 - a foreign file may be wrong in any way, and the gate has judged it
-                self.errors.append(f"{failure.results[0].case}: no diagnosis: {type(error).__name__}: {error}")
-            self.left -= time.monotonic() - began
+        """Name the failures, as far as the tries go."""
+        unlike = [failure for failure in _first_of_each(failures) if self._timed(self._name, failure) is False]
+        for failure in unlike:
+            if (tensors := _tensors(failure)) not in self._searched:
+                self._searched.add(tensors)
+                self._timed(self._search, failure)
 
-    def _name(self, failure: Failure) -> None:
-        looks = _looks(failure)
-        fresh = looks - self._known.keys()
-        ids = {name for look in looks for name in self._known.get(look, ())}
-        if not fresh and not ids:
-            return
-        members = None if fresh else [member for name, member in MEMBERS.items() if name in ids]
-        assert failure.output is not None
-        found = attach(failure.source, failure.output, failure.results, asked=failure.asked, members=members)
+    def _timed(self, do: Callable[[Failure], bool], failure: Failure) -> bool | None:
+        """What that says; None where the tries are spent, or it breaks."""
+        if self.left <= 0 or self.seconds <= 0:
+            return None
+        began = time.process_time()
+        try:
+            return do(failure)
+        except Exception as error:  # noqa: BLE001 - a foreign file may be wrong in any way, and the gate has judged it
+            self.errors.append(f"{failure.results[0].case}: no diagnosis: {type(error).__name__}: {error}")
+            return None
+        finally:
+            self.seconds -= time.process_time() - began
+
+    def _name(self, failure: Failure) -> bool:
+        """Whether it is explained, or the whole zoo has been asked."""
+        if _looks(failure) - self._known.keys():
+            self._searched.add(_tensors(failure))
+            return self._search(failure)
+        ids = {name for look in _looks(failure) for name in self._known[look]}
+        return bool(ids) and _explains(self._attached(failure, ids))
+
+    def _search(self, failure: Failure) -> bool:
+        found = self._attached(failure, None)
         causes = {name for one in found for cause in one.causes for name in (cause.id, *cause.alike)}
-        for look in fresh:
-            self._known[look] = causes & MEMBERS.keys()
+        for look in _looks(failure):
+            self._known.setdefault(look, set()).update(causes & MEMBERS.keys())
+        return True
+
+    def _attached(self, failure: Failure, ids: set[str] | None) -> list[Diagnosis]:
+        members = None if ids is None else [member for name, member in MEMBERS.items() if name in ids]
+        assert failure.output is not None
+        size = size_of(failure.source) + size_of(failure.output)
+        self.left -= len(MEMBERS if members is None else members) * (1 + size / _SMALL)
+        return attach(failure.source, failure.output, failure.results, asked=failure.asked, members=members)
+
+
+def _explains(found: Sequence[Diagnosis]) -> bool:
+    return bool(found) and all(one.known for one in found)
+
+
+def _tensors(failure: Failure) -> Tensors:
+    """What is wrong in which tensors of which type: one bug shows alike in files of one model."""
+    found = (finding for result in failure.results for finding in result.findings)
+    return failure.pair, frozenset((one.kind, one.tensor or one.detail, one.source_type) for one in found)
 
 
 def _first_of_each(failures: Sequence[Failure]) -> Iterator[Failure]:

@@ -18,6 +18,10 @@ from rosetta_ref.quant import TYPES
 
 Array = NDArray[Any]
 _FLOATS = ("F16", "BF16", "F32", "F64")
+#: A factor this near to 1 is the trace of a narrower type: the step of a BF16.
+_ROUNDING = 2.0**-7
+#: What numbers bear out that were encoded afterwards: no number is nearly what it was.
+_BORNE_OUT = ("sign-flipped", "first-part-only", "factor", "summand")
 
 
 def of_numbers(tensor: Tensor, numbers: Array) -> Tensor:
@@ -37,7 +41,8 @@ def changes(before: Tensor, after: Tensor, turn: Turn) -> Iterator[Change]:
                 return
             was = (mapping.to_halves if turn[1] else mapping.to_pairs)(was, turn[0])
         for cause, made in _all(was, found, before, after):
-            yield Change((cause,), of_numbers(before, np.ascontiguousarray(made)), (None,))
+            borne = cause.id in _BORNE_OUT
+            yield Change((cause,), of_numbers(before, np.ascontiguousarray(made)), (None,), exact=borne)
 
 
 def _countable(tensor: Tensor) -> bool:
@@ -45,7 +50,7 @@ def _countable(tensor: Tensor) -> bool:
 
 
 def _all(was: Array, found: Array, before: Tensor, after: Tensor) -> Iterator[tuple[Cause, Array]]:
-    yield from _first_only(was, found)
+    yield from _first_only(was, found, rounded=after.type.name not in ("F32", "F64"))
     yield from _rows(was, found, after)
     if was.dtype.kind != "f" or found.dtype.kind != "f":
         return
@@ -59,21 +64,24 @@ def _all(was: Array, found: Array, before: Tensor, after: Tensor) -> Iterator[tu
     if after.type.name in ("F16", "BF16"):
         for name, values in narrowed_wrongly(was, after.type).items():
             yield Cause(name, f"{name} on the way to {after.type.name}, where it should be rounded"), values
-    yield from _linear(was, found)
+    yield from _linear(was, found, blocks=not after.type.is_scalar)
 
 
 # Parts
 
 
-def _first_only(was: Array, found: Array) -> Iterator[tuple[Cause, Array]]:
+def _first_only(was: Array, found: Array, *, rounded: bool) -> Iterator[tuple[Cause, Array]]:
     """The first elements, and nothing but zeros or the same again behind them."""
     flat, there = was.reshape(-1), found.reshape(-1)
-    differ = there != flat.astype(there.dtype)
+    expected = flat.astype(there.dtype)
+    differ = (there != expected) & ~((there != there) & (expected != expected))  # NaN is NaN
     start = int(np.argmax(differ))
-    if not start or not differ[start]:
-        return
     last = int(there.size - np.argmax(there[::-1] != 0)) if there.any() else 0
-    for count in sorted({start, last}):
+    if rounded and last < there.size:  # every element may be a little off
+        start = last
+    if not start or start == there.size or not differ[start]:
+        return
+    for count in sorted({start, last} - {there.size}):
         made = flat.copy()
         made[count:] = 0
         yield Cause("first-part-only", f"the first {count:,} elements, and zeros behind them"), made.reshape(was.shape)
@@ -122,24 +130,27 @@ def _said(order: list[int]) -> str:
 # A factor, a summand
 
 
-def _linear(was: Array, found: Array) -> Iterator[tuple[Cause, Array]]:
-    """One number that all are multiplied by, or that is added to all; two different ones must bear it out."""
+def _linear(was: Array, found: Array, *, blocks: bool) -> Iterator[tuple[Cause, Array]]:
+    """One number that all are multiplied by, or that is added to all; two different ones must bear it out.
+
+    A round one for `blocks`, whose elements are all a little off: any other would be made of their errors.
+    """
     usable = np.isfinite(was) & np.isfinite(found)
     x, y = was[usable].astype(np.float64), found[usable].astype(np.float64)
     if len(np.unique(x[x != 0][:4096])) < 2:
         return
     largest, smallest = int(np.argmax(np.abs(x))), int(np.argmin(np.abs(x)))
-    for factor in _near(y[largest] / x[largest]):
-        if factor not in (0.0, 1.0, -1.0):
+    for factor in _near(y[largest] / x[largest], round_only=blocks):
+        if factor and abs(abs(factor) - 1) > _ROUNDING:
             for made in _both(was, factor, np.multiply):
                 yield Cause("factor", f"every number times {factor:.9g}"), made
-    for summand in _near(y[smallest] - x[smallest]):
+    for summand in _near(y[smallest] - x[smallest], round_only=blocks):
         if summand:
             for made in _both(was, summand, np.add):
                 yield Cause("summand", f"{summand:+.9g} added to every number"), made
 
 
-def _near(number: float) -> list[float]:
+def _near(number: float, *, round_only: bool = False) -> list[float]:
     """What a number that was rounded may have been: something round, a root, or a float32 beside it."""
     if not math.isfinite(number) or not number:
         return []
@@ -152,7 +163,11 @@ def _near(number: float) -> list[float]:
         1 / (round(1 / number) or 1),
     ]
     narrow = np.float32(number)
-    beside = [narrow, np.nextafter(narrow, np.float32(-np.inf)), np.nextafter(narrow, np.float32(np.inf))]
+    beside = (
+        []
+        if round_only
+        else [narrow, np.nextafter(narrow, np.float32(-np.inf)), np.nextafter(narrow, np.float32(np.inf))]
+    )
     found = [float(x) for x in round_ones if abs(x - number) < 0.01 * abs(number)]
     return list(dict.fromkeys([*found, *map(float, beside)]))
 

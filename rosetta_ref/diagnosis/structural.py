@@ -16,6 +16,7 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.diagnosis import bytewise, numeric
 from rosetta_ref.diagnosis.cause import Cause
 from rosetta_ref.diagnosis.change import Change, in_shape
+from rosetta_ref.diagnosis.evidence import constant, distinct, lossless, nearer
 from rosetta_ref.gate.judge import mapping, values
 from rosetta_ref.gate.judge.elsewhere import orders
 from rosetta_ref.gate.judge.shift import shifted
@@ -57,22 +58,25 @@ class Case:
         return heads, here.order == mapping.HALVES
 
 
-def search(source: View, target: View, name: str, *, asked: bool = False) -> tuple[Cause, ...] | None:
+def search(source: View, target: View, name: str, *, besides: bool = False) -> tuple[Cause, ...] | None:
     """What was done to a tensor of that canonical name, in full; None where that is not known.
 
-    No causes at all: the output is right. `asked` says that its type was asked for, so that it may be an approximation.
+    No causes at all: the output is right. Of a constant output only the shape proves anything. `besides` says that something
+    else was done before, so that no number may be rounded.
     """
     case = Case(source, target, name)
     ill = target.ill_fitting.get(case.after.name)
     if ill is not None:
         return _mislabelled(case)
-    for shaped in [*_shapes(case), *bytewise.relabelled(case.before, case.after)]:
-        if _fits(shaped, case, asked=asked):
+    proves = not constant(case.after)
+    labels = bytewise.relabelled(case.before, case.after) if proves else iter(())
+    for shaped in (*_shapes(case), *labels):
+        if _fits(shaped, case, strict=besides):
             return shaped.causes
-        if shaped.tensor.shape != case.after.shape:
+        if shaped.tensor.shape != case.after.shape or not proves:
             continue
         for change in _same_shape(shaped, case):
-            if _fits(change, case, asked=asked and change.exact):
+            if _fits(change, case, strict=besides or bool(shaped.causes)):
                 return (*shaped.causes, *change.causes)
     return None
 
@@ -85,14 +89,29 @@ def shape_of(source: View, target: View, name: str) -> Cause | None:
     return _UNREVERSED if found == was[::-1] != was else None
 
 
-def _fits(change: Change, case: Case, *, asked: bool) -> bool:
+def _fits(change: Change, case: Case, *, strict: bool) -> bool:
+    """Whether the output is what the change makes; `strict`: number for number. Blocks may be an encoding of it."""
     if change.tensor.shape != case.after.shape:
         return False
     turn = case.turn_of(case.name) if change.turn is None else change.turn[0]
     if turn is not None and (not change.tensor.shape or change.tensor.shape[0] % (2 * turn[0])):
         return False
+    encodes = change.exact and not strict and not case.after.type.is_scalar
     with np.errstate(all="ignore"):
-        return values.judge(change.tensor, case.after, turn=turn, asked=asked).right
+        verdict = values.judge(change.tensor, case.after, turn=turn, asked=encodes)
+        if strict:
+            return lossless(verdict) and (not change.causes or _apart(change, case))
+        encoded = verdict.done == values.ENCODED or verdict.kind == "lossy-unasked"
+        if encodes and encoded:
+            return nearer(change.tensor, case.before, case.after, (turn, case.turn_of(case.name)))
+        return verdict.right
+
+
+def _apart(change: Change, case: Case) -> bool:
+    """Whether numbers that were different still are; of what cannot be counted, yes."""
+    if change.tensor.type.decode is None and not change.tensor.type.is_scalar:
+        return True
+    return case.before.type.decode is None or distinct(case.before, change.tensor)
 
 
 def _mislabelled(case: Case) -> tuple[Cause, ...] | None:
@@ -118,13 +137,13 @@ def _shapes(case: Case) -> Iterator[Change]:
     if before.count != after.count:
         return
     if before.shape[::-1] == after.shape:
-        yield Change((_UNREVERSED,), in_shape(before, after.shape))
+        yield Change((_UNREVERSED,), in_shape(before, after.shape), exact=True)
         if before.type.decode is not None or before.type.is_scalar:
             numbers = np.ascontiguousarray(values.numbers(before).T)
-            yield Change((_TRANSPOSED,), numeric.of_numbers(before, numbers))
+            yield Change((_TRANSPOSED,), numeric.of_numbers(before, numbers), exact=True)
         return
     text = f"{len(before.shape)} dimensions were written as {len(after.shape)}; no byte was moved"
-    yield Change((Cause("reshaped", text),), in_shape(before, after.shape))
+    yield Change((Cause("reshaped", text),), in_shape(before, after.shape), exact=True)
 
 
 def _same_shape(shaped: Change, case: Case) -> Iterator[Change]:

@@ -19,9 +19,14 @@ from rosetta_ref.foreign.rules import (
     MemoryRefusalError,
     NoFileError,
     NotAFileError,
+    PointerError,
     SystemRefusalError,
     UnreadableTextError,
 )
+
+#: How a pointer of Git LFS begins, and the most bytes that one has (git-lfs, docs/spec.md; the second is from before its release).
+_POINTERS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")
+_POINTER_BYTES = 1024
 
 _Asked = ParamSpec("_Asked")
 _Given = TypeVar("_Given")
@@ -30,7 +35,7 @@ _Given = TypeVar("_Given")
 def open_file(path: str | Path, *, follow: bool = True) -> BinaryIO:
     """Open a regular file to be read; never waits (a pipe without a writer), never makes a terminal its own.
 
-    `follow=False` refuses a symbolic link. Raises NotAFileError, LinkedFileError, UnreadableTextError.
+    `follow=False` refuses a symbolic link. Raises NotAFileError, LinkedFileError, UnreadableTextError, PointerError.
     """
     return os.fdopen(open_descriptor(path, follow=follow), "rb")
 
@@ -46,7 +51,26 @@ def open_descriptor(path: str | Path, *, follow: bool = True) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotAFileError("it is no regular file", file=path)
+    try:
+        _require_downloaded(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def _require_downloaded(descriptor: int, path: str | Path) -> None:
+    """Raise PointerError where a file is what `git clone` leaves in its place without Git LFS."""
+    if os.fstat(descriptor).st_size >= _POINTER_BYTES:
+        return
+    try:
+        head = os.read(descriptor, max(map(len, _POINTERS)))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError:  # who reads it is told
+        return
+    if head.startswith(_POINTERS):
+        problem = "a Git LFS pointer: the file itself was not downloaded"
+        raise PointerError(problem, file=path, hint="git lfs pull downloads it.")
 
 
 def _refused(error: OSError | ValueError, path: str | Path, *, follow: bool) -> ForeignTextError:

@@ -21,6 +21,10 @@ class UnreadableTextError(ForeignTextError):
     """A file is there, and may be read."""
 
 
+class PointerError(ForeignTextError):
+    """A file is the file itself, and not the pointer that Git LFS leaves in its place."""
+
+
 class NoFileError(UnreadableTextError, FileNotFoundError):
     """What is read is there."""
 

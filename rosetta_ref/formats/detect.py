@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from rosetta_ref.archive import Archive
-from rosetta_ref.beside import require_inside
+from rosetta_ref.beside import require_downloaded, require_inside
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.foreign import naming, open_file
 from rosetta_ref.formats import registry, safetensors
@@ -34,6 +34,7 @@ def sniff(path: str | Path) -> str:
     path = Path(path)
     require_published(path)
     if path.is_dir():
+        require_downloaded(path)
         return registry.in_directories().name
     with open_file(path) as file:
         head = file.read(9)

@@ -32,6 +32,8 @@ class Finding:
     first: Mapping[str, Any] | None = None
     #: The pair of the first leg of a chain that shows it, "G-A".
     leg: str = ""
+    #: The largest error of a number that is wrong: how bad it is, for the reducer.
+    error: float = 0.0
 
     def __post_init__(self) -> None:
         """Kinds are those of the table; names and words of a file may be of any length, and stand in every report."""

@@ -174,6 +174,8 @@ _ALL = (
         (_DAMAGE, "touched", "the input is changed", "The source is no longer what it was.", "an input is read, and never written"),
         (_NO_OUTPUT, "unreadable", "the output cannot be read", "Nothing loads the file.",
          "what is written is a whole file of the target format, which any reader of it takes"),
+        (_NO_OUTPUT, "metadata-unreadable", "the metadata cannot be read", "Loaders refuse the file, whatever its weights are.",
+         "each key is written once, and each value as the format has it"),
         (_NO_OUTPUT, "stale", "the output is an old one", "An earlier output is taken for this one.",
          "an output is written by the run that says so"),
         (_NO_OUTPUT, "copied", "the output is the input once more", "The file has a suffix of one format and holds another.",
@@ -214,7 +216,8 @@ _ALL = (
         (_REFUSAL, "nothing-compared", "nothing could be compared", "Nothing is known of the output."),
         (_REFUSAL, "not-all-compared", "not everything could be compared", "Of a part of the output nothing is known."),
         (_REFUSAL, "not-judged", "the source's own words cannot be read", "Nothing is known of configuration and tokenizer."),
-        (_REFUSAL, "unknown-type", "the output has a type that the gate cannot encode", "How much the type loses is not known."),
+        (_REFUSAL, "unknown-type", "the output has a type that the gate cannot judge", "How much the type loses is not known: "
+         "the case is skipped, unless something else is wrong."),
     ),
 )  # fmt: skip
 

@@ -104,14 +104,17 @@ def _text(rename: Any, value: Any, names: int, place: str) -> Any:
 
 
 def _current(table: Sequence[Renamed], word: str, names: int, place: str) -> str:
-    for row in table:
-        if row.old == word and names < row.names:
-            where = f"{safe_line(place, SHOWN)}: " if place else ""
-            warnings.warn(
-                f"{where}{row.old!r} is called {row.new!r} now, and the old name is read until version {row.dropped}; "
-                "`rosetta-ref gate --migrate FILE` rewrites a file",
-                OldNameWarning,
-                stacklevel=3,
-            )
-            return row.new
-    return word
+    """The name today, by way of all that it was called since a file with these names was written."""
+    found, first = word, None
+    for row in sorted(table, key=lambda row: row.names):
+        if row.old == found and names < row.names:
+            found, names, first = row.new, row.names, first or row
+    if first is not None:
+        where = f"{safe_line(place, SHOWN)}: " if place else ""
+        warnings.warn(
+            f"{where}{word!r} is called {found!r} now, and the old name is read until version {first.dropped}; "
+            "`rosetta-ref gate --migrate FILE` rewrites a file",
+            OldNameWarning,
+            stacklevel=3,
+        )
+    return found

@@ -78,7 +78,8 @@ class Architecture:
     of q and k stand in GGUF; in Hugging Face it is always the halves. activation: of the gate of the feed-forward network.
     scaled_embedding: the embedding is multiplied with the root of the width. width_scaled: numbers of layers at which llama.cpp
     knows a model whose scores are scaled by width / heads and not by the size of a head, which GGUF has no key for. tied: whether
-    the head is the embedding where config.json does not say.
+    the head is the embedding where config.json does not say. biased: keys of config.json that say whether parts have biases; a
+    class without such a key has none.
 
     numbers: the three keys of each that every architecture has. For those that not every one has: gguf, what the absence of a key
     means to llama.cpp; config, what it means in config.json to the configuration class; apr, what APR calls a key of GGUF's. A key
@@ -97,6 +98,7 @@ class Architecture:
     scaled_embedding: bool = False
     width_scaled: tuple[int, ...] = ()
     tied: bool | None = None
+    biased: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     numbers: Mapping[str, tuple[str, str, str]] = field(default_factory=lambda: NUMBERS)
 
     def config_of(self, word: str) -> Mapping[str, Any]:

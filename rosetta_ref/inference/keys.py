@@ -13,6 +13,8 @@ from rosetta_ref.architectures.checked import LARGEST, shown
 from rosetta_ref.archive import Value
 from rosetta_ref.errors import RosettaError
 
+#: What llama.cpp reads as a number or as one for each layer (src/llama-model.cpp, `load_hparams`).
+_PER_LAYER = ("feed_forward_length", "attention.head_count", "attention.head_count_kv")
 _LARGEST_REAL = float(np.finfo(np.float32).max)
 
 
@@ -31,7 +33,15 @@ class Keys:
         if self.prefix + key not in self.values:
             return self.silence.get(key)
         value = self.values[self.prefix + key]
+        if isinstance(value, Value) and key in _PER_LAYER and value.item is not None:
+            return self._of_each_layer(key, value.plain())
         return value.plain() if isinstance(value, Value) else value
+
+    def _of_each_layer(self, key: str, entries: list[Any]) -> Any:
+        """The one number that llama.cpp's array with an entry for each layer says. Raises ParameterError."""
+        if len(entries) != self.get("block_count") or any(one != entries[0] for one in entries):
+            raise ParameterError(f"{self.prefix}{key} is {shown(entries)}")
+        return entries[0]
 
     def whole(self, key: str, default: int | None = None) -> int:
         """A positive whole number. Raises ParameterError."""

@@ -161,11 +161,13 @@ def open_model(path: str | Path) -> Model:
 def model_of(archive: Archive, path: Path) -> Model:
     """The model that an open archive holds."""
     parameters, theirs, config = _STATED[archive.format](archive, path)
+    record = MODELS[parameters.architecture]
+    if config is not None and _is_tied(config, record):
+        archive = _with_an_embedding(archive)
     tensors = _by_role(archive, parameters, hugging_face=theirs)
     if config is not None:
-        tensors = _as_configured(tensors, config, MODELS[parameters.architecture])
+        tensors = _as_configured(tensors, config, record)
     keep = sum(4 * tensor.count for tensor in tensors.values()) <= KEEP
-    record = MODELS[parameters.architecture]
     weights = {
         role: Weight(tensor, parameters.pairing, keep, plus_one=theirs and record.role(role).plus_one)
         for role, tensor in tensors.items()
@@ -203,14 +205,57 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _as_configured(tensors: dict[str, Tensor], config: Mapping[str, Any], record: Architecture) -> dict[str, Tensor]:
-    """What loaders make of tie_word_embeddings and vocab_size: a tied head is the embedding, whatever lm_head holds."""
+    """What loaders make of tie_word_embeddings, vocab_size, and keys that say whether there are biases.
+
+    A tied head is the embedding, unless another one is stored: then transformers (5.24, `tie_weights`) does not tie them. It reads
+    no biases that config.json does not speak of.
+    """
     stated, rows = config.get("vocab_size"), tensors[EMBEDDING].shape[0]
     if stated is not None and (type(stated) is not int or stated != rows):
         raise WeightShapeError(f"{rows} rows, and vocab_size is {shown(stated)}", tensor=EMBEDDING)
-    if config.get("tie_word_embeddings") is False and HEAD not in tensors:
-        raise MissingWeightError("tie_word_embeddings is false, and there is no head", tensor="lm_head.weight")
-    tied = config.get("tie_word_embeddings", record.tied) is True
-    return {role: tensor for role, tensor in tensors.items() if not (tied and role == HEAD)}
+    tied = _is_tied(config, record)
+    if not tied and HEAD not in tensors:
+        raise MissingWeightError("tie_word_embeddings is not true, and there is no head", tensor="lm_head.weight")
+    copied = tied and HEAD in tensors and _equal(tensors[HEAD], tensors[EMBEDDING])
+    return {
+        role: tensor
+        for role, tensor in tensors.items()
+        if not (copied and role == HEAD) and not _is_unread(role, config, record)
+    }
+
+
+def _is_tied(config: Mapping[str, Any], record: Architecture) -> bool:
+    return config.get("tie_word_embeddings", record.tied) is True
+
+
+def _is_unread(role: str, config: Mapping[str, Any], record: Architecture) -> bool:
+    """Whether a weight is a bias that transformers has no parameter for."""
+    words = config.get("architectures") or [config.get("model_type")]
+    silence = record.config_of(str(words[0]).lower())
+    stem = role.removesuffix(".bias").rpartition(".")[2]
+    return role.endswith(".bias") and any(
+        stem.startswith(parts) and not (silence.get(key) is not None and config.get(key, silence[key]))
+        for key, parts in record.biased.items()
+    )
+
+
+def _with_an_embedding(archive: Archive) -> Archive:
+    """A tied model of which only the head is stored: the one matrix is both."""
+    embedding, head = "model.embed_tokens.weight", "lm_head.weight"
+    if embedding in archive.tensors or head not in archive.tensors:
+        return archive
+    tensors = {embedding if name == head else name: tensor for name, tensor in archive.tensors.items()}
+    return replace(archive, tensors=tensors)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values, whatever their types."""
+    if one.shape != other.shape:
+        return False
+    pairs = zip(value_chunks(one), value_chunks(other), strict=False)
+    if one.type.name == other.type.name:
+        return all(np.array_equal(a, b, equal_nan=True) for (_, a), (_, b) in pairs)
+    return np.array_equal(Weight(one, "").values(), Weight(other, "").values(), equal_nan=True)
 
 
 def _expected(record: Architecture, layers: int, *, hugging_face: bool) -> Iterator[tuple[Role, str, str, str]]:

@@ -153,7 +153,11 @@ def of_config(config: Mapping[str, Any]) -> Parameters:
     if keys.get("use_bidirectional_attention"):
         raise NoForwardPassError("use_bidirectional_attention is true, and what is computed looks back alone")
     sizes, (rope, local) = _sizes(record, keys, _CONFIG), scaling.ropes_of_config(keys)
-    found = windows.of_config(keys, sizes["layers"])
+    found = windows.within(
+        windows.of_config(keys, sizes["layers"]),
+        keys.whole("max_position_embeddings"),
+        counts="attention.sliding_window" in record.gguf,
+    )
     scalar = keys.real(_SCALAR) if _SCALAR in keys.silence else None
     return Parameters(
         **sizes,

@@ -20,7 +20,7 @@ from typing import Any
 from rosetta_ref import limits, sandbox
 from rosetta_ref.architectures.aprender_keys import gguf_texts, gguf_tokenizer
 from rosetta_ref.architectures.checked import shown
-from rosetta_ref.architectures.tokenizer import tokenizer_files, tokenizer_metadata
+from rosetta_ref.architectures.tokenizer import token_id, tokenizer_files, tokenizer_metadata
 from rosetta_ref.archive import Archive, Value
 from rosetta_ref.beside import read_beside
 from rosetta_ref.errors import RosettaError
@@ -33,6 +33,7 @@ _FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json",
     "config.json", "generation_config.json", "chat_template.jinja",
 )  # fmt: skip
+_TEMPLATES = "additional_chat_templates"
 INSTALL = "pip install 'rosetta-ref[verify]'"
 
 
@@ -161,7 +162,10 @@ class Text:
                 return self.files["chat_template.jinja"].decode()
             except UnicodeDecodeError as error:
                 raise TemplateError(f"chat_template.jinja: {error}", file=self.path) from error
-        stated = self._config.get("chat_template")
+        # Any template in a file of its own takes the place of all those of tokenizer_config.json.
+        stated = None if _named_templates(self.path) else self._config.get("chat_template")
+        if isinstance(stated, dict):
+            stated = [{"name": name, "template": template} for name, template in stated.items()]
         for one in stated if isinstance(stated, list) else ():
             if not isinstance(one, dict) or not {str} == {type(one.get("name")), type(one.get("template"))}:
                 raise TemplateError(f"tokenizer_config.json names the chat template {shown(one)}", file=self.path)
@@ -186,10 +190,15 @@ class Text:
         return self._within(self.encode(self._rendered[question], special=False), question)
 
     def _special(self, key: str) -> str:
-        stated = self._config.get(key)
-        if isinstance(stated, dict):
-            stated = stated.get("content")
-        return stated if isinstance(stated, str) else ""
+        """A special token's text; special_tokens_map.json counts first where there is no added_tokens_decoder."""
+        legacy = {} if "added_tokens_decoder" in self._config else self._json("special_tokens_map.json")
+        for source in (legacy, self._config):
+            stated = source.get(key)
+            if isinstance(stated, dict):
+                stated = stated.get("content")
+            if isinstance(stated, str):
+                return stated
+        return ""
 
     @cached_property
     def stops(self) -> frozenset[int]:
@@ -224,6 +233,14 @@ def rendered(template: str, question: str, named: Mapping[str, str], path: Path 
         return sandbox.render(template, question, named, path)
 
 
+def _named_templates(path: Path | None) -> list[str]:
+    """The names of the templates in a folder of their own."""
+    try:
+        return [] if path is None else [name for name in os.listdir(path / _TEMPLATES) if name.endswith(".jinja")]
+    except OSError:
+        return []
+
+
 def text_of(archive: Archive, path: Path) -> Text:
     """The tokenizer of an open archive."""
     if of(archive.format).has_companions:
@@ -242,8 +259,8 @@ def text_of(archive: Archive, path: Path) -> Text:
 
 def _stops(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     """GGUF names the tokens that end an answer one by one."""
-    keys = [f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom")]
-    stops = [metadata[key].plain() for key in keys if key in metadata]
+    found = (token_id(metadata, f"{name}_token_id") for name in ("eos", "eot", "eom"))
+    stops = [index for index in found if index is not None]
     return {"generation_config.json": json.dumps({"eos_token_id": stops}).encode()}
 
 

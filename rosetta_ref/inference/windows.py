@@ -37,6 +37,11 @@ def of_gguf(keys: Keys, layers: int) -> Windows:
     return _windows(window, [bool(one) for one in pattern])
 
 
+def within(found: Windows, context: int, *, counts: bool) -> Windows:
+    """No window, where it is as long as the context and GGUF has no key for one (`counts`): it hides nothing."""
+    return found if counts or found.window is None or found.window < context else Windows()
+
+
 def of_config(keys: Keys, layers: int) -> Windows:
     """From config.json; a configuration class without a window has none. Raises ParameterError and NoForwardPassError."""
     if "sliding_window" not in keys.silence:

@@ -22,7 +22,7 @@ from rosetta_ref.reduce.folder.report import LARGE
 from rosetta_ref.reduce.passes.malformed import Malformed, is_malformed, shrink_malformed
 from rosetta_ref.reduce.search import input as inputs
 from rosetta_ref.reduce.search.candidate import Found, Oracle, Seen, same_failure
-from rosetta_ref.reduce.search.failure import Fingerprint, Wanted
+from rosetta_ref.reduce.search.failure import Fingerprint, Wanted, badness, fitting
 from rosetta_ref.reduce.search.input import size_of
 from rosetta_ref.reduce.search.naming import ANY
 from rosetta_ref.reduce.search.search import Budget, OnProgress, Search, SpentError
@@ -30,6 +30,8 @@ from rosetta_ref.reduce.shrink import NothingFailsError, failure_of, shrink
 
 #: How often the smallest input is converted once more: some failures come and go.
 _TIMES = 2
+#: The share of the error that a smaller input has to show, too.
+_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def run(converter: Converter, asked: Asked, on_progress: OnProgress = lambda sea
     """
     began = time.monotonic()
     with Workspace() as work:
-        oracle = Oracle(converter, asked.target_format, work, asked.type)
+        oracle = Oracle(converter, asked.target_format, work, asked.type, asked.wanted.gate)
         fingerprint, seen = failure_of(oracle, asked.model, asked.wanted)
         before = size_of(asked.model)
         kept = _Kept(oracle, asked, f"It was reduced from {code(asked.model.name)} ({before:,} bytes).")
@@ -147,6 +149,7 @@ def _search(
         broken = Malformed.of(oracle, fingerprint, seen, budget, any_failure=asked.any_failure)
         return broken, lambda: shrink_malformed(broken)
     search = Search(oracle, fingerprint, inputs.read(asked.model), seen, budget, asked.any_failure)
+    search.least = _SHARE * max(map(badness, fitting(fingerprint, seen.findings)), default=0.0)
     return search, lambda: shrink(search)
 
 

@@ -1,8 +1,8 @@
 """The same answers after the conversion: two models asked the same questions, and the weight to blame where they differ.
 
 Read `verify` below (the order of the stages), then `copies`, `prompts`, `tokenisation`, `claims` (must it be equal, or
-near?), `answers` and `measures` (logits and text), `limits` (how near), `engines` (the same file on two engines), `blame` (which
-weight), `report`.
+near?), `requirements` (what must be the same even then), `answers` and `measures` (logits and text), `limits` (how near),
+`engines` (the same file on two engines), `blame` (which weight), `report`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from rosetta_ref import foreign
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
 from rosetta_ref.formats.registry import of
-from rosetta_ref.inference.architecture import EMBEDDING, FACTORS, HEAD
 from rosetta_ref.inference.engine import Engine, NumpyEngine, require_tokens
 from rosetta_ref.inference.engines import load
 from rosetta_ref.inference.meter import AnswerLimitError
-from rosetta_ref.inference.model import Model
 from rosetta_ref.inference.text import MissingLibraryError
 from rosetta_ref.verify import prompts as asked
 from rosetta_ref.verify.answers import (
@@ -34,14 +32,15 @@ from rosetta_ref.verify.answers import (
     compare_answers,
     compare_logits,
 )
-from rosetta_ref.verify.blame import blame, differ, numbers_that_differ
-from rosetta_ref.verify.claims import Claim, claim_of, holds
+from rosetta_ref.verify.blame import blame, numbers_that_differ
+from rosetta_ref.verify.claims import Claim, claim_of
 from rosetta_ref.verify.copies import NothingConvertedError, refuse_copies
 from rosetta_ref.verify.engines import compare_engines
 from rosetta_ref.verify.limits import UnknownLimitError, limits_for
 from rosetta_ref.verify.measures import Measured
 from rosetta_ref.verify.prompts import NoPromptError, Prompt
 from rosetta_ref.verify.report import Report
+from rosetta_ref.verify.requirements import one_has_factors, require_frequencies, require_the_rest
 from rosetta_ref.verify.tokenisation import compare_tokenisation
 
 __all__ = ["RUN_ERRORS", "Report", "VerificationError", "Verify", "verifier", "verify"]
@@ -63,8 +62,6 @@ class NothingToAskError(RosettaError):
     """An engine that is asked for must be able to read at least one of the two files."""
 
 
-#: How far apart angles may be, relatively, where one side has factors in float32.
-FREQUENCIES = 1e-6
 #: Characters of the built-in prompts, and tokens of a text, that are no more than usual.
 _ASKED = 4000
 #: Errors of the run: nothing was judged.
@@ -201,48 +198,13 @@ def _claim(report: Report, ours: NumpyEngine, theirs: NumpyEngine, chosen: Verif
     report.claim = "lossless" if claim.lossless else f"lossy ({claim.type})"
     if not claim.lossless:
         report.limits["lossy"] = limits_for(claim.type, chosen.limits)
-        _require_the_rest(report, ours.model, theirs.model)
+        require_the_rest(report, ours.model, theirs.model)
     for name, (here, there) in numbers_that_differ(ours.model.parameters, theirs.model.parameters).items():
-        if not (name == "scaling" and _factors(ours, theirs)):
+        if not (name == "scaling" and one_has_factors(ours, theirs)):
             report.fail("numbers", "numpy", f"{name}: {here} became {there}")
-    if _factors(ours, theirs):
-        _require_frequencies(report, ours.model, theirs.model)
+    if one_has_factors(ours, theirs):
+        require_frequencies(report, ours.model, theirs.model)
     return claim
-
-
-def _require_frequencies(report: Report, ours: Model, theirs: Model) -> None:
-    """Parameters on one side and factors on the other must come to the same angles, but for the rounding of the factors."""
-    (here, loud), (there, quiet) = (model.frequencies() for model in (ours, theirs))
-    if loud != quiet:
-        report.fail(
-            "numbers", "numpy", f"what rope's cosine and sine are multiplied with: {loud:.6g} became {quiet:.6g}"
-        )
-    if here.shape == there.shape:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            apart = np.abs(here / there - 1)
-        if not apart.max() <= FREQUENCIES:  # NaN is never small
-            pair = int(apart.argmax())
-            report.fail("numbers", "numpy", f"rope frequency of pair {pair}: {here[pair]:.6g} became {there[pair]:.6g}")
-
-
-def _require_the_rest(report: Report, ours: Model, theirs: Model) -> None:
-    """An approximation excuses what was rounded: a weight whose type holds every value must be the same, and be there."""
-    for role in [*ours.weights, *(role for role in theirs.weights if role not in ours.weights)]:
-        here, there = ours.weights.get(role), theirs.weights.get(role)
-        if here is None or there is None:
-            if role not in (HEAD, FACTORS):
-                report.fail("weights", "numpy", f"{role} is {'new' if here is None else 'lost'}")
-        elif (
-            (here.tensor.shape == there.tensor.shape or role in (EMBEDDING, HEAD))
-            and holds(here, there)
-            and differ(role, ours, theirs, np.float32)
-        ):
-            report.fail("weights", "numpy", f"{role} differs, and {there.tensor.type.name} holds what it was")
-
-
-def _factors(*engines: NumpyEngine) -> bool:
-    """Whether one side says Llama 3's scaling in parameters and the other in a tensor."""
-    return len({FACTORS in engine.model.weights for engine in engines}) == 2
 
 
 def _usable(sequences: list[list[int]], vocabulary: int) -> list[list[int]]:
@@ -258,7 +220,7 @@ def _compare(
     tolerance = 0.0
     if claim.lossless and not claim.same_order:
         ours.dtype = theirs.dtype = np.float64
-        tolerance = ACROSS_FACTORS if _factors(ours, theirs) else ACROSS_ORDERS
+        tolerance = ACROSS_FACTORS if one_has_factors(ours, theirs) else ACROSS_ORDERS
     return _compare_both(
         report, ours, theirs, questions, sequences, claim, tolerance, chosen.count, exact=claim.lossless
     )

@@ -53,6 +53,7 @@ def entry_of(member: Member, *, wrong: bool = True) -> Entry:
         pairs=(*PAIRS, "G-G") if "G-G" in member.pairs else PAIRS,
         architectures=tuple(ARCHITECTURES),
         quantises=(asks,) if asks is not None else (),
+        quantises_on=("G-G",),
         loses=("lossy-unasked",) if asks is not None and not TYPES[asks].is_scalar else (),
     )
 

@@ -189,7 +189,8 @@ METADATA_OF_CONFIG = Seam(
 TOKENIZER_FILES = Seam(_HF, "tokenizer_files", "(metadata: Mapping[str, Value]) -> dict[str, bytes]")
 TOKENIZER_METADATA = Seam(
     _HF, "tokenizer_metadata",
-    "(files: Mapping[str, bytes], vocab_size: int, *, space_prefix: bool | None = None, spare: bool = False) -> dict[str, Value]",
+    "(files: Mapping[str, bytes], vocab_size: int, *, space_prefix: bool | None = None, spare: bool = False, "
+    "notes: list[str] | None = None) -> dict[str, Value]",
 )  # fmt: skip
 TO_APR = Seam(_APRENDER, "to_apr", "(model: Archive, *, keep_names: bool = False, extra: bool = True) -> Archive")
 OWN_KEYS = Seam(

@@ -251,8 +251,9 @@ def test_whole_files(mix: str, weighted: bool, name: str, tmp_path: Path) -> Non
         folder.mkdir()
         source = WHOLE[name].write(folder / "source.gguf", shuffled=False)
         count += compare_whole(source, folder, mix, WHOLE[name].weights() if weighted else None, pure=pure)
-    unweighted_few_bits = mix == "Q2_K_S" and not weighted
-    assert count >= 10 or unweighted_few_bits or mix_table.MIXES[mix].type not in ENCODED
+    # llama.cpp wants weights for it, or rows of 128, and refuses; then so do we, or `compare_whole` says so.
+    refused = (mix == "Q2_K_S" and not weighted) or (mix == "Q1_0" and name == "rows of 576")
+    assert (count == 0) if refused else (count >= 10 or mix_table.MIXES[mix].type not in ENCODED)
 
 
 @pytest.mark.slow

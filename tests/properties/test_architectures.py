@@ -213,7 +213,7 @@ def number(value: int) -> Value:
 KEYS: dict[str, tuple[str, str, Value]] = {
     "layers": ("WholeNumberError", "block_count", Value.scalar(Kind.STRING, "2")),
     "layers, true": ("WholeNumberError", "block_count", Value.scalar(Kind.BOOL, 1)),
-    "heads by layer": ("WholeNumberError", "attention.head_count", Value.array(Kind.U32, [8, 4])),
+    "heads by layer": ("LayersDifferError", "attention.head_count", Value.array(Kind.U32, [8, 4])),
     "heads, 0": ("WholeNumberError", "attention.head_count", number(0)),
     "heads that divide the rows": ("TensorShapeError", "attention.head_count_kv", number(4)),
     "layer too few": ("LayerCountError", "block_count", number(1)),

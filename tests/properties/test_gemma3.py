@@ -14,8 +14,11 @@ import pytest
 
 import rosetta_ref
 from rosetta_ref import RosettaError
+from rosetta_ref.architectures.models.gemma3 import MODEL
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.formats import gguf, safetensors
+from rosetta_ref.gate.judge.metadata import judge_metadata
+from rosetta_ref.gate.judge.view import look
 from rosetta_ref.quant import TYPES
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden" / "architectures" / "gemma3"
@@ -352,15 +355,7 @@ def test_the_text_model_of_a_directory_with_images(prefix: str, tmp_path: Path) 
     assert any(tower in note for note in report.notes)
     with gguf.read(tmp_path / "m.gguf") as made, gguf.read(GOLDEN / "auto.gguf") as golden:
         assert bytes_of(made) == bytes_of(golden)
-        aside = (
-            "general.name",
-            "tokenizer.ggml.bos_token_id",
-            "tokenizer.ggml.eos_token_id",
-            "tokenizer.ggml.padding_token_id",
-        )
-        assert {k: v for k, v in made.metadata.items() if k not in aside} == {
-            k: v for k, v in golden.metadata.items() if k not in aside
-        }
+        assert made.metadata == golden.metadata
 
 
 # --- APR
@@ -413,3 +408,68 @@ def test_a_pattern_that_is_no_list_of_flags_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RosettaError, match="sliding_window_pattern"):
             rosetta_ref.convert(tmp_path / "m.gguf", tmp_path / "hf")
         (tmp_path / "m.gguf").unlink()
+
+
+ZERO = {
+    "window": ({"attention.sliding_window": Value.scalar(Kind.U32, 0)}, [FULL] * 6),
+    "pattern": ({"attention.sliding_window_pattern": Value.scalar(Kind.U32, 0)}, [SLIDING] * 6),
+    "softcap": ({"final_logit_softcapping": Value.scalar(Kind.F32, 0.0)}, [*[SLIDING] * 5, FULL]),
+}
+
+
+def golden_with(path: Path, keys: dict[str, Value | None]) -> Path:
+    """llama.cpp's own file with other keys, or without some."""
+    with gguf.read(GOLDEN / "auto.gguf") as golden:
+        stated = golden.metadata | {f"gemma3.{key}": value for key, value in keys.items()}
+        gguf.write(Archive("gguf", {k: v for k, v in stated.items() if v is not None}, golden.tensors), path)
+    return path
+
+
+@pytest.mark.parametrize("what", ZERO)
+def test_zero_is_what_llamacpp_takes_it_for(what: str, tmp_path: Path) -> None:
+    """No window, all layers with one, no cap: the file computes the same behind a Hugging Face directory, and the gate agrees."""
+    llama = pytest.importorskip("tests.support.llama")
+    keys, kinds = ZERO[what]
+    source = golden_with(tmp_path / "m.gguf", dict(keys))
+    rosetta_ref.convert(source, tmp_path / "hf", extra_keys=False)
+    config = json.loads((tmp_path / "hf" / "config.json").read_bytes())
+    assert config["layer_types"] == kinds
+    assert config["sliding_window"] == (None if what == "window" else 8)
+    assert config["final_logit_softcapping"] is None
+    rosetta_ref.convert(tmp_path / "hf", tmp_path / "back.gguf", extra_keys=False)
+    tokens = list(range(5, 25))
+    assert np.array_equal(llama.logits(source, tokens), llama.logits(tmp_path / "back.gguf", tokens))
+    for target in ("hf", "back.gguf"):
+        with look(source) as one, look(tmp_path / target) as other:
+            assert judge_metadata(one, other).findings == []
+
+
+def test_apr_says_that_there_is_no_window(tmp_path: Path) -> None:
+    source = golden_with(tmp_path / "m.gguf", {"attention.sliding_window": None})
+    rosetta_ref.convert(source, tmp_path / "m.apr", extra_keys=False)
+    rosetta_ref.convert(tmp_path / "m.apr", tmp_path / "hf")
+    assert json.loads((tmp_path / "hf" / "config.json").read_bytes())["layer_types"] == [FULL] * 6
+    rosetta_ref.convert(tmp_path / "m.apr", tmp_path / "back.gguf")
+    for one, other in (("m.gguf", "m.apr"), ("m.apr", "hf"), ("m.apr", "back.gguf")):
+        with look(tmp_path / one) as source_, look(tmp_path / other) as target:
+            assert judge_metadata(source_, target).findings == []
+
+
+@pytest.mark.parametrize("pattern", [Value.scalar(Kind.U32, 2), Value.array(Kind.BOOL, [True, False] * 3)])
+def test_a_pattern_that_apr_has_no_place_for_is_refused_without_our_keys(pattern: Value, tmp_path: Path) -> None:
+    source = golden_with(tmp_path / "m.gguf", {"attention.sliding_window_pattern": pattern})
+    with pytest.raises(RosettaError, match="sliding_window_pattern") as caught:
+        rosetta_ref.convert(source, tmp_path / "m.apr", extra_keys=False)
+    assert "--no-extra-keys" in str(caught.value)
+    rosetta_ref.convert(source, tmp_path / "m.apr")
+    rosetta_ref.convert(tmp_path / "m.apr", tmp_path / "hf")
+    assert json.loads((tmp_path / "hf" / "config.json").read_bytes())["layer_types"] == [SLIDING, FULL] * 3
+    usual = golden_with(tmp_path / "usual.gguf", {"attention.sliding_window_pattern": Value.scalar(Kind.U32, 6)})
+    rosetta_ref.convert(usual, tmp_path / "usual.apr", extra_keys=False)
+
+
+@pytest.mark.parametrize("name", ["model.layers.0.language_model.mlp.up_proj.weight", "lm_head.language_model.weight"])
+def test_the_prefix_of_a_text_model_stands_in_front(name: str) -> None:
+    with pytest.raises(RosettaError, match="no such tensor"):
+        MODEL.to_gguf(name)
+    assert MODEL.to_gguf("language_model.lm_head.weight") == "output.weight"

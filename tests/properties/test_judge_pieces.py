@@ -151,6 +151,11 @@ def nobody_encodes(rng: Rng) -> Made:
     return of("F32", gaussian(rng)), Tensor.of("a", TYPES["IQ2_XXS"], SHAPE, blocks), {"asked": True}
 
 
+def nobody_knows(rng: Rng) -> Made:
+    blocks = np.zeros(SHAPE[0] * SHAPE[1] // 2, TYPES["F4"].dtype)
+    return of("F32", gaussian(rng)), Tensor.of("a", TYPES["F4"], SHAPE, blocks), {"asked": True}
+
+
 def bias(rng: Rng) -> Made:
     values = gaussian(rng, (64,))
     return raw("F32", values), raw("F32", turn(values)), {"turn": (HEADS, True)}
@@ -203,7 +208,8 @@ CASES: dict[str, tuple[str, Callable[[Rng], Made]]] = {
     "asked for one block, badly": ("error-too-large", worse("F32", "AprQ8", 1.02, asked=True)),
     "not asked for one block": ("error-too-large", worse("F32", "AprQ8", 1.02)),
     "asked for a padded block": ("error-too-large", worse("F32", "AprQ4", 1.3, (7, 515), asked=True)),
-    "asked for what nobody encodes": ("unknown-type", nobody_encodes),
+    "asked for what nobody encodes": ("error-too-large", nobody_encodes),
+    "asked for what nobody knows": ("unknown-type", nobody_knows),
     "turned bytes": ("carried", turned("Q8_0", "Q8_0")),
     "turned numbers": ("decoded", turned("Q4_K", "F32")),
     "turned, one block": ("decoded", turned("AprQ8", "F32")),

@@ -293,6 +293,19 @@ def test_safetensors(member: str, expected: tuple[str, str, tuple[int, ...], boo
     assert tensors(archive) == [expected]
 
 
+class _Other:
+    """A second name that sorts behind "0": whether Hypothesis finds "1" or "00" hangs on the modules that are loaded."""
+
+    def __eq__(self, name: object) -> bool:
+        return name in ("00", "1")
+
+    def __hash__(self) -> int:
+        return 0
+
+
+OTHER = _Other()
+
+
 @pytest.mark.parametrize(
     ("member", "expected"),
     [
@@ -300,10 +313,10 @@ def test_safetensors(member: str, expected: tuple[str, str, tuple[int, ...], boo
         pytest.param("vectors-made-rows", [("0", "F32", (0,), True)], marks=pytest.mark.slow),
         # The first one takes space, the second one is something; names in the order of the file, and not.
         pytest.param(
-            "apr-offsets-unpadded", [("0", "F32", (), True), ("00", "F32", (), False)], marks=pytest.mark.slow
+            "apr-offsets-unpadded", [("0", "F32", (), True), (OTHER, "F32", (), False)], marks=pytest.mark.slow
         ),
         pytest.param(
-            "index-sorted-data-not", [("00", "F32", (), True), ("0", "F32", (), False)], marks=pytest.mark.slow
+            "index-sorted-data-not", [(OTHER, "F32", (), True), ("0", "F32", (), False)], marks=pytest.mark.slow
         ),
     ],
 )

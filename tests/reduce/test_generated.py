@@ -110,7 +110,7 @@ def test_of_all_types_the_one_is_found(
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_only_a_model_shows_is_found(work: Workspace) -> None:
     one = converter(MEMBERS["drops-biases"])
-    found = generate(one, "gguf", "safetensors", examples=12, work=work)
+    found = generate(one, "gguf", "safetensors", examples=60, work=work)
     assert found is not None
     made = inputs.read(found)
     assert made.metadata["general.architecture"].plain() == "qwen2"

@@ -19,7 +19,7 @@ BROKEN = Path(__file__).parents[1] / "support" / "broken.py"
 @pytest.fixture(autouse=True, scope="module")
 def few() -> Iterator[None]:
     """Which of all the members is named is asked by test_diagnosis and test_zoo."""
-    with few_members("k-scales-bit-stream", "q5_0-interleaved", "truncation-accepted"):
+    with few_members("k-scales-bit-stream", "q5_0-interleaved", "truncation-accepted", "gate-and-up-exchanged"):
         yield
 
 

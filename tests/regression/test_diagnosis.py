@@ -75,6 +75,8 @@ NO_MODEL = {
     "apr-rope-type-ignored": "its smallest input is a model",
     "layers-sorted-as-text": "its smallest input is a model",
 }
+#: Members whose smallest output is constant, which proves nothing by itself: they are asked whether it is theirs.
+CONSTANT = ("subnormal-scale-zeroed", "zero-block-gives-nan-scale", "apr-offsets-unpadded")
 IN_MODELS = [(MEMBERS[name], sample, pair) for (sample, pair), names in MODELS.items() for name in names]
 EVERY_RUN = tuple(names[0] for names in list(MODELS.values())[:3])
 #: Three models in every run, the others by night.
@@ -125,7 +127,10 @@ def test_a_member_is_diagnosed_as_itself_on_its_smallest_input(member: Member, t
     source = smallest(member.id, tmp_path / "in")
     output = named(tmp_path, source, member.pairs[0])
     member.convert(source, output)
-    found = diagnose(source, output, asked=member.asks)
+    if member.id in CONSTANT:
+        assert ids(diagnose(source, output, asked=member.asks)) == {(UNKNOWN,)}
+    suspects = [member] if member.id in CONSTANT else None
+    found = diagnose(source, output, asked=member.asks, members=suspects)
     assert found
     assert len(ids(found)) == 1
     (diagnosed,) = ids(found).pop()

@@ -192,7 +192,8 @@ def full_directory(path: Path) -> Path:
     for name in (*NAMES, "additional_chat_templates/tool_use.jinja", "additional_chat_templates/A-1_b.jinja"):
         assert is_companion(name)
         if not (made / name).exists() and name not in ("tokenizer.model", "chat_template.json", "added_tokens.json"):
-            (made / name).write_bytes(b"any bytes \xff of " + name.encode())
+            read = name == "special_tokens_map.json" or name.endswith(".jinja")  # as texts
+            (made / name).write_bytes(b"{}" if read else b"any bytes \xff of " + name.encode())
     return made
 
 

@@ -33,20 +33,6 @@ _NEED_ROOM = ("create", "mkdir", "write", "fsync", "rename", "replace", "renamea
 _ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
-@pytest.fixture(scope="module")
-def quick() -> Iterator[Path]:
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="rosetta-full-", dir=memory))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def workshop(quick: Path) -> Workshop:
-    (quick / "sources").mkdir()
-    return Workshop(quick / "sources")
-
-
 def require_named(action: Callable[[], object], place: Path) -> bool:
     """Whether the disk was full, or failed otherwise; then the error has named a file of the conversion."""
     try:

@@ -6,9 +6,7 @@ What a step is, and what is right, is said in `tests/support/kill_points.py`, wh
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,21 +16,6 @@ from rosetta_ref.convert.publish.place import Place
 from tests.support.kill_points import SCENARIOS, Scenario, Workshop, a_few, every, try_scenario
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each kill is that of a forked process")
-
-
-@pytest.fixture(scope="module")
-def quick() -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of runs wait for the disk otherwise."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="rosetta-kills-", dir=memory))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def workshop(quick: Path) -> Workshop:
-    (quick / "sources").mkdir()
-    return Workshop(quick / "sources")
 
 
 def kill(workshop: Workshop, scenario: Scenario, quick: Path, choose: object) -> None:

@@ -57,8 +57,8 @@ MODEL = Model(
         attention.layer_norm_rms_epsilon  f32  rms_norm_eps             rms_norm_eps             =1e-6 zero needed
         attention.key_length              u32  head_dim                 -                        =256
         attention.value_length            u32  head_dim                 -                        =256
-        final_logit_softcapping           f32  final_logit_softcapping  final_logit_softcapping  stated late
-        attention.sliding_window          u32  sliding_window           sliding_window           =4096 late apr-needed
+        final_logit_softcapping           f32  final_logit_softcapping  final_logit_softcapping  stated late off
+        attention.sliding_window          u32  sliding_window           sliding_window           =4096 late off apr-needed
         vocab_size                        u32  vocab_size               vocab_size               late untold
     """),
     rope="NEOX",

@@ -44,7 +44,11 @@ MODEL = Model(
     """),
     rope="NORM",
     scalings=("default", "linear", "yarn", "llama3"),
-    silent={"MistralForCausalLM": {"num_key_value_heads": 8}},
+    silent={"MistralForCausalLM": {"num_key_value_heads": 8, "sliding_window": 4096}},
+    unread={"MistralForCausalLM": ("attention_bias", "mlp_bias")},
+    windows={"MistralForCausalLM": "all"},
     apr_words=("llama2", "llama3", "smollm", "smollm2"),
-    bias_flags={"attention_bias": "attn_q", "mlp_bias": "ffn_up"},
-)
+    bias_flags={
+        "attention_bias": ("attn_q", "attn_k", "attn_v", "attn_output"), "mlp_bias": ("ffn_gate", "ffn_up", "ffn_down"),
+    },
+)  # fmt: skip

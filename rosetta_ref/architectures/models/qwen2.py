@@ -43,4 +43,5 @@ MODEL = Model(
     rope="NEOX",
     apr_hf=True,
     apr_words=("qwen2.5",),
+    windows={"Qwen2ForCausalLM": "asked"},
 )

@@ -45,5 +45,7 @@ MODEL = Model(
     """),
     rope="NEOX",
     apr_hf=True,
-    fixed={"attention_bias": (False, None), "use_sliding_window": (False, None)},
+    fixed={"attention_bias": (False, None)},
+    written={"use_sliding_window": False},
+    windows={"Qwen3ForCausalLM": "asked"},
 )

@@ -30,6 +30,10 @@ class UnknownAffixError(BrokenTokenizerFileError):
     """GGUF has no place for what is put before or behind the parts of a word."""
 
 
+class MissingMergesError(BrokenVocabularyError):
+    """Byte-level BPE has merges: without them, no token of several characters is ever found."""
+
+
 class BrokenMergeError(BrokenVocabularyError):
     """A merge is a pair of tokens, and what it makes is a token too."""
 
@@ -39,6 +43,7 @@ def tokenizer_json(metadata: Mapping[str, Value], vocab: Vocabulary) -> Json:
     pre = vocabulary.text(metadata, "tokenizer.ggml.pre") or "default"
     known = pretokenizers.lookup(pre)
     ids = vocab.ids
+    require_key(metadata)
     merges = vocabulary.texts(metadata, "tokenizer.ggml.merges")
     return {
         "version": "1.0",
@@ -64,8 +69,18 @@ def tokenizer_json(metadata: Mapping[str, Value], vocab: Vocabulary) -> Json:
     }
 
 
+def require_key(metadata: Mapping[str, Value]) -> None:
+    """Raise MissingMergesError where GGUF metadata has a byte-level BPE and no merges, as llama.cpp does."""
+    key = "tokenizer.ggml.merges"
+    if vocabulary.model_of(metadata) == "gpt2" and "tokenizer.ggml.tokens" in metadata and key not in metadata:
+        raise MissingMergesError(f"the key {key} is missing")
+
+
 def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[list[str]]:
     """Merges as pairs. The space that parts them is the first one that is not at the very start."""
+    joined = next((merge for merge in merges if merge.find(" ", 1) < 0), None)
+    if joined is not None:
+        raise BrokenMergeError(f"the merge {shown(joined)} has no space")
     pairs = [merge.split(" ") for merge in dict.fromkeys(merges)]
     if any(len(pair) != 2 or not pair[0] for pair in pairs):
         pairs = [[merge[: merge.find(" ", 1)], merge[merge.find(" ", 1) + 1 :]] for merge in dict.fromkeys(merges)]
@@ -75,13 +90,15 @@ def _pairs(merges: list[str], ids: Mapping[str, int]) -> list[list[str]]:
     return pairs
 
 
-def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
+def metadata_of(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, notes: list[str]) -> dict[str, Value]:
     """The `tokenizer.*` keys of a tokenizer.json, as convert_hf_to_gguf writes them."""
     _check_normalizer(tokenizer.get("normalizer"))
     model = parts.table(tokenizer.get("model"), "model")
     merges = require_merges(model)
+    if not merges:
+        notes.append("tokenizer.json has an empty list of merges: no token of several characters is ever found")
     tokens, types = _tokens(tokenizer, vocab_size)
-    extra = special.keys(files, tokenizer, vocab_size)
+    extra = special.keys(files, tokenizer, vocab_size, notes)
     adds_bos = bool(extra["tokenizer.ggml.add_bos_token"].plain()) if "tokenizer.ggml.add_bos_token" in extra else False
     name = pretokenizers.recognise(
         parts.table(tokenizer.get("pre_tokenizer"), "pre_tokenizer"),
@@ -117,6 +134,8 @@ def require_merges(model: Json) -> list[tuple[str, str]]:
         if model.get(key) not in (None, ""):
             raise UnknownAffixError(f"model.{key} is {shown(model[key])}", file="tokenizer.json")
     vocab, merges = parts.vocabulary_of(model), parts.merges_of(model)
+    if model.get("merges") is None:  # none at all is another matter: `tokenizers` and llama.cpp take an empty list
+        raise MissingMergesError("there is no model.merges", file="tokenizer.json")
     for left, right in merges:
         if left not in vocab or right not in vocab or left + right not in vocab:
             raise BrokenMergeError(f"the merge {shown((left, right))} is not of tokens", file="tokenizer.json")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rosetta_ref.architectures.checked import shown
-from rosetta_ref.architectures.tokenizer import parts, vocabulary
+from rosetta_ref.architectures.tokenizer import parts, templates, vocabulary
+from rosetta_ref.architectures.tokenizer.around import Around, around
 from rosetta_ref.architectures.tokenizer.vocabulary import Json, Vocabulary
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.errors import RosettaError
@@ -27,7 +28,6 @@ ID_KEYS = {
 #: Those that can be added around a text, each with its GGUF key, which is also Hugging Face's.
 ADD_KEYS = {name: f"add_{name}_token" for name in ("bos", "eos", "sep")}
 _DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unk": 0}, "gpt2": {"bos": 11, "eos": 11}}
-_TEMPLATE, _TEMPLATES = "tokenizer.chat_template", "tokenizer.chat_templates"
 _GRANITE_VOCABULARY = 49152
 
 
@@ -76,94 +76,125 @@ def config_files(metadata: Mapping[str, Value], vocab: Vocabulary) -> dict[str, 
             config["add_prefix_space" if key == "add_space_prefix" else key] = flag
     added = vocab.added
     config["added_tokens_decoder"] = {str(e["id"]): {k: v for k, v in e.items() if k != "id"} for e in added}
-    template, named = vocabulary.text(metadata, _TEMPLATE), vocabulary.texts(metadata, _TEMPLATES)
-    files = {}
-    if named is not None:
-        config["chat_template"] = _named_templates(metadata, named)
-    elif template is not None:
-        files["chat_template.jinja"] = template.encode("utf-8", "surrogateescape")
-    return {"tokenizer_config.json": vocabulary.to_json("tokenizer_config.json", config, indent=2), **files}
+    found = templates.files(metadata, config)
+    return {"tokenizer_config.json": vocabulary.to_json("tokenizer_config.json", config, indent=2), **found}
 
 
-def _named_templates(metadata: Mapping[str, Value], names: list[str]) -> list[Json]:
-    keys = {"default": _TEMPLATE, **{name: f"{_TEMPLATE}.{name}" for name in names}}
-    found = {name: vocabulary.text(metadata, key) for name, key in keys.items()}
-    return [{"name": name, "template": template} for name, template in found.items() if template is not None]
+def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, notes: list[str]) -> dict[str, Value]:
+    """The GGUF keys of special tokens: ids, what is added around a text, chat template, in convert_hf_to_gguf's order.
 
-
-def keys(files: Mapping[str, bytes], tokenizer: Json, vocab_size: int) -> dict[str, Value]:
-    """The GGUF keys of special tokens: ids, what is added around a text, chat template, in convert_hf_to_gguf's order."""
-    config = parts.from_json(files, "tokenizer_config.json")
+    Where each is looked for, and in which order, is in `rosetta_ref.places`. Notes name what GGUF has no place for.
+    """
+    config = parts.from_json(files, parts.CONFIG)
     model = parts.from_json(files, "config.json")
-    out: dict[str, Value] = {}
-    for source in (_ids_by_text(config, tokenizer), {n: _id_in(model, f"{n}_token_id") for n in ID_KEYS}):
-        for name, index in source.items():
-            if index is not None and 0 <= index < vocab_size:
-                out.setdefault(f"tokenizer.ggml.{ID_KEYS[name]}", Value.scalar(Kind.U32, index))
-    ids = {n: out[f"tokenizer.ggml.{k}"].plain() for n, k in ID_KEYS.items() if f"tokenizer.ggml.{k}" in out}
-    flags = _flags(tokenizer, ids)
-    flags |= {n: config[key] for n, key in ADD_KEYS.items() if isinstance(config.get(key), bool)}
+    adds = around(tokenizer)
+    ids = _ids(files, tokenizer, config, adds, vocab_size, notes)
+    out = {f"tokenizer.ggml.{key}": Value.scalar(Kind.U32, index) for key, index in ids.items()}
+    flags = _flags(tokenizer, adds, config, ids, notes)
     if vocab_size == _GRANITE_VOCABULARY and model.get("model_type") in ("llama", "mistral"):
-        flags["bos"] = False  # convert_hf_to_gguf's rule for the small granite models; SmolLM2 has the same size
+        flags.setdefault("bos", False)  # convert_hf_to_gguf's rule for small granite models; SmolLM2 has the same size
     out |= {f"tokenizer.ggml.{ADD_KEYS[n]}": Value.scalar(Kind.BOOL, flag) for n, flag in flags.items()}
-    return out | _templates(files, config)
+    return out | templates.keys(files, config, notes)
 
 
-def _id_in(model: Json, key: str) -> int | None:
-    """An id in config.json; None where there are several, which GGUF has no place for."""
+def _ids(
+    files: Mapping[str, bytes], tokenizer: Json, config: Json, adds: Around, vocab_size: int, notes: list[str]
+) -> dict[str, int]:
+    """The ids by GGUF's keys. What the tokenizer adds counts before what config.json says: llama.cpp adds the token of that id."""
+    named = {name: [index] for name, index in _ids_by_text(_texts(files, config, tokenizer), tokenizer).items()}
+    replaced: list[int] = []
+    if adds.front:
+        named.setdefault("bos", [adds.front[0][1]])
+    if adds.back:  # what ended answers before is GGUF's end of a turn, as gguf-py has it (gguf/vocab.py, SpecialVocab)
+        replaced = [index for index in named.get("eos", []) if index != adds.back[-1][1]]
+        named["eos"] = [adds.back[-1][1]]
+    sources = [named]
+    for file in ("config.json", "generation_config.json"):
+        stated = _stated(parts.from_json(files, file))
+        sources.append({name: _ids_in(file, stated, name) for name in ID_KEYS})
+    out: dict[str, int] = {}
+    ends = {"eot": [index for index in replaced if index < vocab_size]}
+    for source in sources:
+        for name, several in source.items():
+            inside = [index for index in several if 0 <= index < vocab_size]
+            if inside:
+                out.setdefault(ID_KEYS[name], inside[0])
+            ends[name] = ends.get(name, []) + inside
+    for index in ends["eot"]:
+        out["eot_token_id"] = index
+    _note_ends(ends.get("eos", []), {out.get("eos_token_id"), *ends["eot"]}, tokenizer, notes)
+    return out
+
+
+def _note_ends(ends: list[int], said: set[int | None], tokenizer: Json, notes: list[str]) -> None:
+    """Note the ends of answers that GGUF does not name and that llama.cpp does not know by their texts."""
+    known = {index for text, index in _known(tokenizer).items() if text in vocabulary.ENDS}
+    lost = [index for index in dict.fromkeys(ends) if index not in said | known]
+    if lost:
+        notes.append(f"answers end at the tokens {shown(lost)} too, and GGUF has no place for them")
+
+
+def _stated(model: Json) -> Json:
+    """What a configuration says, where it says nothing that of its text model."""
+    inner = model.get("text_config")
+    return (
+        {**inner, **{key: value for key, value in model.items() if value is not None}}
+        if isinstance(inner, dict)
+        else model
+    )
+
+
+def _ids_in(file: str, model: Json, name: str) -> list[int]:
+    """The ids of a special token in a configuration. Raises ConfigTokenIdError."""
+    key = f"{name}_token_id"
     value = model.get(key)
-    if any(type(index) is not int for index in (value if isinstance(value, list) else [value]) if value is not None):
-        raise ConfigTokenIdError(f"{key} is {shown(value)}", file="config.json")
-    return value if isinstance(value, int) else None
+    several = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(type(index) is int for index in several):
+        raise ConfigTokenIdError(f"{key} is {shown(value)}", file=file)
+    return several
 
 
-def _ids_by_text(config: Json, tokenizer: Json) -> dict[str, int | None]:
-    by_text = {text: index for text, index, _ in reversed(parts.added_tokens(tokenizer))}
-    out: dict[str, int | None] = {}
-    for name in ID_KEYS:
-        entry = config.get(f"{name}_token")
-        text = entry.get("content") if isinstance(entry, dict) else entry
-        if isinstance(text, str):
-            out[name] = by_text.get(text)
+def _texts(files: Mapping[str, bytes], config: Json, tokenizer: Json) -> dict[str, str]:
+    """The special tokens by their texts; special_tokens_map.json counts where there is no added_tokens_decoder."""
+    said = {} if "added_tokens_decoder" in config else parts.from_json(files, "special_tokens_map.json")
+    padding = parts.table(tokenizer.get("padding"), "padding").get("pad_token")
+    out = {"pad": padding} if isinstance(padding, str) else {}
+    for source in (config, said):
+        for name in ID_KEYS:
+            entry = source.get(f"{name}_token")
+            text = entry.get("content") if isinstance(entry, dict) else entry
+            if isinstance(text, str):
+                out[name] = text
     return out
 
 
-def _flags(tokenizer: Json, ids: Mapping[str, int]) -> dict[str, bool]:
-    """What the template of tokenizer.json puts before and after a text."""
+def _known(tokenizer: Json) -> dict[str, int]:
+    """The ids of tokens by their texts: of the added ones first."""
+    vocab = parts.vocabulary_of(tokenizer["model"]) if "model" in tokenizer else {}
+    return vocab | {text: index for text, index, _ in reversed(parts.added_tokens(tokenizer))}
+
+
+def _ids_by_text(texts: Mapping[str, str], tokenizer: Json) -> dict[str, int]:
+    known = _known(tokenizer)
+    return {name: known[texts[name]] for name in ID_KEYS if texts.get(name) in known}
+
+
+def _flags(tokenizer: Json, adds: Around, config: Json, ids: Mapping[str, int], notes: list[str]) -> dict[str, bool]:
+    """Whether BOS and EOS are added. Without a tokenizer.json, tokenizer_config.json says so; with one, nothing but that does."""
     flags: dict[str, bool] = {}
-    for step in parts.steps(tokenizer.get("post_processor"), "post_processor", "processors"):
-        if step.get("type") != "TemplateProcessing":
+    for name, tokens in (("bos", adds.front), ("eos", adds.back)):
+        if not tokens:
             continue
-        single = parts.tables(step.get("single"), "post_processor.single")
-        known = parts.table(step.get("special_tokens"), "post_processor.special_tokens")
-        for name, item in (("bos", single[0]), ("eos", single[-1])) if len(single) > 1 else ():
-            place = parts.table(item.get("SpecialToken"), "post_processor.single.SpecialToken")
-            if place.get("id") is not None:
-                text = parts.text(place["id"], "post_processor.single.SpecialToken.id")
-                entry = parts.table(known.get(text), "post_processor.special_tokens")
-                flags[name] = ids.get(name) in parts.array(entry.get("ids"), "post_processor.special_tokens.ids")
-    return flags
-
-
-def _templates(files: Mapping[str, bytes], config: Json) -> dict[str, Value]:
-    file, template = parts.CONFIG, config.get("chat_template")
-    if template is None and "chat_template.jinja" in files:
-        template = files["chat_template.jinja"].decode("utf-8", "surrogateescape")
-    elif template is None:
-        file = "chat_template.json"
-        template = parts.from_json(files, file).get("chat_template")
-    if isinstance(template, str):
-        return {_TEMPLATE: Value.scalar(Kind.STRING, template)}
-    named = {
-        parts.text(entry.get("name"), "chat_template.name", file): parts.text(
-            entry.get("template"), "chat_template.template", file
+        place = tokens[0] if name == "bos" else tokens[-1]
+        flags[name] = ids.get(ID_KEYS[name]) == place[1]
+        lost = [text for text, index in tokens if not flags[name] or index != place[1]] or [place[0]] * (
+            len(tokens) - 1
         )
-        for entry in parts.tables(template, "chat_template", file)
-    }
-    others = [name for name in named if name != "default"]
-    out = {f"{_TEMPLATE}.{name}": Value.scalar(Kind.STRING, named[name]) for name in others}
-    if others:
-        out[_TEMPLATES] = Value.array(Kind.STRING, others)
-    if "default" in named:
-        out[_TEMPLATE] = Value.scalar(Kind.STRING, named["default"])
-    return out
+        if lost:
+            notes.append(f"tokenizer.json adds {shown(lost)} to a text, and GGUF adds the one {name.upper()} alone")
+    stated = {name: config[key] for name, key in ADD_KEYS.items() if isinstance(config.get(key), bool)}
+    if tokenizer:
+        stated |= {name: flags.get(name, False) for name in stated if name != "sep"}
+    if adds.separates:
+        stated.setdefault("sep", True)
+    return flags | stated

@@ -94,8 +94,9 @@ def merges(ids: Mapping[str, int], scores: list[float]) -> list[tuple[str, str]]
 
 
 def metadata_of(
-    files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, *, space_prefix: bool | None, spare: bool
-) -> dict[str, Value]:
+    files: Mapping[str, bytes], tokenizer: Json, vocab_size: int, *, space_prefix: bool | None, spare: bool,
+    notes: list[str],
+) -> dict[str, Value]:  # fmt: skip
     """The `tokenizer.*` keys of a tokenizer.model, or of a tokenizer.json where there is none."""
     if "tokenizer.model" in files:
         pieces = sentencepiece_proto.parse(files["tokenizer.model"])
@@ -106,7 +107,7 @@ def metadata_of(
     stated = config.get("add_prefix_space")
     flag(stated, "add_prefix_space", file=parts.CONFIG)
     prefix_key = stated if "add_prefix_space" in config or prefix else False
-    extra = special.keys(files, tokenizer, vocab_size)
+    extra = special.keys(files, tokenizer, vocab_size, notes)
     if not tokenizer or "tokenizer.ggml.add_bos_token" in extra:
         pass  # llama.cpp adds a BOS where no key says otherwise, as SentencePiece's own tokenizers do
     else:

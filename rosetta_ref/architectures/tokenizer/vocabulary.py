@@ -54,11 +54,14 @@ class TokenType(IntEnum):
 #: Types that are found in a text before anything else is done to it.
 ADDED = frozenset({int(TokenType.CONTROL), int(TokenType.UNKNOWN), int(TokenType.USER_DEFINED)})
 
-#: Texts that llama.cpp takes for control tokens whatever type the file gives them: ends of generation, then fill-in-the-middle.
-_CONTROL_BY_NAME = frozenset({
+#: Texts of tokens that end an answer in llama.cpp whatever the file says (src/llama-vocab.cpp: the ends of generation).
+ENDS = frozenset({
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
     "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>",
     "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
+})  # fmt: skip
+#: Texts that llama.cpp takes for control tokens whatever type the file gives them: ends of generation, then fill-in-the-middle.
+_CONTROL_BY_NAME = ENDS | frozenset({
     "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>", "<|code_prefix|>", "<|prefix|>",
     "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>", "<|suffix|>",
     "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>", "<|middle|>",
@@ -198,11 +201,23 @@ def text(metadata: Mapping[str, Value], key: str) -> str | None:
 
 
 def token_id(metadata: Mapping[str, Value], name: str) -> int | None:
-    """The id under a `tokenizer.ggml.` key, or None. Raises TokenizerValueError."""
+    """The id under a `tokenizer.ggml.` key; None where there is none, or where the vocabulary has no such token.
+
+    llama.cpp warns of the second, and goes on as if the key were not there (src/llama-vocab.cpp: "bad special token"). Raises
+    TokenizerValueError.
+    """
     value = plain(metadata, name)
     if value is not None and (type(value) is not int or value < 0):
         raise TokenizerValueError(f"{_PREFIX}{name} is {shown(value)}")
-    return value
+    tokens = metadata.get(_PREFIX + "tokens")
+    beyond = value is not None and tokens is not None and tokens.item is Kind.STRING and value >= len(tokens.data)
+    return None if beyond else value
+
+
+def beyond(metadata: Mapping[str, Value]) -> list[str]:
+    """The keys of special tokens whose ids are beyond the vocabulary. Raises TokenizerValueError."""
+    names = [key.removeprefix(_PREFIX) for key in metadata if key.startswith(_PREFIX) and key.endswith("_token_id")]
+    return [_PREFIX + name for name in names if token_id(metadata, name) is None]
 
 
 def flag(metadata: Mapping[str, Value], name: str) -> bool | None:

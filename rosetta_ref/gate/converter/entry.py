@@ -22,12 +22,15 @@ class Entry:
     pairs: those of `PAIRS` it takes; "G-G" for a quantiser.
     architectures, types: those it takes.
     quantises: types that it encodes to when asked ({type} in the command, `type=` of the function).
+    quantises_on: pairs on which it may be asked for one; None: those of its pairs within one format, or all where there are none.
     safetensors_as: whether a SafeTensors model is given and asked for as "file" or "directory".
     time_limit: seconds. memory_limit: resident bytes. disk_limit: bytes that a command may write; None: in proportion to its input.
     refuse_exit: exit codes that refuse, besides 1.
     refuse_exceptions: names of exceptions by which a function refuses, besides those of `function.REFUSALS`.
     isolated: a function runs in a process of its own.
     lossless: it claims that chains give back every bit.
+    tokenizers: the vocabularies of samples it takes (`tokenizers.SMALL`, and `tokenizers.FULL` of published models).
+    rope_scaling: the kinds of rope scaling it takes: "yarn", "llama3".
     whole_models: it takes only models of a known architecture with a tokenizer, no arbitrary tensors.
     loses: what it does not promise: kinds of findings ("lossy-unasked", say), gates ("F-CONV-META-001"), and inputs that it may
         refuse: a payload ("special": NaN and Inf; "large": beyond F16), a type in a format ("apr/bf16"), models of several files
@@ -54,6 +57,20 @@ class Entry:
     expectations: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     disk_limit: int | None = None
+    quantises_on: tuple[str, ...] | None = None
+    tokenizers: tuple[str, ...] | None = None
+    rope_scaling: tuple[str, ...] | None = None
+
+    @property
+    def asked_on(self) -> tuple[str, ...]:
+        """The pairs on which a type is asked for."""
+        if not self.quantises:
+            return ()
+        if self.quantises_on is not None:
+            return self.quantises_on
+        if self.pairs is None:
+            return ("G-G",)
+        return tuple(pair for pair in self.pairs if pair[0] == pair[-1]) or self.pairs
 
 
 @dataclass(frozen=True)

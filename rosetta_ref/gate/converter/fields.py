@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from rosetta_ref.gate.converter import loses
 from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.gate.words import ROPE_SCALINGS, TOKENIZERS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.units import byte_size
 
@@ -106,6 +107,15 @@ def _exit_code(value: Any) -> int:
     return value
 
 
+def _one_of(what: str, names: tuple[str, ...]) -> Reader:
+    def read(value: Any) -> str:
+        if value not in names:
+            raise ValueError(f"unknown {what} {value!r}; there are {', '.join(names)}")
+        return str(value)
+
+    return read
+
+
 def _kind_of_safetensors(value: Any) -> str:
     if value not in ("file", "directory"):
         raise ValueError(f'"file" or "directory" is wanted, not {value!r}')
@@ -133,7 +143,10 @@ FIELDS: dict[str, Field] = {
     "pairs": Field(_listed(_pair), "pairs that it takes, such as G-A,A-G", "PAIRS", _words),
     "architectures": Field(_listed(_text), "architectures that it takes", "NAMES", _words),
     "types": Field(_listed(type_name), "types that it takes", "TYPES", _words),
+    "tokenizers": Field(_listed(_one_of("tokenizer", TOKENIZERS)), "tokenizers that it takes: spm,full-gpt2", "NAMES", _words),
+    "rope_scaling": Field(_listed(_one_of("rope scaling", ROPE_SCALINGS)), "rope scalings that it takes", "NAMES", _words),
     "quantises": Field(_listed(type_name), "types that it encodes to when asked", "TYPES", _words),
+    "quantises_on": Field(_listed(_pair), "pairs on which it is asked for these types, such as S-G", "PAIRS", _words),
     "safetensors_as": Field(_kind_of_safetensors, "how SafeTensors models are given and asked for: file or directory", "KIND"),
     "time_limit": Field(_seconds, "seconds that one conversion may take", "SECONDS", float),
     "memory_limit": Field(_bytes, "resident memory that it may take", "SIZE"),

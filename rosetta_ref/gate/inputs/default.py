@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
 from rosetta_ref.gate.inputs import big_endian, models
 from rosetta_ref.gate.inputs.alignment import aligned
+from rosetta_ref.gate.inputs.full import full_models
 from rosetta_ref.gate.inputs.models import Fill, Spec, build, formats_of, seed_of, tensor_of
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.models import MODELS
+from rosetta_ref.gate.words import instead
 from rosetta_ref.patterns import payloads
 from rosetta_ref.quant import TYPES, BlockType
 
@@ -46,10 +48,13 @@ _APART = {
 _YARN = {
     "llama.rope.scaling.type": Value.scalar(Kind.STRING, "yarn"),
     "llama.rope.scaling.factor": Value.scalar(Kind.F32, np.float32(4)),
-    "llama.rope.scaling.original_context_length": Value.scalar(Kind.U32, 32),
+    "llama.rope.scaling.original_context_length": Value.scalar(Kind.U32, 32768),
+    "llama.context_length": Value.scalar(Kind.U32, 131072),
 }
 
-_LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 256}
+#: Llama 3.1 has a factor of 8, Llama 3.2 one of 32 (their config.json): the one for even seeds, the other for odd ones.
+_LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+_LONG = {"llama.context_length": Value.scalar(Kind.U32, 131072)}
 
 #: name: the model, and the type of its matrices. Heads: none with kv_heads^2 = heads; 8, 16 and 64 elements in a head. One
 #: has eleven layers, whose numbers stand in another order as texts.
@@ -59,7 +64,10 @@ _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-f32-wide": (Spec("llama", 4, 1, 64, 64, layers=1, tied=True), "F32"),
     "llama-bf16-biased": (Spec("llama", 4, 1, 16, 96, biased=True, base="BF16", modern=True), "BF16"),
     "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, keys=_YARN), "F32"),
-    "llama-f32-llama3": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, llama3=_LLAMA3), "F32"),
+    "llama-f32-llama3": (
+        Spec("llama", 8, 2, 8, 64, layers=1, tied=True, llama3=_LLAMA3, keys=_LONG, theta=500_000.0),
+        "F32",
+    ),
     "llama-f32-long-heads": (Spec("llama", 4, 1, 32, 96, stream=64, layers=11, tied=True), "F32"),
     "qwen2-bf16-tied": (Spec("qwen2", 8, 2, 8, 96, tied=True, base="BF16"), "BF16"),
     "qwen2-f32": (Spec("qwen2", 6, 3, 16, 64, modern=True), "F32"),
@@ -70,6 +78,7 @@ _BLOCKS = {
     "llama": Spec("llama", 8, 2, 32, 512, tied=True),
     "qwen2": Spec("qwen2", 8, 1, 32, 512, tied=True),
 }
+_NARROW_FIRST = ("F16", "BF16", "F32")
 _PUBLISHED = ("BF16", "F16", "F32")
 _F32: list[Fill] = [("F32", "index-coded")]
 #: llama.cpp loads no model that is aligned to less than 32.
@@ -86,20 +95,50 @@ def default(
     types: Collection[str] | None = None,
     whole_models: bool = False,
     quantised: bool = True,
+    tokenizers: Collection[str] | None = None,
+    rope_scaling: Collection[str] | None = None,
 ) -> list[Sample]:
     """The samples of the full gate: the same for the same arguments.
 
     `architectures` and `types` are those that a converter takes (None: all; a model's norms are F32 all the same);
-    `whole_models` puts each type's cases inside loadable models; without `quantised` there are no blocks.
+    `tokenizers` and `rope_scaling` likewise: a model whose tokenizer is not taken has another one; where none of the small ones is,
+    there are the full ones alone. `whole_models` puts each type's cases inside loadable models; without `quantised` there are no
+    blocks.
     """
     named = [name for name in TYPES if name not in _INTERMEDIATE] if types is None else types
     known = {kind.name for kind in TYPES.values() if kind.name in named and (quantised or kind.is_scalar)}
-    families = models.families(architectures)
+    named_families = models.families(architectures)
+    words = {family: instead(MODELS[family].tokenizer, tokenizers) for family in named_families}
+    families = [family for family in named_families if words[family]]
     made = [
-        build(name, spec, [(kind, "index-coded")], seed)
+        build(name, replace(_seeded(spec, seed), tokenizer=own), [(kind, "index-coded")], seed)
         for name, (spec, kind) in _MODELS.items()
-        if kind in known and spec.architecture in families
+        if kind in known
+        and spec.architecture in families
+        and (own := instead(spec.words, tokenizers))
+        and (spec.scaling is None or rope_scaling is None or spec.scaling in rope_scaling)
     ]
+    made += full_models(tokenizers, named_families, _full_fills(known, alone=not families), seed)
+    with models.worded({family: own for family, own in words.items() if own}):
+        return made + _others(families, known, seed, whole_models)
+
+
+def _seeded(spec: Spec, seed: int) -> Spec:
+    return replace(spec, llama3={**spec.llama3, "factor": 32.0}) if spec.llama3 and seed % 2 else spec
+
+
+def _full_fills(known: Collection[str], *, alone: bool) -> list[Fill]:
+    """What the matrices of full models hold: all of F16; where there are no other models, all that 32 columns have room for."""
+    first = next((name for name in _NARROW_FIRST if name in known), None)
+    kinds = {"floats": _SCALARS["floats"], "legacy": _GROUPS["legacy"]} if alone else {"floats": (first or "",)}
+    cases = [case for name, cases in _cases(known, kinds) if name in kinds for case in cases]
+    return (
+        [(first, "gaussian"), *cases] if first else []
+    )  # no narrow type has so many different numbers as an embedding
+
+
+def _others(families: Sequence[str], known: Collection[str], seed: int, whole_models: bool) -> list[Sample]:
+    made: list[Sample] = []
     made += [sample for family in families for sample in _plain_model(family, known, seed)]
     for family in [name for name in families if name in _BLOCKS] or families[:1]:
         made += _block_models(family, known, seed)
@@ -118,10 +157,34 @@ def default(
     return made
 
 
-def for_quantisers(seed: int) -> list[Sample]:
-    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong."""
-    spec = replace(_BLOCKS["llama"], inner=256, layers=1, keys={"general.file_type": Value.scalar(Kind.U32, 0)})
-    return [replace(build("llama-rough", spec, [("F32", "rough")], seed), formats=("gguf",))]
+def scaled_models(seed: int, tokenizer: str = "") -> list[tuple[str, Sample]]:
+    """A model of each kind of rope scaling, by the kind."""
+    specs = {name: spec for name, (spec, _) in _MODELS.items() if spec.scaling is not None}
+    return [
+        (spec.scaling or "", build(name, replace(spec, tokenizer=tokenizer), _F32, seed))
+        for name, spec in specs.items()
+    ]
+
+
+def for_quantisers(
+    seed: int,
+    faces: Sequence[str] = ("gguf",),
+    architectures: Collection[str] | None = None,
+    tokenizers: Collection[str] | None = None,
+) -> list[Sample]:
+    """For F-CONV-QUANT-001: a model in F32 with rows of 256, whose blocks are of all the kinds that encoders get wrong.
+
+    `faces` are the formats that a converter is asked for a type from; the first of its architectures is asked with.
+    """
+    family = next(iter(models.families(architectures)), "llama")
+    spec = replace(
+        _wide(family),
+        tokenizer=instead(MODELS[family].tokenizer, tokenizers) or "",
+        inner=256,
+        layers=1,
+        keys={"general.file_type": Value.scalar(Kind.U32, 0)},
+    )
+    return [replace(build(f"{family}-rough", spec, [("F32", "rough")], seed), formats=tuple(faces))]
 
 
 def _plain_model(family: str, known: Collection[str], seed: int) -> Iterator[Sample]:
@@ -165,10 +228,13 @@ def _wide(family: str) -> Spec:
 
 
 def _sharded(spec: Spec, seed: int) -> Iterator[Sample]:
-    """Three files; and a set in which three tensors have stale copies in files that the index does not take them from."""
-    for name in ("sharded", "sharded-stale"):
-        sample, stale = build(name, spec, _F32, seed), name.endswith("stale")
-        yield replace(sample, shards=3, stale=stale, formats=("safetensors",) if stale else ("gguf", "safetensors"))
+    """Three files; and a set in which three tensors have stale copies in files that the index does not take them from.
+
+    They are one model, so that a chain is converted once for both.
+    """
+    sample = replace(build("sharded", spec, _F32, seed), shards=3)
+    yield replace(sample, formats=("gguf", "safetensors"))
+    yield replace(sample, name="sharded-stale", stale=True, formats=("safetensors",))
 
 
 def _metadata(spec: Spec, seed: int, *, finite: bool) -> Sample:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -32,6 +34,8 @@ from rosetta_ref.quant import TYPES, BlockType
 _FIRST = ("llama", "qwen2")
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _THETA = 100_000.0
+#: The vocabulary of an architecture whose own a converter does not take.
+_WORDED: ContextVar[Mapping[str, str]] = ContextVar("_WORDED", default={})  # noqa: B039 (never written to)
 #: Type and payload of a matrix.
 Fill = tuple[str, str]
 
@@ -61,15 +65,39 @@ class Spec:
     stream: int = 0
     modern: bool = False
     llama3: Mapping[str, float] | None = None
+    theta: float = _THETA
 
     @property
     def width(self) -> int:
         """Elements of the residual stream."""
         return self.stream or self.heads * self.head
 
+    @property
+    def words(self) -> str:
+        """The name of its vocabulary."""
+        return self.tokenizer or _WORDED.get().get(self.architecture) or of(self.architecture).tokenizer
+
+    @property
+    def scaling(self) -> str | None:
+        """The kind of its rope scaling; None where it has none."""
+        if self.llama3:
+            return "llama3"
+        stated = self.keys.get(f"{self.architecture}.rope.scaling.type")
+        return str(stated.plain()) if stated is not None else None
+
     def vocabulary(self) -> dict[str, Value]:
         """GGUF's keys of the tokenizer."""
-        return tokenizers.vocabulary(self.tokenizer or of(self.architecture).tokenizer)
+        return tokenizers.vocabulary(self.words)
+
+
+@contextmanager
+def worded(words: Mapping[str, str]) -> Iterator[None]:
+    """Models of those architectures have those vocabularies, where their `Spec` names none."""
+    token = _WORDED.set(words)
+    try:
+        yield
+    finally:
+        _WORDED.reset(token)
 
 
 def families(claimed: Collection[str] | None = None) -> list[str]:
@@ -96,7 +124,10 @@ def build(name: str, spec: Spec, fills: Sequence[Fill], seed: int) -> Sample:
         labels[tensor] = f"{fill[0].lower()}/{stem}-{part}/{fill[1]}"
     if spec.llama3:
         tensors[FACTORS] = Tensor.of(
-            FACTORS, TYPES["F32"], (spec.head // 2,), llama3_factors(spec.head, _THETA, spec.llama3).astype(np.float32)
+            FACTORS,
+            TYPES["F32"],
+            (spec.head // 2,),
+            llama3_factors(spec.head, spec.theta, spec.llama3).astype(np.float32),
         )
         labels[FACTORS] = f"f32/{stem}-rope_freqs/computed"
     model = Archive("gguf", _keys(name, spec, tokens), tensors)
@@ -165,7 +196,7 @@ def _keys(name: str, spec: Spec, tokens: Mapping[str, Value]) -> dict[str, Value
         **{f"{spec.architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in numbers.items()},
         f"{spec.architecture}.attention.layer_norm_rms_epsilon": Value.scalar(Kind.F32, np.float32(1e-5)),
         **_examples(spec.architecture),
-        f"{spec.architecture}.rope.freq_base": Value.scalar(Kind.F32, np.float32(_THETA)),
+        f"{spec.architecture}.rope.freq_base": Value.scalar(Kind.F32, np.float32(spec.theta)),
         **spec.keys,
         **tokens,
     }  # fmt: skip

@@ -34,3 +34,8 @@ class Sample:
     companions: Mapping[str, bytes] = field(default_factory=dict)
     #: A real model: the file itself is its one face.
     path: Path | None = None
+
+    @property
+    def for_quantisers(self) -> bool:
+        """Whether it has the blocks that encoders get wrong."""
+        return any("/rough" in label for label in self.labels.values())

@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.gate.inputs import vocabularies
 from rosetta_ref.gate.judge.tokenizer import QWEN2_PATTERN
+from rosetta_ref.gate.words import FULL
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
 #: Which of two merges comes first matters in "her" and "there"; "12" and "!a" tell pre-tokenizers apart, which may part them.
@@ -37,7 +39,9 @@ _GENERATION: tuple[str, ...] = ("bos_token_id", "eos_token_id")
 
 
 def vocabulary(name: str) -> dict[str, Value]:
-    """GGUF's keys of a vocabulary by its name: "spm", "gemma", or a pre-tokenizer's."""
+    """GGUF's keys of a vocabulary by its name: "spm", "gemma", a pre-tokenizer's, or a full one's."""
+    if name in FULL:
+        return full(name)
     return {"spm": sentencepiece, "gemma": gemma}[name]() if name in ("spm", "gemma") else byte_level(name)
 
 
@@ -56,6 +60,21 @@ def byte_level(pre: str) -> dict[str, Value]:
         "tokenizer.ggml.padding_token_id": Value.scalar(Kind.U32, tokens.index(SPECIAL[0])),
         "tokenizer.ggml.add_bos_token": Value.scalar(Kind.BOOL, 0),
         **_text("tokenizer.chat_template", CHAT_TEMPLATE),
+    }  # fmt: skip
+
+
+def full(name: str) -> dict[str, Value]:
+    """GGUF's keys of a full byte-level vocabulary. GPT-2 was published without a chat template."""
+    read = vocabularies.full(name)
+    types = [CONTROL if token in read.special else NORMAL for token in read.tokens]
+    template = _text("tokenizer.chat_template", CHAT_TEMPLATE) if SPECIAL[1] in read.special else {}
+    return _text("tokenizer.ggml.model", "gpt2") | _text("tokenizer.ggml.pre", read.pre) | {
+        "tokenizer.ggml.tokens": Value.array(Kind.STRING, read.tokens),
+        "tokenizer.ggml.token_type": Value.array(Kind.I32, types),
+        "tokenizer.ggml.merges": Value.array(Kind.STRING, read.merges),
+        **{f"tokenizer.ggml.{word}_token_id": Value.scalar(Kind.U32, number) for word, number in read.ids.items()},
+        "tokenizer.ggml.add_bos_token": Value.scalar(Kind.BOOL, 0),
+        **template,
     }  # fmt: skip
 
 
@@ -116,7 +135,8 @@ def files(metadata: Mapping[str, Value], *, modern: bool = False) -> dict[str, b
     config, more = _config(plain, spm), {}
     if modern:
         tokenizer["model"]["merges"] = [merge.split(" ") for merge in tokenizer["model"]["merges"]]
-        more["chat_template.jinja"] = config.pop("chat_template").encode()
+        if "chat_template" in config:
+            more["chat_template.jinja"] = config.pop("chat_template").encode()
     if spm:
         more["tokenizer.model"] = _model_proto(plain)
     return more | {
@@ -143,7 +163,7 @@ def _config(plain: Mapping[str, Any], spm: bool) -> dict[str, Any]:
         **special,
         "add_bos_token": plain["add_bos_token"],
         **({"add_eos_token": plain["add_eos_token"], **legacy} if spm else {"added_tokens_decoder": added}),
-        "chat_template": plain["chat_template"],
+        **{key: plain[key] for key in ("chat_template",) if key in plain},
         "model_max_length": 128,
     }
 
@@ -182,10 +202,11 @@ def _byte_level_json(plain: Mapping[str, Any]) -> dict[str, Any]:
         steps = [split, byte_level | {"use_regex": False}]
     else:
         steps = [{"type": "Digits", "individual_digits": True}, byte_level]
+    together = {"type": "Sequence", "pretokenizers": steps}
     return _tokenizer(
         plain,
         normalizer={"type": "NFC"} if plain["pre"] == "qwen2" else None,
-        pre_tokenizer={"type": "Sequence", "pretokenizers": steps},
+        pre_tokenizer=byte_level if plain["pre"] == "gpt-2" else together,
         post_processor=byte_level | {"trim_offsets": False},
         decoder=byte_level,
         model={"merges": plain["merges"]},

@@ -70,9 +70,23 @@ NUMBERS = (
 FACTORS_ROLE = Role("rope_freqs", "", "R")
 #: GGUF's keys for the tokens of a window, and for the layers that look at one: a flag for each, or one number.
 WINDOW, PATTERN = "attention.sliding_window", "attention.sliding_window_pattern"
+#: Numbers that say at 0 what they say where they are absent: that there is none (src/models/gemma3.cpp).
+NONE_AT_ZERO = (WINDOW, "final_logit_softcapping")
 #: What llama.cpp takes where nothing is said: no scaling of 10000, a head of k and v for each of q, the width over the heads.
 ASSUMED = frozenset({"rope.freq_base", "attention.head_count_kv", "attention.key_length"})
 _LAYER = re.compile(r"(?:blk|model\.layers)\.(0|[1-9]\d*)(\..+)")
+
+
+class Within(NamedTuple):
+    """What config.json calls a model that has a text model inside, and how the names of its tensors begin.
+
+    `prefixes` are those of the text model with what stands in their place alone; `aside` those of the other parts.
+    """
+
+    hugging_face: str
+    model_type: str
+    prefixes: Mapping[str, str]
+    aside: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,8 @@ class Model:
     #: What config.json says of every such model, and the keys that say whether a role has biases.
     config: Mapping[str, Any] = field(default_factory=lambda: {"hidden_act": "silu"})
     bias_keys: Mapping[str, str] = field(default_factory=dict)
+    #: A model with further parts (images) that has this one inside; None where there is none.
+    within: Within | None = None
 
     def role(self, name: str) -> Role | None:
         """The role of a tensor by its GGUF name; None for one that the architecture does not have.
@@ -127,8 +143,18 @@ class Model:
         return _renamed(name, "blk", "model.layers", self._to_hugging_face)
 
     def to_gguf(self, name: str) -> str | None:
-        """The GGUF name of a Hugging Face tensor; None for one that has none."""
-        return _renamed(name, "model.layers", "blk", self._to_gguf)
+        """The GGUF name of a Hugging Face tensor, which may stand inside of another model; None for one that has none."""
+        return _renamed(self.alone(name), "model.layers", "blk", self._to_gguf)
+
+    def alone(self, name: str) -> str:
+        """What a tensor inside of another model is called in one that stands alone; any other name as it is."""
+        prefixes = self.within.prefixes if self.within is not None else {}
+        found = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        return name if found is None else prefixes[found] + name.removeprefix(found)
+
+    def is_aside(self, name: str) -> bool:
+        """Whether a Hugging Face tensor is one of another part, which no file of the text model has."""
+        return self.within is not None and name.startswith(self.within.aside)
 
     @cached_property
     def _roles(self) -> dict[str, Role]:

@@ -81,7 +81,16 @@ def judge(
                 verdict = replace(verdict, kind="narrowed", detail=f"{verdict.count:,} elements were rounded")
             if not verdict.right and verdict.kind not in loses:
                 judged.findings.append(
-                    Finding(verdict.kind, gate, verdict.detail, name, *judged.types[name], verdict.count, verdict.first)
+                    Finding(
+                        verdict.kind,
+                        gate,
+                        verdict.detail,
+                        name,
+                        *judged.types[name],
+                        verdict.count,
+                        verdict.first,
+                        error=verdict.error,
+                    )
                 )
             else:
                 judged.done[verdict.done or verdict.kind] += 1
@@ -178,8 +187,9 @@ def _check_name(judged: Judged, source: View, target: View, name: str) -> None:
     expected = mapping.hugging_face_name(name, source.reading) if of(target.format).has_companions else name
     if stored == source.tensors[name].tensor.name and source.architecture not in mapping.MODELS:
         return  # of tensors that are no model any name is right that stays
+    outer = mapping.MODELS.get(target.architecture or "") if target.inside else None
     right = {name, mapping.hugging_face_name(name, source.reading)} if target.format == "apr" else {expected or name}
-    if stored not in right:
+    if (stored if outer is None else outer.alone(stored)) not in right:
         judged.renamed.add(stored)
         detail = f"it is called {stored!r}, and {expected!r} in every {target.format} file of that kind"
         judged.findings.append(Finding("foreign-name", NAME, detail, name))

@@ -122,8 +122,10 @@ def _part(whole: Mapping[str, Any], key: str, kind: type, file: Path | None) -> 
 
 
 def _pre_tokenizer(tokenizer: Mapping[str, Any]) -> str | None:
-    """GGUF's name of the steps, for the two that a sample has."""
+    """GGUF's name of the steps, for the three that a sample has."""
     whole = tokenizer.get("pre_tokenizer")
+    if isinstance(whole, dict) and whole.get("type") == "ByteLevel" and whole.get("use_regex", True) is True:
+        return "gpt-2"
     steps = whole.get("pretokenizers") if isinstance(whole, dict) else None
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         return None

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from rosetta_ref.archive import Tensor
-from rosetta_ref.gate.judge.approximate import ENCODED, judge_within, near
+from rosetta_ref.gate.judge.approximate import ENCODED, judge_within, near, unknown
 from rosetta_ref.gate.judge.narrow import EXACTLY, NARROWED, judge_narrow, narrowed_wrongly
 from rosetta_ref.gate.judge.pairs import FLOATS, Pair, numbers, turned, whole_rows
 from rosetta_ref.gate.judge.verdict import Verdict, Wrong, offset_of, place_of
@@ -37,6 +37,8 @@ def judge(source: Tensor, target: Tensor, *, turn: tuple[int, bool] | None = Non
         if name == other and (turn is None or whole_rows(source)):
             carried = _judge_bytes(pair)
             return carried if carried.right or carried.kind == "size" else _other_bytes(pair, carried)
+        if target.type.decode is None:
+            return unknown(target.type) if asked else Verdict(kind="type", detail=f"{name} became {other}")
         if other in ("F16", "BF16"):
             return judge_narrow(pair)
         if other in FLOATS or (target.type.is_scalar and source.type.is_scalar):
@@ -61,6 +63,7 @@ def _unasked(name: str, other: str, wrong: Verdict, within: Verdict) -> Verdict:
         detail=f"{name} was {how}, which nobody asked for: {wrong.detail} differ{worse}",
         count=wrong.count,
         first=wrong.first,
+        error=wrong.error,
     )
 
 
@@ -103,10 +106,10 @@ def _other_bytes(pair: Pair, wrong: Verdict) -> Verdict:
     if values.right and kind.name in FLOATS:
         return replace(wrong, kind="nan-payload", detail=f"{wrong.detail}: NaN with other payloads")
     if values.right or kind.is_scalar or values.kind == "nan" or kind.encode is None:
-        return wrong
+        return replace(wrong, error=values.error)
     within = judge_within(pair)
     if not within.right and not near(pair):
-        return wrong
+        return replace(wrong, error=values.error)
     return _unasked(kind.name, kind.name, values, within)
 
 

@@ -12,6 +12,9 @@ from rosetta_ref.archive import Tensor
 from rosetta_ref.gate.judge.pairs import Array
 from rosetta_ref.streaming import byte_of, index_of
 
+#: An error that is none of a number any more; JSON has no infinity.
+MOST = 1e30
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -22,6 +25,8 @@ class Verdict:
     detail: str = ""
     count: int = 0
     first: Mapping[str, Any] | None = None
+    #: The largest error of a number that is wrong; `MOST` where a number became NaN or Inf.
+    error: float = 0.0
 
     @property
     def right(self) -> bool:
@@ -38,6 +43,7 @@ class Wrong:
     numbers: bool = False
     place: int = 0
     first: tuple[Array, Array] | None = None
+    error: float = 0.0
 
     def add(self, start: int, wrong: Array, expected: Array, found: Array) -> None:
         """A piece that begins at that element, and which of its elements are wrong."""
@@ -48,9 +54,12 @@ class Wrong:
             at = int(np.argmax(wrong))
             self.place, self.first = start + at, (expected[at : at + 1].copy(), found[at : at + 1].copy())
         self.count += count
-        finite = np.isfinite(expected[wrong])
+        before, after = expected[wrong].astype(np.float64), found[wrong].astype(np.float64)
+        finite = np.isfinite(before)
         self.numbers |= bool(finite.any())
-        self.invented += int(np.count_nonzero(finite & ~np.isfinite(found[wrong])))
+        self.invented += int(np.count_nonzero(finite & ~np.isfinite(after)))
+        apart = np.nan_to_num(np.abs(after - before)[finite], nan=MOST, posinf=MOST).max(initial=0.0)
+        self.error = max(self.error, min(float(apart), MOST))
 
     def verdict(self, target: Tensor, kind: str) -> Verdict:
         """Of the tensor whose elements these are; of another kind where it is NaN that came or went."""
@@ -60,7 +69,13 @@ class Wrong:
             kind, detail = "nan", f"{self.invented:,} NaN or Inf that the source does not have, {detail} wrong"
         elif not self.numbers:
             kind, detail = "nan-lost", f"{detail}, all of which are NaN or Inf in the source"
-        return Verdict(kind=kind, detail=detail, count=self.count, first=place_of(target, self.place, *self.first))
+        return Verdict(
+            kind=kind,
+            detail=detail,
+            count=self.count,
+            first=place_of(target, self.place, *self.first),
+            error=self.error,
+        )
 
 
 def place_of(target: Tensor, element: int, expected: Array, found: Array) -> dict[str, Any]:

@@ -15,25 +15,46 @@ from rosetta_ref import foreign
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import open_archive, sniff
-from rosetta_ref.formats.errors import DuplicateNameError
-from rosetta_ref.formats.gguf.errors import TensorOverlapError
+from rosetta_ref.formats.errors import BadMetadataError, DuplicateNameError
+from rosetta_ref.formats.gguf import errors as gguf
 from rosetta_ref.formats.registry import Container, of
 from rosetta_ref.gate.judge import mapping, models
 from rosetta_ref.gate.judge.broken_table import Broken, as_it_stands
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.mapping import MODELS, Number
+from rosetta_ref.gate.judge.model import NONE_AT_ZERO
 
 #: Names of an architecture in APR's metadata and in config.json.
 _ARCHITECTURES = {
     word: name for name, model in MODELS.items() for word in (model.hugging_face.lower(), model.model_type)
 }
 _ARCHITECTURES |= dict(zip(MODELS, MODELS, strict=True))
+_ARCHITECTURES |= {
+    word: name for name, model in MODELS.items() if model.within for word in (model.within[0].lower(), model.within[1])
+}
 #: The keys of APR's metadata that may name it.
 APR_ARCHITECTURE = ("architecture", "hf_architecture", "model_type")
 
 
+#: Rules of the metadata: each key once, and what a value is, but not which tensors there are.
+_OF_METADATA = (
+    *(BadMetadataError, gguf.DuplicateKeyError, gguf.LongKeyError, gguf.LongStringError, gguf.LongArrayError),
+    gguf.DeepArrayError,
+)
+#: What a finding about an output that cannot be read is called.
+UNREADABLE = ("unreadable", "metadata-unreadable", "twice")
+
+
 class UnreadableError(RosettaError):
     """What a converter writes can be read."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the finding: by the rule that the reader saw broken, never by its words, which a file may hold as well."""
+        cause = self.__cause__
+        if isinstance(cause, _OF_METADATA):
+            return "metadata-unreadable"
+        return "twice" if isinstance(cause, DuplicateNameError) else "unreadable"
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,8 @@ class View:
     broken: list[Broken] = field(default_factory=list)
     numbers: dict[Number, Any] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
+    #: Whether the text model stands inside of another one, whose names of tensors begin otherwise.
+    inside: bool = False
 
     def heads(self, name: str) -> int | None:
         """The heads over which that tensor's rows may stand in two orders; None where they cannot."""
@@ -156,8 +179,7 @@ def look(path: Path) -> View:
         kind = sniff(path)
         archive = _opened(path, of(kind), broken)
     except (RosettaError, OSError) as error:
-        twice = " (a name stands twice)" if isinstance(error, DuplicateNameError) else ""
-        raise UnreadableError(f"it cannot be read{twice}: {error}", file=path) from error
+        raise UnreadableError(f"it cannot be read: {error}", file=path) from error
     view = View(path, kind, archive, broken=broken)
     try:
         _complete(view)
@@ -176,8 +198,12 @@ def _complete(view: View) -> None:
 def _read_as(view: View, architecture: str) -> None:
     """Fill in numbers and tensors, with the names of that architecture."""
     view.reading = architecture
-    view.numbers = container_of(view.format).numbers(view, mapping.number_rows(architecture))
+    theirs = container_of(view.format).AT_HOME == (True,)
+    found = container_of(view.format).numbers(view, mapping.number_rows(architecture))
+    view.numbers = {row: value for row, value in found.items() if row.gguf not in NONE_AT_ZERO or value != 0}
     for name, tensor in view.archive.tensors.items():
+        if theirs and MODELS[architecture].is_aside(name):
+            continue
         canonical = mapping.canonical_name(name, architecture) or name
         if canonical in view.tensors:
             view.twice.append(name)
@@ -191,7 +217,7 @@ def _opened(path: Path, container: Container, broken: list[Broken]) -> Archive:
     """A GGUF file whose table alone is broken is looked at all the same: what else is wrong with it is to be found, too."""
     try:
         return open_archive(path, lenient=container.keeps_ill_fitting, as_row_major=True)
-    except (DuplicateNameError, TensorOverlapError) as error:
+    except (gguf.DuplicateTensorError, gguf.TensorOverlapError) as error:
         archive, found = as_it_stands(path)
         if not found:
             raise

@@ -1,7 +1,8 @@
 """Malformed files: the rules of the formats broken one at a time, files cut short, sizes that nobody has.
 
 Each is made from a valid file, its twin, by a few edits; `from_file` takes any file, a converter's own output too, since some
-converters read nothing else. Read `broken` first (what a malformed file is), then the formats, a module each.
+converters read nothing else; `of_directory` takes a directory in several files. Read `broken` first (what a malformed file is),
+then the formats, a module each, and `directories`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from rosetta_ref.formats.detect import sniff
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.converter.walk import bytes_behind
 from rosetta_ref.gate.malformed.broken import MAY_ACCEPT, MUST_REFUSE, Malformed, NoTwinError, require_few
+from rosetta_ref.gate.malformed.directories import of_directory
 
-__all__ = ["MAY_ACCEPT", "MUST_REFUSE", "Malformed", "NoTwinError", "from_file"]
+__all__ = ["MAY_ACCEPT", "MUST_REFUSE", "Malformed", "NoTwinError", "from_file", "of_directory"]
 
 #: What a file may hold that somebody else wrote: each rule makes much of it anew, and here nothing limits time and memory.
 _BYTES = 4 << 20

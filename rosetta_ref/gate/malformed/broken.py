@@ -34,7 +34,8 @@ class Malformed:
     """A file that breaks one rule. `rule` is "format/rule", cuts are "format/cut/what is cut@offset".
 
     `twin` is the valid file or Hugging Face directory that it was made from: a refusal counts only where the twin is accepted.
-    `file` is what is edited, seen from the twin: its own name, or a file of the directory.
+    `file` is what is edited, seen from the twin: its own name, or a file of the directory; `others` are files of the directory
+    that are there with other bytes, or, with None, not at all.
     """
 
     rule: str
@@ -43,10 +44,11 @@ class Malformed:
     twin: Path
     file: str
     edits: tuple[Edit, ...]
+    others: tuple[tuple[str, bytes | None], ...] = ()
 
     @property
     def format(self) -> str:
-        """gguf, apr or safetensors."""
+        """gguf, apr, safetensors, or directory."""
         return self.rule.split("/", 1)[0]
 
     def data(self) -> bytes:
@@ -60,6 +62,11 @@ class Malformed:
         if self.twin.is_dir():
             shutil.copytree(self.twin, target)
             (target / self.file).write_bytes(self.data())
+            for name, data in self.others:
+                if data is None:
+                    (target / name).unlink()
+                else:
+                    (target / name).write_bytes(data)
             return target
         folder.mkdir(parents=True, exist_ok=True)
         for file in (self.twin, *companions(self.twin)):

@@ -164,7 +164,7 @@ def _diagnosis(result: Result) -> dict[str, Any] | None:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    return {item.name: getattr(finding, item.name) for item in dataclasses.fields(finding)}
+    return {item.name: getattr(finding, item.name) for item in dataclasses.fields(finding) if item.name != "error"}
 
 
 def _verdict(verdict: RunVerdict) -> dict[str, Any]:

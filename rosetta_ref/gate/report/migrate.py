@@ -1,7 +1,7 @@
-"""Rewrite a file of another project to today's names: a file of expectations, or a result.json.
+"""Rewrite a file of another project to today's names: a file of expectations, a result.json, or the entries of a rosetta.toml.
 
-In YAML nothing but the names changes: comments, order, quotes and line ends of everything else stay. The file appears whole or not
-at all.
+In YAML and TOML nothing but the names changes: comments, order, quotes and line ends of everything else stay. The file appears
+whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 from rosetta_ref import evidence, foreign
 from rosetta_ref.gate import names
-from rosetta_ref.gate.report import expectations, history
+from rosetta_ref.gate.converter.named import read_entries
+from rosetta_ref.gate.report import expectations, history, migrate_entries
 from rosetta_ref.gate.report.expectations import ExpectationError
+
+_BOM = "\ufeff"
 
 
 class _Change(NamedTuple):
@@ -29,13 +32,15 @@ class _Change(NamedTuple):
 def migrate(path: Path) -> bool:
     """Rewrite a file; False where it has today's names already.
 
-    Raises ExpectationError or HistoryError for what is neither kind of file, LimitExceededError and its kin, and OSError.
+    Raises ExpectationError, HistoryError or EntryError for what is no such file, LimitExceededError and its kin, and OSError.
     """
     target = path.resolve()  # what a link points to is rewritten, and the link stays
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", names.OldNameWarning)
         if target.suffix == ".json":
             return _migrate_result(target)
+        if target.suffix == ".toml":
+            return _migrate_entries(target)
         return _migrate_expectations(target)
 
 
@@ -44,6 +49,16 @@ def _migrate_result(path: Path) -> bool:
     if foreign.json_object(foreign.read_file(path, "record-bytes"), file=path) == value:
         return False
     evidence.write_json(path, value)
+    return True
+
+
+def _migrate_entries(path: Path) -> bool:
+    read_entries(path)
+    text = foreign.text_of(foreign.read_file(path, "toml-bytes"), file=path)
+    made = migrate_entries.rewritten(text, path)
+    if made == text:
+        return False
+    evidence.write_text(path, made)
     return True
 
 
@@ -81,10 +96,16 @@ def rewritten(text: str) -> str:
 
 def _items(text: str) -> list[Any]:
     """The nodes of the entries, with their places in the text."""
+    node = _sequence(text)
+    return [] if node is None else list(node.value)
+
+
+def _sequence(text: str) -> Any:
+    """The node of the list; None where there is none."""
     import yaml
 
     node = yaml.compose(text, yaml.SafeLoader)
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+    return node if isinstance(node, yaml.SequenceNode) else None
 
 
 def _changes(text: str, item: Any, said: int) -> Iterator[_Change]:
@@ -109,13 +130,16 @@ def _changes(text: str, item: Any, said: int) -> Iterator[_Change]:
 
 def _stated(text: str, said: int) -> str:
     """With the version of the names: in the place of the one that is stated, or before the first entry."""
-    first = _items(text)[0]
+    whole = _sequence(text)
+    first = whole.value[0]
     for key, value in first.value:
         if key.value == "names":
             return text[: value.start_mark.index] + str(names.VERSION) + text[value.end_mark.index :]
-    start = text.rfind("\n", 0, first.start_mark.index) + 1
-    dash = text[start : first.start_mark.index]
-    if dash.strip() != "-":
+    dash, entry = whole.start_mark.index, first.start_mark.index
+    indent = text[text.rfind("\n", 0, dash) + 1 : dash].removeprefix(_BOM)
+    if text[dash] != "-" or indent.strip(" "):
         raise ExpectationError("names can only be stated in a list that has one entry per `-`")
     end = "\r\n" if "\r\n" in text else "\n"
-    return f"{text[:start]}{dash}names: {names.VERSION}{end}{text[start:]}"
+    between = text[dash + 1 : entry]
+    gap = between if between and not between.strip(" ") else " "  # the entry may begin below its `-`
+    return f"{text[:dash]}-{gap}names: {names.VERSION}{end}{indent}{text[dash:]}"

@@ -16,7 +16,7 @@ from rosetta_ref.gate.findings import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.inputs import default as default_samples
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.question import Case
-from rosetta_ref.gate.pairs import letters
+from rosetta_ref.gate.pairs import LETTERS, letters
 from rosetta_ref.gate.run.answers import Answers
 from rosetta_ref.gate.run.checks import CHECKS
 from rosetta_ref.gate.run.judging.questions import UNJUDGED, HarnessError
@@ -64,9 +64,13 @@ OnFailure = Callable[[Sequence[Failure]], None]
 def samples_for(entry: Entry, seed: int) -> list[Sample]:
     """The samples that a converter is given: all, or what its entry takes."""
     made = default_samples.default(
-        seed, architectures=entry.architectures, types=entry.types, whole_models=bool(entry.whole_models)
+        seed, architectures=entry.architectures, types=entry.types, whole_models=bool(entry.whole_models),
+        tokenizers=entry.tokenizers, rope_scaling=entry.rope_scaling,
+    )  # fmt: skip
+    faces = tuple(dict.fromkeys(LETTERS[pair[0]] for pair in entry.asked_on))
+    return made + (
+        default_samples.for_quantisers(seed, faces, entry.architectures, entry.tokenizers) if entry.quantises else []
     )
-    return made + (default_samples.for_quantisers(seed) if entry.quantises else [])
 
 
 @dataclass

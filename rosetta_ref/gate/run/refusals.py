@@ -26,6 +26,8 @@ from rosetta_ref.gate.run.judging.processes import Asking
 from rosetta_ref.gate.run.judging.questions import settled
 from rosetta_ref.gate.run.session import Conversion, Session
 
+#: The sample whose directory, in several files with an index, is broken as a whole.
+DIRECTORY = "sharded"
 #: The samples whose faces may be the twins, the first that is accepted; and how many cuts of each format are tried.
 TWINS = ("llama-f32-tied", "llama-f32-wide", "llama-f16-scores", "qwen2-f32", "floats")
 CUTS = 3
@@ -57,6 +59,19 @@ class Safety:
             for file in _chosen(found, self.seed):
                 self._files[file.rule] = file
                 made.append(Case(f"{SAFE}/{file.rule}", SAFE, CHECK.name, sample, steps, rule=file.rule))
+        return made + self._plan_directories()
+
+    def _plan_directories(self) -> list[Case]:
+        """Those of a directory, for a converter that is given directories."""
+        entry, sample = self.session.converter.entry, self.session.samples.get(DIRECTORY)
+        if entry.safetensors_as != "directory" or sample is None:
+            return []
+        made = []
+        for target in self._targets("safetensors")[:1]:
+            for file in malformed.of_directory(self.session.face(DIRECTORY, "safetensors")):
+                self._files[file.rule] = file
+                steps = ("safetensors", target)
+                made.append(Case(f"{SAFE}/{file.rule}", SAFE, CHECK.name, DIRECTORY, steps, rule=file.rule))
         return made
 
     def _pairs(self) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -93,6 +108,10 @@ class Safety:
     def _broken(self, case: Case) -> tuple[Malformed, Conversion, str] | None:
         """The broken file, its twin that is accepted, and the format that both become."""
         kind = case.steps[0]
+        if case.sample == DIRECTORY:
+            twins = ((self.session.conversion(DIRECTORY, (kind, target)), target) for target in self._targets(kind))
+            found = next(((twin, target) for twin, target in twins if twin.usable), None)
+            return None if found is None else (self._files[case.rule], *found)
         for sample in self._twins(kind):
             for target in self._targets(kind):
                 twin = self.session.conversion(sample, (kind, target))

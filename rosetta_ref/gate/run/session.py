@@ -1,15 +1,20 @@
-"""The conversions of a run, each done once, whoever asks: files, how the converter ended, and what is wrong with its files."""
+"""The conversions of a run, each done once, whoever asks: files, how the converter ended, and what is wrong with its files.
+
+Chains often come to the same bytes: G-S-G and G-A-S-G do where both ways to S give the same file. Such a file is converted once
+for all of them.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
+from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.converter.entry import ACCEPTED, Converter, Run
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.inputs.sample import Sample
@@ -45,9 +50,6 @@ class Conversion:
         return self.leg > 1
 
 
-Key = tuple[str, tuple[str, ...], str | None, int]
-
-
 @dataclass
 class Faces:
     """The files of samples, each written when it is first asked for. Sessions of several converters may share them."""
@@ -80,7 +82,8 @@ class Session:
     work: Workspace
     faces: Faces | None = None
     calls: int = 0
-    _done: dict[Key, Future[Conversion]] = field(default_factory=dict)
+    #: By path; and what came of the converter's own files, by what stands in them.
+    _done: dict[Hashable, Future[Conversion]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -99,7 +102,11 @@ class Session:
         self, sample: str, steps: Sequence[str], *, type: str | None = None, turn: int = 0  # noqa: A002
     ) -> Conversion:  # fmt: skip
         """What came of a path; `turn` 1 is the same once more."""
-        key = (sample, tuple(steps), type, turn)
+        path = tuple(steps)
+        return self._once((sample, path, type, turn), lambda: self._walk(sample, path, type, turn))
+
+    def _once(self, key: Hashable, make: Callable[[], Conversion]) -> Conversion:
+        """What was made under that key. Whoever asks first makes it, and the others wait for it."""
         with self._lock:
             waiting = self._done.get(key)
             if waiting is None:
@@ -108,7 +115,7 @@ class Session:
         if waiting is not None:
             return waiting.result()
         try:
-            mine.set_result(self._walk(sample, tuple(steps), type, turn))
+            mine.set_result(make())
         except BaseException as error:
             mine.set_exception(error)
             raise
@@ -129,13 +136,16 @@ class Session:
         before = self.conversion(sample, steps[:-1], type=kind, turn=turn)
         if before.target is None:
             return before
+        assert before.place is not None
         try:
-            source = Snapshot(before.target)
+            source, held = Snapshot(before.target), before.place.content()
         except (OSError, RosettaError) as error:  # somebody wrote to it meanwhile
             return replace(before, target=None, flaw=Flaw("changed-after-exit", f"it can be read no more: {error}"))
-        if before.place is not None:
-            before.place.read_on.set()
-        return self._convert(source, steps[-1], kind, len(steps) - 1)
+        before.place.read_on.set()
+        leg = len(steps) - 1
+        # Files beside the target count, too: a converter may look there for a tokenizer.
+        done = self._once((held, steps[-1], kind, turn), lambda: self._convert(source, steps[-1], kind, leg))
+        return replace(done, source=source.path, leg=leg)
 
     def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int) -> Conversion:
         with self._lock:
@@ -147,5 +157,6 @@ class Session:
             left = place.dst if os.path.lexists(place.dst) else None
             flaw = Flaw("left-behind", f"{left.name} is left, and the run {run.outcome}") if left else source.flaw()
             return Conversion(source.path, None, run, flaw, leg)
-        flaw = place.flaw(source, may_be_equal=kind is not None) or source.flaw() or place.changed(written)
+        may_be_equal = kind is not None and sniff(source.path) == target
+        flaw = place.flaw(source, may_be_equal=may_be_equal) or source.flaw() or place.changed(written)
         return Conversion(source.path, None if flaw is not None else place.dst, run, flaw, leg, place, written)

@@ -120,6 +120,20 @@ class Place:
         except (OSError, RosettaError):
             return {}
 
+    def content(self) -> frozenset[tuple[str, str]]:
+        """What stands there, by name: SHA-256 of what a converter may read. Anything else has no equal in another place.
+
+        Raises OSError and ForeignTextError.
+        """
+        found = set()
+        for item in items(self.folder):
+            if item.path in (self.folder, self.folder / _CLOCK):
+                continue
+            read = item.kind == "file" and (item.path.is_relative_to(self.dst) or item.path.suffix in _READ_BESIDE)
+            said = _sha256(item.path) if read else item.kind if item.kind == "directory" else str(item.identity)
+            found.add((str(item.path.relative_to(self.folder)), said))
+        return frozenset(found)
+
     def changed(self, before: Left) -> Flaw | None:
         """What was written after the run had ended: whoever reads the output would not have had it.
 

@@ -14,17 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref.archive import Archive
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.converter.entry import TIMEOUT, Converter, Entry
 from rosetta_ref.gate.inputs import write
+from rosetta_ref.gate.inputs.default import scaled_models
 from rosetta_ref.gate.inputs.models import Spec, build, families, formats_of, tensor_of
 from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
 from rosetta_ref.gate.run.workspace import Workspace
 from rosetta_ref.gate.smoke.attempt import Attempt, attempt
+from rosetta_ref.gate.words import FULL, TOKENIZERS, instead
 from rosetta_ref.quant import TYPES
 
 #: The plainest model first; who takes none of these takes nothing that would be called plain.
 _PLAIN = ("F32", "F16", "BF16", "Q8_0", "Q4_K")
+#: Tokenizers that are tried where a model with its own is not taken.
+_OTHER_WORDS = ("spm", "full-smollm2")
 _FORMS = ("directory", "file")
 #: Types that are no weights of a model, or that only APR has.
 _NO_WEIGHTS = ("Q8_1", "Q8_K")
@@ -37,6 +43,9 @@ class Findings:
     entry: Entry
     pairs: dict[str, Attempt] = field(default_factory=dict)
     architectures: dict[str, Attempt] = field(default_factory=dict)
+    #: Vocabularies of samples, small and full; kinds of rope scaling.
+    tokenizers: dict[str, Attempt] = field(default_factory=dict)
+    rope_scaling: dict[str, Attempt] = field(default_factory=dict)
     #: By pair: tensors that are no model.
     arbitrary: dict[str, Attempt] = field(default_factory=dict)
     #: "source as file", "target as directory", ...
@@ -72,6 +81,8 @@ class Findings:
         entry = self.entry
         found = {pair: each for pair, each in self.pairs.items() if pair in (entry.pairs or ())}
         found |= {name: each for name, each in self.architectures.items() if name in (entry.architectures or ())}
+        for words, named in ((self.tokenizers, entry.tokenizers), (self.rope_scaling, entry.rope_scaling)):
+            found |= {name: each for name, each in words.items() if name in (named or ())}
         for pair, types in self.types.items():
             lost = {each.upper() for each in entry.loses}
             found |= {
@@ -121,11 +132,15 @@ class _Smoke:
         self._family = next(claimed, families()[0])  # what is claimed and not known cannot be asked with
         self._first_type = self._entry.quantises[0] if self._entry.quantises else None
         self._plain: dict[str, str] = {}  # pair: the type of the model that it takes
+        self._words: str | None = None  # a small tokenizer that it takes, where it does not take the model's own
+        if self._entry.tokenizers:
+            small = instead(MODELS[self._family].tokenizer, self._entry.tokenizers)
+            self._words = small or next((name for name in FULL if name in self._entry.tokenizers), None)
         self._inputs = 0
 
     def everything(self) -> None:
         """All questions, in the order in which answers are needed."""
-        for pair in self._entry.pairs or (*PAIRS, *(("G-G",) if self._entry.quantises else ())):
+        for pair in self._entry.pairs or (*PAIRS, *(pair for pair in self._entry.asked_on if pair not in PAIRS)):
             self._findings.pairs[pair] = self._pair(pair)
         working = [pair for pair, each in self._findings.pairs.items() if each.works and not each.own]
         by_source: dict[str, str] = {}
@@ -137,13 +152,18 @@ class _Smoke:
         for pair in firsts[:1]:
             for family in families():
                 self._findings.architectures[family] = self._try(pair, self._model(family, self._plain[pair]))
+            self._tokenizers(pair)
         self._forms(working)
         for pair in firsts:
             self._findings.types[pair] = dict(self._types(pair))
-        for pair in [pair for pair in working if pair[0] == pair[-1]][:1]:
-            for name in self._entry.quantises:
+        for pair in [pair for pair in working if pair in self._entry.asked_on][:1]:
+            for name in self._held(pair):
                 asked = self._try(pair, self._model(self._family, self._plain[pair]), kind=name)
                 self._findings.quantises[name] = asked
+
+    def _held(self, pair: str) -> list[str]:
+        """The types that are asked for on a pair: those that its target has a place for."""
+        return [name for name in self._entry.quantises if of(LETTERS[pair[-1]]).holds(TYPES[name])]
 
     def _pair(self, pair: str) -> Attempt:
         """With the plainest model; then with others, the other way to hold SafeTensors, and the converter's own output."""
@@ -161,12 +181,39 @@ class _Smoke:
                 first = first or tried
                 if tried.run.outcome == TIMEOUT:  # asking again would take as long
                     return tried
+        if (other := self._with_other_words(pair)) is not None:
+            return other
         for own in [each.output for each in self._findings.attempts if each.works and each.pair[-1] == pair[0]][:1]:
             assert own is not None
             tried = self._attempt(pair, own.path, "its own output", self._entry.safetensors_as, own=True)
             first = tried if tried.works or first is None else first
         assert first is not None, f"no plain model has a {LETTERS[pair[0]]} face"
         return first
+
+    def _with_other_words(self, pair: str) -> Attempt | None:
+        """The plainest model with another tokenizer, where a converter may know none like the first."""
+        names = [name for name in self._entry.types or _PLAIN if name in _PLAIN][:1]
+        for words in _OTHER_WORDS if names and not self._entry.tokenizers and not self._plain else ():
+            self._words = words
+            sample = self._model(self._family, names[0])
+            if LETTERS[pair[0]] in sample.formats:
+                tried = self._try(pair, sample, form=self._entry.safetensors_as)
+                if tried.works:
+                    self._plain[pair] = names[0]
+                    return tried
+        self._words = self._words if self._plain or self._entry.tokenizers else None
+        return None
+
+    def _tokenizers(self, pair: str) -> None:
+        """Each tokenizer in the plainest model, and each kind of rope scaling."""
+        kind = self._plain[pair]
+        for name in TOKENIZERS:
+            family = next((each for each in families() if name == "gemma" == MODELS[each].tokenizer), self._family)
+            sample = self._model(family, kind if TYPES[kind].is_scalar or name not in FULL else "F16", name)
+            self._findings.tokenizers[name] = self._try(pair, sample)
+        for scaling, sample in scaled_models(self._seed, self._words or ""):
+            if {LETTERS[pair[0]], LETTERS[pair[-1]]} <= set(sample.formats):
+                self._findings.rope_scaling[scaling] = self._try(pair, sample)
 
     def _forms_of(self, pair: str) -> tuple[str, ...]:
         """The way that the entry names first."""
@@ -221,13 +268,17 @@ class _Smoke:
         self._said(tried)
         return tried
 
-    def _model(self, family: str, name: str) -> Sample:
+    def _model(self, family: str, name: str, tokenizer: str | None = None) -> Sample:
         """A model whose matrices are all of that type; 64 wide, or 256 for blocks."""
         sizes: dict[str, Any] = {"heads": 8, "kv_heads": 2, "head": 8, "inner": 96}
         if not TYPES[name].is_scalar:
             sizes |= {"head": 32, "inner": 512}
-        spec = Spec(family, **sizes, layers=1, tied=True)
-        return build(f"{family} {name}", spec, [(name, "index-coded")], self._seed)
+        words = tokenizer or (self._words if MODELS[family].tokenizer != "gemma" else None) or ""
+        if words in FULL:
+            sizes |= {"heads": 4, "kv_heads": 1, "head": 8}
+        payload = "gaussian" if words in FULL else "index-coded"  # no narrow type has so many different numbers
+        spec = Spec(family, **sizes, layers=1, tied=True, tokenizer=words)
+        return build(f"{family} {name}" + (f", {words}" if words else ""), spec, [(name, payload)], self._seed)
 
     def _tensors(self, name: str) -> Sample:
         """A few tensors that are no model."""

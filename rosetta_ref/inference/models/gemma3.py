@@ -41,11 +41,13 @@ MODEL = Architecture(
         "attention.sliding_window": "sliding_window", "rope.freq_base_swa": "rope_local_base_freq",
         "final_logit_softcapping": "final_logit_softcapping",
     },
+    biased={"attention_bias": ("attn_",)},
     config={
         "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8,
         "num_key_value_heads": 4, "head_dim": 256, "rms_norm_eps": 1e-6, "hidden_activation": "gelu_pytorch_tanh",
         "max_position_embeddings": 131_072, "rope_theta": 1_000_000.0, "rope_local_base_freq": 10_000.0,
         "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6, "layer_types": None,
         "final_logit_softcapping": None, "use_bidirectional_attention": False,
+        "attention_bias": False,
     },
 )  # fmt: skip

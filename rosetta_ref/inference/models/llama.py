@@ -1,11 +1,14 @@
 """llama, and Mistral, which is one. Read from transformers 5.24: models/{llama,mistral}/{modeling,configuration}_*.py.
 
-Mistral's sliding window (its first version had one) is not computed: GGUF's llama has no key for it, so no loader of GGUF has one.
+All layers of Mistral see its sliding window, where there is one; GGUF's llama has no key for it, so no loader of GGUF has one.
 """
+
+from typing import Any
 
 from rosetta_ref.inference.architecture import ADJACENT, Architecture, Role
 
-_MISTRAL = {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072}
+_MISTRAL: dict[str, Any] = {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072}
+_MISTRAL |= {"sliding_window": 4096, "max_window_layers": 0, "attention_bias": None, "mlp_bias": None}
 
 MODEL = Architecture(
     name="llama",
@@ -31,7 +34,8 @@ MODEL = Architecture(
     config={
         "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
         "num_key_value_heads": None, "head_dim": None, "rms_norm_eps": 1e-6, "hidden_act": "silu",
-        "max_position_embeddings": 2048,
+        "max_position_embeddings": 2048, "attention_bias": False, "mlp_bias": False,
     },
+    biased={"attention_bias": ("attn_",), "mlp_bias": ("ffn_",)},
     kin={"mistral": _MISTRAL, "mistralforcausallm": _MISTRAL},
 )  # fmt: skip

@@ -22,10 +22,11 @@ MODEL = Architecture(
         Role("blk.{}.ffn_down", "model.layers.{}.mlp.down_proj", "EF"),
     ),
     pairing=HALVES,
+    biased={"attention_bias": ("attn_",)},
     config={
         "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32, "num_attention_heads": 32,
         "num_key_value_heads": 32, "head_dim": 128, "rms_norm_eps": 1e-6, "hidden_act": "silu",
         "max_position_embeddings": 32768, "use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 28,
-        "layer_types": None,
+        "layer_types": None, "attention_bias": False,
     },
 )  # fmt: skip

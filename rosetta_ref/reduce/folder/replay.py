@@ -50,7 +50,8 @@ def replay(
     with Workspace() as work:
         # A copy: a converter may write beside its input, and the folder is somebody's test.
         source = copy(folder, expected, work.path / "given")
-        asked = Oracle(_told(converter, expected, safetensors_as), expected.target_format, work, asked=expected.asked)
+        told, gate = _told(converter, expected, safetensors_as), expected.fingerprint.gate
+        asked = Oracle(told, expected.target_format, work, expected.asked, gate)
         seen = asked.look(source)
         word, detail = _said(expected, seen)
         if keep is not None and seen.target is not None:

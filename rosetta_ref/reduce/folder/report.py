@@ -12,12 +12,12 @@ from rosetta_ref.gate.converter.entry import ACCEPTED
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.tensors import META
-from rosetta_ref.gate.judge.view import UnreadableError
+from rosetta_ref.gate.judge.view import UNREADABLE, UnreadableError
 from rosetta_ref.gate.kinds import kind_of
 from rosetta_ref.reduce.folder.expected import Expected
 from rosetta_ref.reduce.folder.prose import block, code, last_words, plain_words
 from rosetta_ref.reduce.folder.where import where
-from rosetta_ref.reduce.search.candidate import UNREADABLE, Oracle, looked
+from rosetta_ref.reduce.search.candidate import Oracle, looked
 from rosetta_ref.reduce.search.failure import Fingerprint, fitting
 from rosetta_ref.zoo import MEMBERS
 

@@ -23,11 +23,13 @@ from rosetta_ref.gate.converter.named import made
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding, judge_metadata
-from rosetta_ref.gate.judge.tensors import META, gate_of, judge
-from rosetta_ref.gate.judge.view import UnreadableError, View, look
+from rosetta_ref.gate.judge.tensors import META, QUANT, Judged, gate_of, judge
+from rosetta_ref.gate.judge.view import UNREADABLE, UnreadableError, View, look
+from rosetta_ref.gate.run.checks.quantised import judge_asked
 from rosetta_ref.gate.run.workspace import Snapshot, Workspace
+from rosetta_ref.reduce.search import gates
 from rosetta_ref.reduce.search.complaint import complaint
-from rosetta_ref.reduce.search.failure import Fingerprint, fitting
+from rosetta_ref.reduce.search.failure import Fingerprint, badness, fitting
 from rosetta_ref.reduce.search.input import copied, size_of
 from rosetta_ref.zoo import MEMBERS, Member
 
@@ -39,8 +41,6 @@ MAY_ACCEPT = frozenset(
 )  # fmt: skip
 #: Bytes of an input that is copied for a converter; a larger one is given as it is, and what it does to it is told.
 _COPIED = 8 << 30
-#: Kinds of an output that cannot be read at all.
-UNREADABLE = ("unreadable", "twice")
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,16 @@ class Seen:
 
 @dataclass
 class Oracle:
-    """A converter that is asked for one format, and for one type where `asked` says so. Counts its calls."""
+    """A converter that is asked for one format, and for one type where `asked` says so. Counts its calls.
+
+    `gate` is the one whose failure is followed, if it is one of those that take more than a conversion (`gates.OTHERS`).
+    """
 
     converter: Converter
     target_format: str
     work: Workspace
     asked: str | None = None
+    gate: str | None = None
     calls: int = 0
     _reference: Converter = field(default_factory=lambda: made(bundled.entry("reference")))
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,12 +82,20 @@ class Oracle:
         with self._lock:
             self.calls += 1
             folder = self.work.path / f"given-{self.calls:05}"
-        if size_of(source) > _COPIED:
-            return self._look(self.converter, source, source)
         try:
-            return self._look(self.converter, source, copied(source, folder))
+            handed = source if size_of(source) > _COPIED else copied(source, folder)
+            return self._by_gate(self._look(self.converter, source, handed))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _by_gate(self, seen: Seen) -> Seen:
+        """What the gate says that is asked, where a single conversion does not show it."""
+        if self.gate not in gates.OTHERS:
+            return seen
+        found, calls = gates.findings_of(self.gate, self.converter, seen.source, self.target_format, self.asked)
+        with self._lock:
+            self.calls += calls
+        return replace(seen, findings=found)
 
     def reference_is_right(self, source: Path) -> bool:
         """Whether the reference converts it with nothing wrong; for what our reader refuses, whether it refuses."""
@@ -108,8 +120,8 @@ class Oracle:
         run = converter.convert(handed, place.dst, type=self.asked)
         flaw = before.flaw()
         if run.accepted and flaw is None:
-            flaw = place.flaw(before, may_be_equal=self.asked is not None)
-        gate = gate_of(sniff(source), self.target_format)
+            flaw = place.flaw(before, may_be_equal=self.asked is not None and sniff(source) == self.target_format)
+        gate = QUANT if self.asked is not None else gate_of(sniff(source), self.target_format)
         if flaw is not None:
             return Seen(source, None, run, [Finding(flaw.kind, gate, flaw.detail)], folder=place.folder)
         if not run.accepted:
@@ -144,10 +156,13 @@ class Oracle:
         try:
             target = looked(output)
         except UnreadableError as error:
-            return [Finding(UNREADABLE["stands twice" in error.problem], gate, str(error))], 0
+            return [Finding(error.kind, gate, str(error))], 0
         with target, _foreign(output):
             judged = judge(source, target, gate=gate, lossless=False, asked=asked, loses=entry.loses)
-            findings = [*judged.findings, *_words(source, target)]
+            findings = (
+                [*judged.findings, *_words(source, target)] if asked is None else _asked(judged, source, target, asked)
+            )
+            findings = [finding for finding in findings if finding.kind != "unknown-type"]
             if not judged.elements and not findings:
                 findings.append(Finding("empty", gate, "there is no tensor to compare"))
             return findings, sum(judged.elements.values())
@@ -161,6 +176,14 @@ class Found:
     seen: Seen
     origin: str
     calls: int = 0
+
+
+def _asked(judged: Judged, source: View, target: View, kind: str) -> list[Finding]:
+    """What the gate says of an output whose type was asked for, likewise."""
+    try:
+        return judge_asked(judged, source, target, kind)
+    except (UnreadableError, ValueError, KeyError, TypeError) as error:
+        return [*judged.findings, Finding("not-judged", META, f"the source's own words cannot be read: {error!r}")]
 
 
 def _words(source: View, target: View) -> list[Finding]:
@@ -212,9 +235,9 @@ def looked(path: Path) -> View:
 # The same failure
 
 
-def same_failure(fingerprint: Fingerprint, seen: Seen, *, asked: str | None = None) -> bool:
-    """Whether what is wrong with an output is that failure, by the same cause where it has one."""
-    found = fitting(fingerprint, seen.findings)
+def same_failure(fingerprint: Fingerprint, seen: Seen, *, asked: str | None = None, least: float = 0.0) -> bool:
+    """Whether what is wrong with an output is that failure, by the same cause where it has one, and at `least` as bad."""
+    found = [finding for finding in fitting(fingerprint, seen.findings) if badness(finding) >= least]
     if not found or not fingerprint.cause or seen.target is None:
         return bool(found)
     # Most candidates fall at the first question, which is the cheaper one: whether the cause explains them at all.

@@ -126,6 +126,11 @@ def subject_of(finding: Finding) -> str:
     return finding.detail[:LONGEST_SUBJECT].partition(": ")[0].split(" ")[0]
 
 
+def badness(finding: Finding) -> float:
+    """How far off the numbers are that a finding is about: the largest error, up to 1; 0 where it is about anything else."""
+    return min(finding.error, 1.0) if finding.error == finding.error else 1.0
+
+
 def fitting(fingerprint: Fingerprint, findings: Iterable[Finding]) -> list[Finding]:
     """Those that may be this failure."""
     return [finding for finding in findings if fingerprint.fits(finding)]

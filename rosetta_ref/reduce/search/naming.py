@@ -13,6 +13,7 @@ from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.chains import OF_NUMBERS
 from rosetta_ref.gate.judge.tensors import CARD, META, NAME
 from rosetta_ref.gate.kinds import About
+from rosetta_ref.reduce.search import gates
 from rosetta_ref.reduce.search.candidate import Seen, diagnosed, looked
 from rosetta_ref.reduce.search.failure import Fingerprint, Wanted
 from rosetta_ref.reduce.search.input import size_of
@@ -43,7 +44,7 @@ def named(finding: Finding, seen: Seen, *, asked: str | None = None) -> Fingerpr
     """
     plain = Fingerprint.of(finding)
     cause: tuple[str, ...] = ()
-    if seen.target is not None and plain.gate != SAFE and _can_be_named(finding, seen):
+    if seen.target is not None and plain.gate not in (SAFE, *gates.OTHERS) and _can_be_named(finding, seen):
         cause = next((one.ids for one in diagnosed(seen, finding, asked=asked) if UNKNOWN not in one.ids), ())
     kind = None if cause or finding.kind == "refused" else finding.source_type
     return replace(plain, cause=cause, type=kind)

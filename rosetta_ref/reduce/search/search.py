@@ -78,6 +78,8 @@ class Hunt(Generic[Parts]):
     on_progress: OnProgress = lambda search: None
     kept: Kept = lambda path, seen: None
     tried: int = 0
+    #: How bad the failure has to stay: a smaller input that shows a smaller error is another story.
+    least: float = 0.0
     _began: float = field(default_factory=time.monotonic)
     _known: set[str] = field(default_factory=set)
     _count: int = 0
@@ -181,7 +183,7 @@ class Hunt(Generic[Parts]):
     def _is_same(self, seen: Seen) -> bool:
         if self.any_failure:
             return bool(seen.findings)
-        return same_failure(self.fingerprint, seen, asked=self.oracle.asked)
+        return same_failure(self.fingerprint, seen, asked=self.oracle.asked, least=self.least)
 
     def _counts(self, source: Path) -> bool:
         """Whether a failure of it would count."""

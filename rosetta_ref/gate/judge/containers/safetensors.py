@@ -7,7 +7,7 @@ from typing import Any
 
 from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.config import in_one_spelling, scaling_table
-from rosetta_ref.gate.judge.mapping import Number
+from rosetta_ref.gate.judge.mapping import MODELS, Number
 from rosetta_ref.gate.judge.tokenizer import facts_of_directory
 from rosetta_ref.gate.judge.view import UnreadableError, View, beside, named_architecture, read_json
 
@@ -27,6 +27,19 @@ def look(view: View) -> None:
             words = f"{key} is {type(value).__name__} {value!r:.40}, not a {kind.__name__}"
             raise UnreadableError(words, file=beside(view.path, "config.json"))
     view.architecture = named_architecture([*named, config.get("model_type")])
+    if view.architecture in MODELS and (within := MODELS[view.architecture].within) is not None:
+        view.inside = within.hugging_face in named or (not named and config.get("model_type") == within.model_type)
+        view.config = _with_text_config(view, config)
+
+
+def _with_text_config(view: View, config: dict[str, Any]) -> dict[str, Any]:
+    """What is said inside counts, as in llama.cpp's converter, but of special tokens what is said outside (gguf-py, vocab.py)."""
+    inner = config.get("text_config", {})
+    if not isinstance(inner, dict):
+        words = f"text_config is {type(inner).__name__} {inner!r:.40}, not a dict"
+        raise UnreadableError(words, file=beside(view.path, "config.json"))
+    ids = {key: config[key] for _, key, _ in mapping.SPECIAL_IDS if config.get(key) is not None}
+    return config | inner | ids
 
 
 def numbers(view: View, rows: Sequence[Number]) -> dict[Number, Any]:

@@ -3,7 +3,9 @@
 Five of six layers look at a window only, with a base of rope of their own; which, llama.cpp knows by itself. The head is always
 the embedding, text begins with no space. Sources: MODEL_ARCH.GEMMA3 and the name map of gguf-py, where Hugging Face's
 post_attention_layernorm is another norm than llama's; src/models/gemma3.cpp (LLAMA_ROPE_TYPE_NEOX; a window of 6; the scale of
-attention); Gemma3TextConfig and `Gemma3RMSNorm` of transformers. No APR files of others are known: here they have GGUF's tensors.
+attention); Gemma3TextConfig and `Gemma3RMSNorm` of transformers. Inside of Gemma3ForConditionalGeneration, which also takes images,
+its names begin as `_checkpoint_conversion_mapping` of transformers has it (before 4.52: language_model.model.).
+No APR files of others are known: here they have GGUF's tensors.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 
 from rosetta_ref.archive import Kind
 from rosetta_ref.gate.judge.config import FULL, LOCAL_BASE, WINDOWED
-from rosetta_ref.gate.judge.model import HALVES, NUMBERS, PATTERN, WINDOW, Model, Number, Role
+from rosetta_ref.gate.judge.model import HALVES, NUMBERS, PATTERN, WINDOW, Model, Number, Role, Within
 
 _PATTERN = 6
 #: More layers than any loader takes, and few enough to be written down one by one.
@@ -88,4 +90,9 @@ MODEL = Model(
     example={WINDOW: 8, "rope.freq_base_swa": 10000.0},
     implied=_implied,
     silent={"query_pre_attn_scalar": 256},
+    within=Within(
+        "Gemma3ForConditionalGeneration", "gemma3",
+        {"language_model.model.": "model.", "model.language_model.": "model.", "language_model.lm_head.": "lm_head."},
+        ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
+    ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.tensors import Judged
-from rosetta_ref.gate.pairs import FORMATS, PAIRS, letters
+from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS, letters
 
 Steps = tuple[str, ...]
 
@@ -52,9 +52,10 @@ class Subject:
         return steps[0] != steps[1] and steps[0] in self.sample.formats and letters(steps[:2]) in claimed
 
     def pairs(self, group: Group) -> list[tuple[str, str]]:
-        """The pairs of formats that a group asks the sample about. A quantiser stays in GGUF."""
+        """The pairs of formats that a group asks the sample about: of a quantiser those on which it is asked for a type."""
         if group == Group.QUANTISER:
-            return [("gguf", "gguf")] if "gguf" in self.sample.formats else []
+            asked = [(LETTERS[pair[0]], LETTERS[pair[-1]]) for pair in self.entry.asked_on]
+            return [pair for pair in asked if pair[0] in self.sample.formats]
         return [(face, to) for face in self.sample.formats for to in FORMATS if self.is_asked((face, to))]
 
 

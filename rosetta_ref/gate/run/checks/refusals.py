@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rosetta_ref.gate.findings import SKIPPED, Finding, Result
 from rosetta_ref.gate.judge.cache import Judgements
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.question import Question
 from rosetta_ref.gate.judge.tensors import judge
 from rosetta_ref.gate.judge.view import UnreadableError, View, look
@@ -30,21 +31,23 @@ class Refusals(Check):
             result.outcome, result.compared = SKIPPED, 0
             result.reason = f"{where}: accepted, as its twin is, of which nothing comes that can be read"
             return
-        if (wrong := _other_than(question.source, question.target)) is not None:
+        words = question.case.rule.startswith("directory/")
+        if (wrong := _other_than(question.source, question.target, words=words)) is not None:
             result.findings.append(Finding("accepted-wrongly", result.gate, f"{where}: accepted, and {wrong}"))
 
 
-def _other_than(twin: Path, output: Path) -> str | None:
-    """How what came of the broken file differs from what came of its twin."""
+def _other_than(twin: Path, output: Path, *, words: bool) -> str | None:
+    """How what came of the broken file differs from what came of its twin; `words`: in configuration and tokenizer, too."""
     try:
         with look(twin) as right, look(output) as found:
             judged = judge(right, found)
+            said = judge_metadata(right, found).findings if words else []
     except UnreadableError as error:
         return str(error)
     if not judged.elements and not judged.findings:
         return "there is no tensor in it to compare"
     wrong = [finding for finding in judged.findings if not _as_it_says(finding, right, found)]
-    return str(wrong[0]) if wrong else None
+    return next((str(finding) for finding in [*wrong, *said]), None)
 
 
 def _as_it_says(finding: Finding, twin: View, found: View) -> bool:

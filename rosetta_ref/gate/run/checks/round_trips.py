@@ -29,7 +29,7 @@ class RoundTrips(Check):
         if sample.architecture is None:
             return
         for gate, name in _PATHS.items():
-            short = gate in _SHORT and len(sample.formats) < len(FORMATS)
+            short = gate in _SHORT and len(sample.formats) < len(FORMATS) and not sample.for_quantisers
             if path(name)[:2] == pair and (subject.thorough or short):
                 yield Case(f"{gate}/{sample.name}", gate, self.name, sample.name, path(name))
 

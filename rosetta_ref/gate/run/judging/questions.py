@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.gate.converter.entry import Entry
-from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, Finding, Result
+from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Finding, Result
 from rosetta_ref.gate.judge import cache
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Question
@@ -49,8 +49,7 @@ class Judging:
         try:
             CHECKS[question.case.what].judge(result, question, self.judgements)
         except UnreadableError as error:
-            kind = "twice" if "(a name stands twice)" in error.problem else "unreadable"
-            result.findings.append(Finding(kind, question.case.gate, str(error)))
+            result.findings.append(Finding(error.kind, question.case.gate, str(error)))
         except MemoryError:
             result.findings.append(
                 Finding("unreadable", question.case.gate, "judging it takes more memory than it may")
@@ -73,12 +72,16 @@ class Judging:
 
 
 def settled(result: Result) -> Result:
-    """Nothing compared is never Corroborated, and what was not compared is a finding."""
+    """Nothing compared is never Corroborated, and what was not compared is a finding; what nobody can judge is skipped."""
     if result.outcome == CORROBORATED and not result.findings and not 0 < result.expected <= result.compared:
         missing = f"{result.compared:,} of {result.expected:,} {result.unit} compared"
         result.findings.append(
             Finding("nothing-compared" if not result.compared else "not-all-compared", result.gate, missing)
         )
+    judged = [finding for finding in result.findings if finding.kind != "unknown-type"]
+    if len(judged) < len(result.findings) and not judged:
+        result.outcome, result.reason = SKIPPED, result.findings[0].detail
+    result.findings = judged
     if result.findings:
         result.outcome = FALSIFIED
         result.reason = str(result.findings[0])
