@@ -32,6 +32,12 @@ BOS, NAMED, FLAGS = "BOS is added", "named chat templates", "kinds of tokens"
 #: tokenizer.ggml.token_type (llama.h, `llama_token_type`), and those of a token that nothing is said of.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 _PLAIN = (NORMAL, UNKNOWN, UNUSED, BYTE)
+#: Texts that end an answer: llama.cpp makes control tokens of them whatever their type is (src/llama-vocab.cpp, special_eog_ids).
+_ENDS = frozenset({
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>",
+    "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
+    "<|tool_response>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "[e~[",
+})  # fmt: skip
 #: Fact: GGUF's key, APR's.
 PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
@@ -67,6 +73,11 @@ def _flags(tokenizer: Mapping[str, Any], tokens: list[Any]) -> dict[int, tuple[i
         else:
             found[place] = (USER_DEFINED, CONTROL) if _looks_special(text) else (USER_DEFINED,)
     return {place: found.get(place, _PLAIN) for place in range(len(tokens))}
+
+
+def loaded(text: Any, kind: int) -> tuple[int, ...]:
+    """The type of a token in a GGUF file, and what llama.cpp makes of it when it loads the file."""
+    return (kind, CONTROL) if text in _ENDS and kind != CONTROL else (kind,)
 
 
 def _looks_special(text: str) -> bool:

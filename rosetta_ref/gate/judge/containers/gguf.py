@@ -8,7 +8,7 @@ from typing import Any
 from rosetta_ref.archive import Value
 from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.mapping import Number
-from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PLACES, PREFIX
+from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PLACES, PREFIX, loaded
 from rosetta_ref.gate.judge.view import View
 
 #: Whether it has Hugging Face's names and numbers, or GGUF's.
@@ -79,5 +79,8 @@ def _named(metadata: Mapping[str, Value]) -> dict[str, Any] | None:
 
 def _flags(found: Mapping[str, Any]) -> dict[int, tuple[int, ...]] | None:
     """The type of each token."""
-    types = found.get("token types")
-    return {place: (kind,) for place, kind in enumerate(types)} if isinstance(types, list) else None
+    types, tokens = found.get("token types"), found.get("tokens")
+    if not isinstance(types, list) or not isinstance(tokens, list):
+        return None
+    texts = [*tokens, *[None] * (len(types) - len(tokens))]
+    return {place: loaded(text, kind) for place, (text, kind) in enumerate(zip(texts, types, strict=False))}
