@@ -53,7 +53,7 @@ def test_the_expectations_of_the_first_version_are_read(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", OldNameWarning)
         found = expectations.load(path)
-    assert len(found) > 10
+    assert len(found) > (10 if path in FIRST else 0)
     assert {kind for each in found for kind in each.kinds or ()} <= KINDS.keys()
     assert sum(text.startswith("- pattern:") for text in path.read_text("utf-8").splitlines()) == len(found)
 
