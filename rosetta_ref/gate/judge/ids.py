@@ -1,7 +1,7 @@
 """Tokenizers by what they do: the ids of some texts, by `tokenizers` for tokenizer.json and by llama.cpp for GGUF.
 
 The steps that cut a text can be spelled in many ways, and llama.cpp has names for some. Ids tell whether two of them are the same.
-No text begins with a space, nor with one behind a special token: transformers and llama.cpp differ there for SentencePiece. None
+No text begins with a space, and nothing stands behind a special token: transformers and llama.cpp differ there for SentencePiece. None
 changes under NFC, which llama.cpp does not know.
 """
 
@@ -79,9 +79,9 @@ IDS = "ids of texts"
 
 
 def _with(specials: Sequence[Any]) -> tuple[str, ...]:
-    """The texts, and one for each of the first special tokens: between words."""
+    """The texts, and one for each of the first special tokens: behind a word."""
     words = [word for word in specials if isinstance(word, str) and word.strip()]
-    return TEXTS + tuple(f"the{word}in" for word in words[:_SPECIALS])
+    return TEXTS + tuple(f"the{word}" for word in words[:_SPECIALS])
 
 
 def ids_of(view: View, texts: tuple[str, ...]) -> Ids | None:
