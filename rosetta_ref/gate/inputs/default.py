@@ -63,7 +63,7 @@ _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-f16-scores": (Spec("llama", 6, 3, 16, 64, tokenizer="spm", base="F16"), "F16"),
     "llama-f32-wide": (Spec("llama", 4, 1, 64, 64, layers=1, tied=True), "F32"),
     "llama-bf16-biased": (Spec("llama", 4, 1, 16, 96, biased=True, base="BF16", modern=True), "BF16"),
-    "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, keys=_YARN), "F32"),
+    "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, keys=_YARN), "F32"),
     "llama-f32-llama3": (
         Spec("llama", 8, 2, 8, 64, layers=1, tied=True, llama3=_LLAMA3, keys=_LONG, theta=500_000.0),
         "F32",

@@ -1,8 +1,8 @@
 """Tokenizers by what they do: the ids of some texts, by `tokenizers` for tokenizer.json and by llama.cpp for GGUF.
 
 The steps that cut a text can be spelled in many ways, and llama.cpp has names for some. Ids tell whether two of them are the same.
-No text begins with a space, and nothing stands behind a special token: transformers and llama.cpp differ there for SentencePiece. None
-changes under NFC, which llama.cpp does not know.
+No text begins with a space, and nothing stands behind a special token: transformers and llama.cpp differ there for SentencePiece.
+None changes under NFC, which llama.cpp does not know.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.model import NONE_AT_ZERO, PATTERN, WINDOW, Model
 from rosetta_ref.gate.judge.silence import taken
 from rosetta_ref.gate.judge.tokenizer import BOS, CONTROL, FLAGS, NAMED, PREFIX, STEPS, UNUSED, Facts, tokenizer
-from rosetta_ref.gate.judge.view import UnreadableError, View
+from rosetta_ref.gate.judge.view import Seen, UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
 _OF_THE_FILE = (
@@ -211,11 +211,19 @@ def _head(asked: Asked, source: View, target: View) -> None:
     asked.expected += 1
     asked.compared += 1
     head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
-    own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
-    if tied and own:
+    if tied and _differ(head, embedding) and not (of(target.format).has_companions and _stores_both(target)):
         asked.wrong("head-ignored", f"{key} is {_stated(stated, key)}, and the model has a head of its own")
     elif not tied and mapping.HEAD not in target.tensors and (head is None or of(target.format).has_companions):
         asked.wrong("head-missing", f"{key} is {_stated(stated, key)}, and there is no head")
+
+
+def _stores_both(target: View) -> bool:
+    """Whether a directory has a head besides its embedding: transformers 5 ties no two that differ, whatever config.json says."""
+    return _differ(target.tensors.get(mapping.HEAD), target.tensors.get(mapping.EMBEDDING))
+
+
+def _differ(head: Seen | None, embedding: Seen | None) -> bool:
+    return head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
 
 
 def _stated(config: Mapping[str, Any], key: str) -> str:
