@@ -30,7 +30,7 @@ MODEL = Model(
     """),
     numbers=numbers("""
         block_count                       u32  num_hidden_layers        num_layers               needed
-        context_length                    u32  max_position_embeddings  max_position_embeddings  needed
+        context_length                    u32  max_position_embeddings  max_position_embeddings  =2048 needed
         embedding_length                  u32  hidden_size              hidden_size              needed
         feed_forward_length               u32  intermediate_size        intermediate_size        needed
         attention.head_count              u32  num_attention_heads      num_heads                needed
@@ -44,7 +44,7 @@ MODEL = Model(
     """),
     rope="NORM",
     scalings=("default", "linear", "yarn", "llama3"),
-    silent={"MistralForCausalLM": {"num_key_value_heads": 8, "sliding_window": 4096}},
+    silent={"MistralForCausalLM": {"num_key_value_heads": 8, "sliding_window": 4096, "max_position_embeddings": 131072}},
     unread={"MistralForCausalLM": ("attention_bias", "mlp_bias")},
     windows={"MistralForCausalLM": "all"},
     apr_words=("llama2", "llama3", "smollm", "smollm2"),

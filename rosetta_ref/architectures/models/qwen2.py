@@ -29,7 +29,7 @@ MODEL = Model(
     """),
     numbers=numbers("""
         block_count                       u32  num_hidden_layers        num_layers               needed
-        context_length                    u32  max_position_embeddings  max_position_embeddings  needed
+        context_length                    u32  max_position_embeddings  max_position_embeddings  =32768 needed
         embedding_length                  u32  hidden_size              hidden_size              needed
         feed_forward_length               u32  intermediate_size        intermediate_size        needed
         attention.head_count              u32  num_attention_heads      num_heads                needed

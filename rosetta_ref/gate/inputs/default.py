@@ -7,44 +7,24 @@ its own, so that no other case is lost with it. Each file shows something: read 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.gate.inputs import big_endian, facts, large, models
+from rosetta_ref.archive import Kind, Value
+from rosetta_ref.gate.inputs import facts, models
 from rosetta_ref.gate.inputs.alignment import aligned
+from rosetta_ref.gate.inputs.archives import FEW, GROUPS, INTERMEDIATE, SCALARS, archives, cases_of, few, turned
 from rosetta_ref.gate.inputs.full import full_models
-from rosetta_ref.gate.inputs.models import Fill, Spec, build, formats_of, seed_of, tensor_of
+from rosetta_ref.gate.inputs.models import Fill, Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.gate.words import instead
-from rosetta_ref.patterns import payloads
-from rosetta_ref.quant import TYPES, BlockType
+from rosetta_ref.quant import TYPES
 
-#: Types that no model holds, though GGUF can: what engines compute with. Only where they are named.
-_INTERMEDIATE = ("Q8_1", "Q8_K")
-#: Quantised types that share a file.
-_GROUPS = {
-    "legacy": ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
-    "k": ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
-    "iq": ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS"),
-    "few-bits": ("TQ1_0", "TQ2_0", "MXFP4", "NVFP4"),
-    "newest": ("Q1_0", "Q2_0"),
-}
-#: I16 has no code in APR, so it is a file of its own.
-_SCALARS = {"floats": ("F32", "F16", "BF16"), "numbers": ("F64", "I8", "I32", "I64"), "i16": ("I16",)}
-#: What has NaN and Inf in it, or numbers beyond F16, which some converters refuse: the types, the payload.
-_APART = {
-    "floats-large": (("F32", "BF16"), "large"),
-    "floats-special": ((*_SCALARS["floats"], "F64"), "special"),
-    "blocks-special": (_GROUPS["legacy"] + _GROUPS["k"], "special"),
-    "iq-special": (_GROUPS["iq"] + _GROUPS["few-bits"], "special"),
-    "newest-special": (_GROUPS["newest"], "special"),
-}
 _YARN = {
     "llama.rope.scaling.type": Value.scalar(Kind.STRING, "yarn"),
     "llama.rope.scaling.factor": Value.scalar(Kind.F32, np.float32(4)),
@@ -63,7 +43,7 @@ _MODELS: dict[str, tuple[Spec, str]] = {
     "llama-f16-scores": (Spec("llama", 6, 3, 16, 64, tokenizer="spm", base="F16"), "F16"),
     "llama-f32-wide": (Spec("llama", 4, 1, 64, 64, layers=1, tied=True), "F32"),
     "llama-bf16-biased": (Spec("llama", 4, 1, 16, 96, biased=True, base="BF16", modern=True), "BF16"),
-    "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, tied=True, keys=_YARN), "F32"),
+    "llama-f32-yarn": (Spec("llama", 8, 2, 8, 64, layers=1, keys=_YARN), "F32"),
     "llama-f32-llama3": (
         Spec("llama", 8, 2, 8, 64, layers=1, tied=True, llama3=_LLAMA3, keys=_LONG, theta=500_000.0),
         "F32",
@@ -83,10 +63,6 @@ _PUBLISHED = ("BF16", "F16", "F32")
 _F32: list[Fill] = [("F32", "index-coded")]
 #: llama.cpp loads no model that is aligned to less than 32.
 _ALIGNMENTS, _MODEL_ALIGNMENTS = (8, 16, 32, 64), (32, 64, 128)
-#: Types that also have rows, and numbers of rows, that 16 bits do not count: one of numbers, and one of blocks.
-_LONG_IN = ("F32", "Q8_0")
-#: Shapes whose sizes are multiples of no alignment.
-_FEW = {"F32": (3, 5), "F16": (7,), "BF16": (3, 3), "Q8_0": (3, 32), "Q4_K": (3, 256)}
 _TEXTS = ("", "a", 'quotes " and \\', "newline\nand tab\t", "Ĝis! 世界 🦀", "x" * 5000)
 
 
@@ -107,7 +83,7 @@ def default(
     there are the full ones alone. `whole_models` puts each type's cases inside loadable models; without `quantised` there are no
     blocks.
     """
-    named = [name for name in TYPES if name not in _INTERMEDIATE] if types is None else types
+    named = [name for name in TYPES if name not in INTERMEDIATE] if types is None else types
     known = {kind.name for kind in TYPES.values() if kind.name in named and (quantised or kind.is_scalar)}
     named_families = models.families(architectures)
     words = {family: instead(MODELS[family].tokenizer, tokenizers) for family in named_families}
@@ -134,8 +110,8 @@ def _seeded(spec: Spec, seed: int) -> Spec:
 def _full_fills(known: Collection[str], *, alone: bool) -> list[Fill]:
     """What the matrices of full models hold: all of F16; where there are no other models, all that 32 columns have room for."""
     first = next((name for name in _NARROW_FIRST if name in known), None)
-    kinds = {"floats": _SCALARS["floats"], "legacy": _GROUPS["legacy"]} if alone else {"floats": (first or "",)}
-    cases = [case for name, cases in _cases(known, kinds) if name in kinds for case in cases]
+    kinds = {"floats": SCALARS["floats"], "legacy": GROUPS["legacy"]} if alone else {"floats": (first or "",)}
+    cases = [case for name, cases in cases_of(known, kinds) if name in kinds for case in cases]
     return (
         [(first, "gaussian"), *cases] if first else []
     )  # no narrow type has so many different numbers as an embedding
@@ -151,9 +127,9 @@ def _others(families: Sequence[str], known: Collection[str], seed: int, whole_mo
         made += _small_models(replace(_TINY, architecture=family), known, seed)
         made += _typed_models(family, known, seed) if whole_models else ()
     if not whole_models:
-        made += _archives(known, seed)
-        made += [aligned(_few(known, seed), alignment, seed) for alignment in _ALIGNMENTS if known & _FEW.keys()]
-        made += _big_endian(known, seed)
+        made += archives(known, seed)
+        made += [aligned(few(known, seed), alignment, seed) for alignment in _ALIGNMENTS if known & FEW.keys()]
+        made += turned(known, seed)
     if families and "F32" in known:
         tiny = replace(_TINY, architecture=families[0])
         # A chain shows whether the writer keeps to the key that it keeps: models have chains, so there is one in any case.
@@ -276,23 +252,10 @@ def _ends(kind: Kind, finite: bool) -> NDArray[Any] | None:
     )
 
 
-def _cases(known: Collection[str], groups: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, list[Fill]]]:
-    """The files of those groups by name, and those for what stands apart; each with types and payloads."""
-    apart = {payload for _, payload in _APART.values()}
-    for name, kinds in groups.items():
-        together = [(kind, each) for kind in kinds if kind in known for each in payloads.payloads_of(TYPES[kind])]
-        yield name, [case for case in together if case[1] not in apart]
-    for name, (kinds, payload) in _APART.items():
-        yield (
-            name,
-            [(kind, payload) for kind in kinds if kind in known and payload in payloads.payloads_of(TYPES[kind])],
-        )
-
-
 def _typed_models(family: str, known: Collection[str], seed: int) -> Iterator[Sample]:
     """As many models as it takes to give each case a matrix."""
     held = set(known) - {"F64"}  # no engine multiplies by it
-    for group, cases in _cases(held, {"floats": _SCALARS["floats"], **_GROUPS}):
+    for group, cases in cases_of(held, {"floats": SCALARS["floats"], **GROUPS}):
         yield from _filled(f"{family}-{group}", family, cases, seed)
 
 
@@ -302,62 +265,3 @@ def _filled(name: str, family: str, cases: list[Fill], seed: int) -> Iterator[Sa
     room = 1 + 7 * spec.layers
     for number, start in enumerate(range(0, len(cases), room)):
         yield build(f"{name}-{number}" if len(cases) > room else name, spec, cases[start : start + room], seed)
-
-
-def _shapes(kind: BlockType) -> dict[str, tuple[int, ...]]:
-    """Shapes of index-coded tensors by class: none square, rows of floats of no round length."""
-    block = kind.elements
-    if kind.is_scalar:
-        shapes: dict[str, tuple[int, ...]] = {
-            "one-row": (7,), "two-rows": (2, 3), "ragged": (5, 33), "3-d": (2, 3, 5), "4-d": (2, 3, 2, 5),
-        }  # fmt: skip
-    else:
-        shapes = {
-            "one-block": (block,), "two-blocks": (2 * block,), "two-rows": (2, block), "oblong": (3, 2 * block),
-            "3-d": (2, 3, block), "many": (16, 3 * block),
-        }  # fmt: skip
-    if kind.name in _LONG_IN:
-        shapes |= {"long-rows": (2, large.BEYOND), "many-rows": (large.BEYOND, kind.elements)}
-    return shapes
-
-
-def _archives(known: Collection[str], seed: int) -> Iterator[Sample]:
-    """Tensors that are no model: each type in each class of shapes, each payload in one of them."""
-    for name, cases in _cases(known, {**_SCALARS, **_GROUPS, "intermediate": _INTERMEDIATE}):
-        tensors, labels = {}, {}
-        for kind, payload in cases:
-            for shape_name, shape in _shapes(TYPES[kind]).items():
-                if payload == "index-coded" or shape_name in ("ragged", "oblong"):
-                    label = f"{kind.lower()}/{shape_name}/{payload}"
-                    tensor = large.named(label) if shape_name in large.SHAPES else label.replace("/", ".")
-                    made = tensor_of(tensor, TYPES[kind], shape, payload, seed_of(seed, name, tensor))
-                    tensors[tensor], labels[tensor] = made, label
-        if tensors:
-            model = Archive("gguf", {}, tensors)
-            yield Sample(name, model, labels, None, formats_of(model), seed)
-
-
-def _big_endian(known: Collection[str], seed: int) -> Iterator[Sample]:
-    """Two rows of two blocks of each type, and a text and an array in the metadata."""
-    made = {name: tensor_of(f"{name.lower()}.oblong", TYPES[name], (2, 2 * TYPES[name].elements), "index-coded",
-                            seed_of(seed, "big-endian", name)) for name in big_endian.TYPES if name in known}  # fmt: skip
-    keys = {
-        "general.name": Value.scalar(Kind.STRING, "big"), "general.tags": Value.array(Kind.STRING, ["test", "tiny"]),
-        "rosetta.numbers": Value.array(Kind.U32, np.array([1, 256], np.uint32)),
-    }  # fmt: skip
-    if made:
-        tensors = {tensor.name: tensor for tensor in made.values()}
-        labels = {tensor.name: f"{name.lower()}/oblong/index-coded" for name, tensor in made.items()}
-        yield Sample("big-endian", Archive("gguf", keys, tensors), labels, None, ("gguf",), seed, big_endian=True)
-
-
-def _few(known: Collection[str], seed: int) -> Sample:
-    tensors: dict[str, Tensor] = {}
-    labels = {}
-    for kind, shape in _FEW.items():
-        if kind in known:
-            name = f"{kind.lower()}.odd-size"
-            tensors[name] = tensor_of(name, TYPES[kind], shape, "index-coded", seed_of(seed, name))
-            labels[name] = f"{kind.lower()}/odd-size/index-coded"
-    model = Archive("gguf", {}, tensors)
-    return Sample("aligned", model, labels, None, ("gguf",), seed)

@@ -33,7 +33,7 @@ _MAY_GO_ALONE = ("tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token",
 #: Keys of config.json that transformers does without, where the model has the number that it takes then.
 _UNSAID = (
     "tie_word_embeddings", "num_key_value_heads", "head_dim", "rope_theta", "rope_parameters", "rope_local_base_freq",
-    "rms_norm_eps", "attention_bias", "mlp_bias", "sliding_window", "layer_types",
+    "rms_norm_eps", "max_position_embeddings", "attention_bias", "mlp_bias", "sliding_window", "layer_types",
     "query_pre_attn_scalar", "use_sliding_window", "max_window_layers", "bos_token_id", "eos_token_id", "pad_token_id",
 )  # fmt: skip
 #: The default template of a directory, and one for models with tools.
@@ -67,6 +67,8 @@ def _llama(seed: int) -> Iterator[Sample]:
 
 
 def _qwen2(seed: int) -> Iterator[Sample]:
+    spec = Spec("qwen2", 64, 32, 4, 32, layers=1, keys=_numbers("qwen2", 32768, 10000.0))
+    yield _silent_directory(build("qwen2-silent-directory", spec, _F32, seed))
     spec = _Wordy("qwen2", 4, 2, 16, 96, layers=1, tied=True, modern=True)
     if "tokenizer.ggml.scores" in spec.vocabulary():
         return  # a converter that takes no such tokenizer has another in its place, whose files say it otherwise

@@ -26,6 +26,11 @@ class Asked:
         """Note a finding."""
         self.findings.append(Finding(kind, META, detail))
 
+    def take(self, other: Asked) -> None:
+        """What was asked besides."""
+        self.expected, self.compared = self.expected + other.expected, self.compared + other.compared
+        self.findings += other.findings
+
 
 def judge_facts(asked: Asked, ours: Facts, theirs: Facts) -> None:
     """Each fact of a source, in what a converter made of it."""

@@ -1,30 +1,32 @@
-"""Whether llama.cpp loads a GGUF file, where it is installed: in a child of this process, which it may end.
+"""What llama.cpp makes of a GGUF file, where it is installed: whether it loads it, and the ids of texts.
 
-A child that is forked has the library already, so that a small model takes some ms. Elsewhere nothing is asked.
+It is asked in a child of this process, which it may end. Elsewhere nothing is asked.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
+import json
 import os
-import signal
-import tempfile
-import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: Exit code of a child that was refused; seconds that it may take.
-_REFUSED, _SECONDS = 3, 60
+from rosetta_ref.gate.judge import child
+
 #: What the line of llama.cpp's log begins with that says why.
 _WHY = "error loading model"
 _NOT_INSTALLED = "llama.cpp (llama-cpp-python) is not installed here, so that it has loaded none of the files"
+#: Ids that a text may have, at most, for each of its bytes and besides.
+_FREE = 16
 
 
 def is_asked() -> bool:
     """Whether llama.cpp is there to be asked."""
-    return hasattr(os, "fork") and importlib.util.find_spec("llama_cpp") is not None
+    return child.can_fork() and importlib.util.find_spec("llama_cpp") is not None
 
 
 def note() -> str:
@@ -37,35 +39,48 @@ def refusal(path: Path) -> str | None:
     if not is_asked():
         return None
     library = _library()
-    with tempfile.TemporaryFile() as log:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, none of which the child needs
-            child = os.fork()
-        if not child:
-            _load(library, path, log.fileno())
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code == 0:
-            return None
-        log.seek(0)
-        said = log.read().decode("utf-8", "replace").splitlines()
-    reason = next((line.partition(_WHY)[2].strip(": ") for line in said if _WHY in line), " ".join(said[-1:]))
-    return reason or (f"it ended its process with {code}" if code != _REFUSED else "it says no reason")
+    said = child.ask(lambda: b"loaded" if _model(library, path) else b"")
+    if said.answer:
+        return None
+    lines = said.log.splitlines()
+    reason = next((line.partition(_WHY)[2].strip(": ") for line in lines if _WHY in line), " ".join(lines[-1:]))
+    return reason or (f"it ended its process with {said.code}" if said.code else "it says no reason")
 
 
-def _load(library: Any, path: Path, log: int) -> None:
-    """In the child: never returns."""
-    try:
-        for stream in (1, 2):
-            os.dup2(log, stream)
-        signal.alarm(_SECONDS)
-        told = library.llama_log_callback(lambda level, text, data: os.write(log, text) and None)
-        library.llama_log_set(told, None)
-        parameters = library.llama_model_default_params()
-        parameters.n_gpu_layers = 0
-        model = library.llama_model_load_from_file(os.fsencode(path), parameters)
-        os._exit(0 if model else _REFUSED)
-    finally:
-        os._exit(1)
+def ids(path: Path, texts: Sequence[str]) -> list[list[int]] | None:
+    """The ids of each text, special tokens in it and around it too; None where llama.cpp is not asked or does not load the file.
+
+    The vocabulary alone is loaded.
+    """
+    if not is_asked():
+        return None
+    library = _library()
+    said = child.ask(lambda: _tokenized(library, path, texts))
+    return json.loads(said.answer) if said.code == 0 else None
+
+
+def _model(library: Any, path: Path, *, vocabulary: bool = False) -> Any:
+    """In the child: the model, or None."""
+    told = library.llama_log_callback(lambda level, text, data: os.write(2, text) and None)
+    library.llama_log_set(told, None)
+    parameters = library.llama_model_default_params()
+    parameters.n_gpu_layers, parameters.vocab_only = 0, vocabulary
+    return library.llama_model_load_from_file(os.fsencode(path), parameters)
+
+
+def _tokenized(library: Any, path: Path, texts: Sequence[str]) -> bytes:
+    """In the child: the ids as JSON."""
+    model = _model(library, path, vocabulary=True)
+    if not model:
+        raise ValueError("it is not loaded")
+    words = library.llama_model_get_vocab(model)
+    found = []
+    for text in texts:
+        data = text.encode()
+        room = (ctypes.c_int32 * (len(data) + _FREE))()
+        count = library.llama_tokenize(words, data, len(data), room, len(room), True, True)
+        found.append([*room[:count]])
+    return json.dumps(found).encode()
 
 
 @cache

@@ -20,12 +20,13 @@ from rosetta_ref.gate.judge import mapping, rope
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
 from rosetta_ref.gate.judge.facts import Asked, judge_facts, short
+from rosetta_ref.gate.judge.ids import judge_ids
 from rosetta_ref.gate.judge.loader_kinds import wrong_kinds
 from rosetta_ref.gate.judge.mapping import Number
 from rosetta_ref.gate.judge.model import NONE_AT_ZERO, PATTERN, WINDOW, Model
 from rosetta_ref.gate.judge.silence import taken
-from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PREFIX, UNUSED, tokenizer
-from rosetta_ref.gate.judge.view import UnreadableError, View
+from rosetta_ref.gate.judge.tokenizer import BOS, CONTROL, FLAGS, NAMED, PREFIX, STEPS, UNUSED, Facts, tokenizer
+from rosetta_ref.gate.judge.view import Seen, UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
 _OF_THE_FILE = (
@@ -68,17 +69,44 @@ def judge_metadata(source: View, target: View) -> Asked:
     except UnreadableError as error:
         asked.wrong("tokenizer-broken", f"it cannot be read: {error}")
         theirs = {}
+    _words(asked, source, target, theirs)
+    return asked
+
+
+def _words(asked: Asked, source: View, target: View, theirs: Facts) -> None:
+    """The tokenizer by its parts, and where those are right by what it does: equal ids say that other steps are the same."""
     by_name = of(target.format).has_companions
     no_place = [*NO_PLACE] if by_name else [PREFIX] if target.format == "apr" else []
-    if by_name and "tokens" in theirs and "pre-tokenizer" not in theirs:
-        no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
+    if by_name and "tokens" in theirs and STEPS not in theirs:
+        no_place.append(STEPS)  # tokenizer.json has steps for it, not all of which have a name
     ours = tokenizer(source)
     if target.format == "apr" or "tokens" not in theirs:
         no_place += [BOS, NAMED, FLAGS]
     if by_name and "tokens" in ours:
         ours["tokens"] = _used(ours["tokens"], ours.get("token types"))
-    judge_facts(asked, {name: value for name, value in ours.items() if name not in no_place}, theirs)
-    return asked
+    wanted = {name: value for name, value in ours.items() if name not in no_place}
+    done = _done(source, target, wanted, theirs)
+    if done is not None and not done.findings:
+        wanted.pop(STEPS, None)  # in other words, or under another name, they are the same
+    parts = Asked()
+    judge_facts(parts, wanted, theirs)
+    asked.take(parts)
+    if done is not None and not any(finding.detail.startswith(_TELLING) for finding in parts.findings):
+        asked.take(done)
+
+
+def _done(source: View, target: View, ours: Facts, theirs: Facts) -> Asked | None:
+    """What tokenizers do, where that can be asked of both files."""
+    if "tokens" not in ours or "tokens" not in theirs:
+        return None
+    specials = [
+        token for token, kinds in zip(ours["tokens"], ours.get(FLAGS, {}).values(), strict=False) if CONTROL in kinds
+    ]
+    return judge_ids(source, target, specials)
+
+
+#: Parts that change ids: where one is wrong, that is said instead.
+_TELLING = tuple(f"{name}: " for name in ("tokenizer", STEPS, "tokens", "merges", "scores", BOS, PREFIX, FLAGS))
 
 
 def _spelled_once(asked: Asked, target: View) -> None:
@@ -183,11 +211,19 @@ def _head(asked: Asked, source: View, target: View) -> None:
     asked.expected += 1
     asked.compared += 1
     head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
-    own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
-    if tied and own:
+    if tied and _differ(head, embedding) and not (of(target.format).has_companions and _stores_both(target)):
         asked.wrong("head-ignored", f"{key} is {_stated(stated, key)}, and the model has a head of its own")
     elif not tied and mapping.HEAD not in target.tensors and (head is None or of(target.format).has_companions):
         asked.wrong("head-missing", f"{key} is {_stated(stated, key)}, and there is no head")
+
+
+def _stores_both(target: View) -> bool:
+    """Whether a directory has a head besides its embedding: transformers 5 ties no two that differ, whatever config.json says."""
+    return _differ(target.tensors.get(mapping.HEAD), target.tensors.get(mapping.EMBEDDING))
+
+
+def _differ(head: Seen | None, embedding: Seen | None) -> bool:
+    return head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
 
 
 def _stated(config: Mapping[str, Any], key: str) -> str:

@@ -27,6 +27,8 @@ def tokenizer(view: View) -> Facts:
 _NO_TOKENIZER = ("tokenizer", "no_vocab")
 #: Whether SentencePiece puts a space before a text: a fact where it does not, since it does where nothing is said.
 PREFIX = "space prefix"
+#: How a text is cut before merges: GGUF has a name for it.
+STEPS = "pre-tokenizer"
 #: Whether a text begins with a BOS; templates besides the default, by name; for each token the types that it may have in GGUF.
 BOS, NAMED, FLAGS = "BOS is added", "named chat templates", "kinds of tokens"
 #: tokenizer.ggml.token_type (llama.h, `llama_token_type`), and those of a token that nothing is said of.
@@ -41,7 +43,7 @@ _ENDS = frozenset({
 #: Fact: GGUF's key, APR's.
 PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
-    "pre-tokenizer": ("tokenizer.ggml.pre", "tokenizer.pre_type"),
+    STEPS: ("tokenizer.ggml.pre", "tokenizer.pre_type"),
     "tokens": ("tokenizer.ggml.tokens", "tokenizer.vocabulary"),
     "merges": ("tokenizer.ggml.merges", "tokenizer.merges"),
     "bos": ("tokenizer.ggml.bos_token_id", "tokenizer.bos_token_id"),
@@ -113,7 +115,7 @@ def _of_tokenizer(tokenizer: Mapping[str, Any], file: Path | None) -> Facts:
     merges = None if model.get("byte_fallback") else _part(model, "merges", list, file)
     spelled = merges and [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in merges]
     kind = "llama" if model.get("byte_fallback") else "gpt2" if model.get("type") == "BPE" else None
-    found = {"tokenizer": kind, "pre-tokenizer": _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
+    found = {"tokenizer": kind, STEPS: _pre_tokenizer(tokenizer), "tokens": tokens, "merges": spelled}
     return found | ({PREFIX: False} if kind == "llama" and not _prefixed(tokenizer) else {})
 
 

@@ -85,7 +85,7 @@ class Style:
     template: str = "tokenizer_config.json"
     #: Where the ids of special tokens stand: any of config.json, generation_config.json; words always in tokenizer_config.json.
     ids: tuple[str, ...] = ("config.json",)
-    #: Special tokens in added_tokens alone, and not in the vocabulary of the model.
+    #: Special tokens behind the vocabulary in added_tokens alone, and not in the vocabulary of the model.
     apart: bool = False
     #: The same pre-tokenizer in other words.
     otherwise: bool = False
@@ -344,11 +344,11 @@ def _added(said: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _whole(said: Mapping[str, Any], style: Style, **parts: Any) -> dict[str, Any]:
     added = _added(said)
-    apart = (
-        {token["content"] for token in added} - {said["tokens"][said.get("unknown_token_id", -1)]}
-        if style.apart
-        else set()
-    )
+    # The library tokenizers numbers such tokens on from the vocabulary, whatever id they have: only those at the end may go.
+    end = len(said["tokens"])
+    while style.apart and end and said["tokens"][end - 1] in {token["content"] for token in added}:
+        end -= 1
+    apart = {*said["tokens"][end:]}
     parts["model"] |= {
         "type": "BPE", "dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
         "vocab": {token: place for place, token in enumerate(said["tokens"]) if token not in apart},

@@ -8,7 +8,7 @@ from typing import Any
 from rosetta_ref.archive import Value
 from rosetta_ref.gate.judge import mapping
 from rosetta_ref.gate.judge.mapping import Number
-from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PLACES, PREFIX, loaded
+from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PLACES, PREFIX, STEPS, loaded
 from rosetta_ref.gate.judge.view import View
 
 #: Whether it has Hugging Face's names and numbers, or GGUF's.
@@ -51,7 +51,13 @@ def facts(view: View) -> dict[str, Any]:
     found = {name: metadata[key].plain() for name, (key, _) in PLACES.items() if key in metadata}
     prefix = metadata.get("tokenizer.ggml.add_space_prefix")
     found |= {PREFIX: False} if prefix is not None and prefix.plain() is False else {}
+    if found.get("tokenizer") == "gpt2" and "tokens" in found:
+        found.setdefault(STEPS, _IN_SILENCE)
     return found | {BOS: _adds_bos(found, metadata), NAMED: _named(metadata), FLAGS: _flags(found)}
+
+
+#: What llama.cpp cuts texts by where a file with byte-level BPE does not say it (src/llama-vocab.cpp; it warns).
+_IN_SILENCE = "default"
 
 
 def _adds_bos(found: Mapping[str, Any], metadata: Mapping[str, Value]) -> bool | None:
@@ -61,7 +67,7 @@ def _adds_bos(found: Mapping[str, Any], metadata: Mapping[str, Value]) -> bool |
         return None
     if stated is not None:
         return stated.plain() is True
-    return found.get("tokenizer") == "llama" or found.get("pre-tokenizer") in _BEGUN
+    return found.get("tokenizer") == "llama" or found.get(STEPS) in _BEGUN
 
 
 #: Pre-tokenizers whose texts begin with a BOS unless a key says otherwise.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rosetta_ref.gate.findings import Finding, Result
-from rosetta_ref.gate.judge import loads
+from rosetta_ref.gate.judge import ids, loads
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.tensors import META
@@ -26,6 +26,7 @@ class Metadata(Check):
     def judge(self, result: Result, question: Question, judgements: Judgements) -> None:
         found = judgements.metadata(question.source, question.target)
         result.expected, result.compared, result.findings = found.expected, found.compared, list(found.findings)
+        result.reason = ids.note()
         if question.case.steps[-1] == "gguf" and (why := loads.refusal(question.target)) is not None:
             result.findings.append(Finding("answers-load", META, f"llama.cpp does not load it: {why}"))
 
