@@ -95,7 +95,7 @@ def test_an_entry_claims_what_exists(name: str) -> None:
     assert entry.types
     assert set(entry.types) | set(entry.quantises) <= set(quant.TYPES)
     assert entry.safetensors_as in ("file", "directory")
-    assert set(entry.loses) <= {"lossy-unasked", "special", "sharded", "gguf/sharded", "apr/bf16"}
+    assert set(entry.loses) <= {"lossy-unasked", "special", "large", "sharded", "gguf/sharded", "apr/bf16"}
     assert 0 < entry.time_limit <= 60
     words = shlex.split(entry.command or "")
     assert words[0] == f"{name}-convert"
