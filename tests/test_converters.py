@@ -35,6 +35,9 @@ TROPHIES = ROOT / "docs" / "trophies"
 FALSIFIED = "Falsified"
 OUTCOMES_OF_THE_TABLE = ("Corroborated", "Falsified", "Skipped", "Timeout", "Crashed")
 NAMES = sorted(path.parent.name for path in FOLDER.glob("*/entry.toml"))
+#: Judged, and not published yet: not every cause is shown by foreign code.
+WITHOUT_A_PAGE = ("convert-hf-to-gguf", "gguf-editor")
+UNPUBLISHED = pytest.mark.xfail(raises=FileNotFoundError, strict=True, reason="no page is published yet")
 #: What each kind of glue needs: the program, and the versions of all that it is built with.
 GLUE = {
     "Cargo.toml": ("src/main.rs",),
@@ -120,7 +123,9 @@ def test_the_glue_is_there_with_the_versions_it_needs(name: str) -> None:
         assert all(version.startswith("=") for version in versions)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=UNPUBLISHED) if name in WITHOUT_A_PAGE else name for name in NAMES]
+)
 def test_a_page_says_what_its_evidence_says(name: str) -> None:
     text = (TROPHIES / f"{name}.md").read_text("utf-8")
     evidence = json.loads(lzma.decompress((TROPHIES / f"{name}.evidence.json.xz").read_bytes()))
