@@ -71,7 +71,7 @@ def _run(glue: str) -> int:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if end.code is not None and not isinstance(end.code, int):
             print(end.code, file=sys.stderr)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (as the interpreter ends, so does the call)
         traceback.print_exc()
         code = 1
     sys.stdout.flush()

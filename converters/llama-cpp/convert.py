@@ -1,6 +1,7 @@
 """llama.cpp's own convert_hf_to_gguf.py, unmodified: `SCRIPT` in the environment is its path in an unpacked source distribution.
 
-As a command, `convert.py SRC DST [TYPE]`, F32 without a type; each call imports torch anew (3 s): `converters/preloaded.py` serves it.
+As a command, `convert.py SRC DST [TYPE]`, F32 without a type; each call imports torch anew (3 s);
+`converters/preloaded.py` serves it.
 As a function of the gate it is imported once; there `OUTTYPE` says the type, and is auto where it is not set.
 """
 
