@@ -5,7 +5,7 @@ Written by the reference: what an input holds is for its reader to judge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,19 @@ def model(
     kind: str = "F32",
     tokenizer: bool = False,
     numbers: Mapping[str, Any] | None = None,
+    counts: Mapping[str, int] | None = None,
     biases: bool = False,
+    last: str = "b",
+    types: Sequence[int] = (2, 3, 3, 1, 1),
 ) -> Archive:
     """A GGUF-shaped model of a few numbers. Elements are a permutation of the places in their tensor.
 
-    `numbers` are further F32 keys below the architecture's name; `biases` gives q, k and v one where they may have one.
+    `numbers` are further F32 keys below the architecture's name, and `counts` U32 ones; `biases` gives q, k and v one where they
+    may have one; `last` is the last of five tokens, and `types` are theirs.
     """
     known = ARCHITECTURES[architecture]
     inner = 2 * width
-    words = ["<unk>", "<s>", "</s>", "a", "b"]
+    words = ["<unk>", "<s>", "</s>", "a", last]
     sizes = {"V": len(words), "E": width, "F": inner, "D": head_dim, "Q": heads[0] * head_dim, "K": heads[1] * head_dim}
     shapes = {
         f"{role.gguf}.weight": shape_of(role, "weight", sizes) for role in known.once if not (tied and role.optional)
@@ -112,11 +116,14 @@ def model(
         "attention.value_length": head_dim, "rope.dimension_count": head_dim, "vocab_size": len(words),
     }  # fmt: skip
     stated |= {row.gguf: row.default for row in known.numbers if row.kind is Kind.U32 and row.gguf not in stated}
+    stated |= counts or {}
     metadata = {"general.architecture": Value.scalar(Kind.STRING, architecture)}
     metadata |= {f"{architecture}.{key}": Value.scalar(Kind.U32, number) for key, number in stated.items()}
     reals = {"attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 10000.0, **(numbers or {})}
     metadata |= {f"{architecture}.{key}": Value.scalar(Kind.F32, np.float32(number)) for key, number in reals.items()}
-    metadata |= _tokenizer(words) if tokenizer else {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab")}
+    metadata |= (
+        _tokenizer(words, types) if tokenizer else {"tokenizer.ggml.model": Value.scalar(Kind.STRING, "no_vocab")}
+    )
     tensors = {
         name: _numbered(name, kind if len(shape) > 1 else "F32", shape, seed)
         for seed, (name, shape) in enumerate(shapes.items())
@@ -132,12 +139,12 @@ def _numbered(name: str, kind: str, shape: tuple[int, ...], seed: int) -> Tensor
     return Tensor.of(name, TYPES[kind], shape, encode(values.astype(np.float32)))
 
 
-def _tokenizer(words: list[str]) -> dict[str, Value]:
+def _tokenizer(words: list[str], types: Sequence[int]) -> dict[str, Value]:
     return {
         "tokenizer.ggml.model": Value.scalar(Kind.STRING, "llama"),
         "tokenizer.ggml.tokens": Value.array(Kind.STRING, words),
         "tokenizer.ggml.scores": Value.array(Kind.F32, [-float(n) for n in range(len(words))]),
-        "tokenizer.ggml.token_type": Value.array(Kind.I32, [2, 3, 3, 1, 1]),
+        "tokenizer.ggml.token_type": Value.array(Kind.I32, types),
         "tokenizer.ggml.bos_token_id": Value.scalar(Kind.U32, 1),
         "tokenizer.ggml.eos_token_id": Value.scalar(Kind.U32, 2),
         "tokenizer.ggml.unknown_token_id": Value.scalar(Kind.U32, 0),

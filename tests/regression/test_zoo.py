@@ -28,7 +28,10 @@ from rosetta_ref.zoo.inputs import blind, smallest
 from rosetta_ref.zoo.member import CLASSES, WaitingError, is_model, unchecked
 from rosetta_ref.zoo.members.containers import aligned_to_64
 from rosetta_ref.zoo.seams import Part, Seam, nothing, replaced
-from tests.support import stored
+from tests.support import (
+    stored,
+    zoo_answers_words,  # noqa: F401 (its answers)
+)
 from tests.support.nightly import part
 from tests.support.zoo_answers import ANSWERS, CHECKS
 from tests.support.zoo_answers import REFUSED as RIGHTLY_REFUSED

@@ -81,6 +81,19 @@ MORE = {
     "kv-heads-are-query-heads": _model(),
     "bos-and-eos-exchanged": _model(),
     "epsilon-is-a-constant": _model(),
+    "integers-are-signed": _model(),
+    "rope-base-is-whole": _model(),
+    "context-is-real": _model(),
+    "usual-window-forgotten": _model(15, why="gemma3 has four more norms"),
+    "usual-heads-forgotten": _model(14, rows=32, blocks=64, why="32 heads of k and v, and qwen2 has biases"),
+    "tie-not-said": _model(),
+    "biases-denied": _model(15, why="a bias"),
+    "post-processor-removed": _model(),
+    "user-tokens-are-special-in-a-directory": _model(),
+    "user-tokens-are-control": _model(),
+    "control-tokens-are-plain": _model(),
+    "unused-tokens-are-plain": _model(),
+    "end-of-config-alone": _model(),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ class File:
     flags: int = 0
     #: Names of the other files of a directory.
     beside: tuple[str, ...] = ()
+    #: What the other JSON files of a directory hold.
+    texts: dict[str, Any] = field(default_factory=dict)
+    #: The number of the kind of each key of a GGUF file.
+    kinds: dict[str, int] = field(default_factory=dict)
 
     def values(self, name: str) -> np.ndarray:
         """float32 of the logical, row-major shape."""
@@ -69,7 +73,8 @@ def read(path: Path) -> File:
     if path.is_dir():
         made = read(path / "model.safetensors")
         beside = tuple(sorted(file.name for file in path.iterdir() if file.name != "model.safetensors"))
-        return File(made.kind, json.loads((path / "config.json").read_text()), made.tensors, beside=beside)
+        texts = {name: json.loads((path / name).read_text("utf-8")) for name in beside if name.endswith(".json")}
+        return File(made.kind, texts["config.json"], made.tensors, beside=beside, texts=texts)
     data = path.read_bytes()
     return {b"GGUF": _gguf, b"APR\0": _apr}.get(data[:4], _safetensors)(data)
 
@@ -77,11 +82,11 @@ def read(path: Path) -> File:
 def _gguf(data: bytes) -> File:
     cursor = _Cursor(data, 4)
     _, count, keys = cursor.take("<Iqq")
-    metadata = {}
+    metadata, kinds = {}, {}
     for _ in range(keys):
         key = cursor.text()
         (kind,) = cursor.take("<I")
-        metadata[key] = cursor.value(kind)
+        kinds[key], metadata[key] = kind, cursor.value(kind)
     rows = []
     for _ in range(count):
         name = cursor.text()
@@ -95,7 +100,7 @@ def _gguf(data: bytes) -> File:
         name: Stored(kind, ne, offset, data[base + offset : base + next((e for e in ends if e > offset), offset)])
         for name, ne, kind, offset in rows
     }
-    return File("gguf", metadata, tensors)
+    return File("gguf", metadata, tensors, kinds=kinds)
 
 
 @dataclass

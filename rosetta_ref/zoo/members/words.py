@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,9 @@ def _changing(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[
     def changed(files: dict[str, bytes]) -> dict[str, bytes]:
         if name not in files:
             return files
-        content = json.loads(files[name])
+        content, before = json.loads(files[name]), json.loads(files[name])
         change(content)
-        return files | {name: json.dumps(content).encode()}
+        return files if content == before else files | {name: json.dumps(content).encode()}
 
     return changed
 
@@ -76,6 +77,11 @@ def _of_config(change: Callable[[dict[str, Any]], None]) -> Broken:
 def _of_tokenizer(change: Callable[[dict[str, Any]], None]) -> Broken:
     changed = _changing("tokenizer.json", change)
     return replacing(seams.TOKENIZER_FILES.by(lambda *args: changed(_tokenizer_files(*args))))
+
+
+def _untold_tie(stated: dict[str, Any]) -> None:
+    if stated.get("tie_word_embeddings") is True:
+        del stated["tie_word_embeddings"]
 
 
 def _all_special(content: dict[str, Any]) -> None:
@@ -108,33 +114,47 @@ def _member(name: str, does: str, shows: str, blind: str, pairs: tuple[str, ...]
     return Member(name, "metadata", "ours", does, shows, blind, pairs, (face,), broken, shown_by, hidden_by)
 
 
+def _end_in_generation_config(folder: Path) -> Path:
+    """As many newer models have it: config.json says nothing of where an answer ends."""
+    path = model_in("safetensors", tokenizer=True)(folder)
+    stated = json.loads((path / "config.json").read_bytes())
+    (path / "generation_config.json").write_text(json.dumps({"eos_token_id": stated.pop("eos_token_id")}), "utf-8")
+    (path / "config.json").write_text(json.dumps(stated), "utf-8")
+    return path
+
+
+#: Types of five tokens: the last but one is a token that users write.
+_USERS = (2, 3, 3, 4, 1)
 _TIED = model_in("gguf", tied=True)
-_TO_GGUF, _FROM_GGUF = ("S-G", "A-G"), ("G-S",)
+_TO_GGUF, _FROM_GGUF, _FROM_DIRECTORY = ("S-G", "A-G"), ("G-S",), ("S-G", "S-A")
 
 MEMBERS = (
     _member(
-        "integers-are-signed", "every whole number of a GGUF file is an INT32", "any model", "files without numbers",
+        "integers-are-signed", "every whole number of a GGUF file is an INT32", "any model", "none",
         _TO_GGUF, _writing(_signed), model_in("safetensors"),
     ),
     _member(
-        "rope-base-is-whole", "rope.freq_base is a UINT32", "any model", "models without rope", _TO_GGUF,
+        "rope-base-is-whole", "rope.freq_base is a UINT32", "any model", "none", _TO_GGUF,
         _writing(_whole_base), model_in("safetensors"),
     ),
     _member(
-        "context-is-real", "context_length is a FLOAT32", "any model", "files without numbers", _TO_GGUF,
+        "context-is-real", "context_length is a FLOAT32", "any model", "none", _TO_GGUF,
         _writing(_real_context), model_in("safetensors"),
     ),
     _member(
         "usual-window-forgotten", "no window is written where config.json is silent, and means 4096",
         "gemma3 with the usual window", "another window", ("S-G",), _writing(_no_usual_window),
+        model_in("safetensors", "gemma3", counts={"attention.sliding_window": 4096}),
+        model_in("safetensors", "gemma3", counts={"attention.sliding_window": 16}),
     ),
     _member(
         "usual-heads-forgotten", "the 32 heads of k and v that config.json means in silence are not written: as many as of q",
         "a model whose silence means 32", "another number, or as many as of q", ("S-G",), _writing(_no_usual_heads),
+        model_in("safetensors", "qwen2", heads=(64, 32)), model_in("safetensors", "qwen2"),
     ),
     _member(
         "tie-not-said", "config.json of a tied model says nothing of it", "a tied llama", "a model with a head", _FROM_GGUF,
-        _of_config(lambda stated: stated.pop("tie_word_embeddings", None)), _TIED, model_in("gguf"),
+        _of_config(_untold_tie), _TIED, model_in("gguf"),
     ),
     _member(
         "biases-denied", "config.json says that there are no biases", "a llama with biases", "models without biases",
@@ -150,21 +170,25 @@ MEMBERS = (
     _member(
         "user-tokens-are-special-in-a-directory", "each token outside of the vocabulary is special in tokenizer.json",
         "a token that users write", "control tokens alone", _FROM_GGUF, _of_tokenizer(_all_special),
+        model_in("gguf", tokenizer=True, types=_USERS), model_in("gguf", tokenizer=True),
     ),
     _member(
         "user-tokens-are-control", "tokens that users write are control tokens in GGUF", "such a token",
-        "control tokens alone", ("S-G",), _typed({USER_DEFINED: CONTROL}),
+        "control tokens alone", _FROM_DIRECTORY, _typed({USER_DEFINED: CONTROL}),
+        model_in("safetensors", tokenizer=True, types=_USERS), model_in("safetensors", tokenizer=True),
     ),
     _member(
-        "control-tokens-are-plain", "control tokens are plain ones in GGUF", "any special token", "no tokenizer", ("S-G",),
+        "control-tokens-are-plain", "control tokens are plain ones in GGUF", "any special token", "no tokenizer", _FROM_DIRECTORY,
         _typed({CONTROL: NORMAL}), model_in("safetensors", tokenizer=True), model_in("safetensors", tokenizer=False),
     ),
     _member(
         "unused-tokens-are-plain", "rows that no token has are plain tokens in GGUF", "more rows than tokens",
-        "as many rows as tokens", ("S-G",), _typed({UNUSED: NORMAL}),
+        "as many rows as tokens", _FROM_DIRECTORY, _typed({UNUSED: NORMAL}),
+        model_in("safetensors", tokenizer=True, last="[PAD4]", types=(2, 3, 3, 1, 5)), model_in("safetensors", tokenizer=True),
     ),
     _member(
         "end-of-config-alone", "the end of an answer is looked for in config.json alone", "one in generation_config.json",
-        "one in config.json", ("S-G",), replacing(seams.TOKENIZER_METADATA.by(_end_of_config_alone)),
+        "one in config.json", _FROM_DIRECTORY, replacing(seams.TOKENIZER_METADATA.by(_end_of_config_alone)),
+        _end_in_generation_config, model_in("safetensors", tokenizer=True),
     ),
 )  # fmt: skip
