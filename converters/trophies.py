@@ -128,10 +128,11 @@ def last_line(result: dict[str, Any]) -> str:
     """How many cases, how long, and the score."""
     score = result["score"]
     fallen = [f"{name} ({one['title']})" for name, one in score["gateways"].items() if not one["passed"]]
+    end = f"it falls at {', '.join(fallen)}" if fallen else "it falls at no gateway"
     tested = [f"{name} {one['points']}/{one['max']}" for name, one in score["categories"].items() if one["total"]]
     return (
-        f"{len(result['cases']):,} cases in {result['seconds']:.0f} s on two cores. MQS {score['raw']} of 1000: it falls at "
-        f"{', '.join(fallen)}. Categories that were tested: {' '.join(tested)}."
+        f"{len(result['cases']):,} cases in {result['seconds']:.0f} s on two cores. MQS {score['raw']} of 1000: "
+        f"{end}. Categories that were tested: {' '.join(tested)}."
     )
 
 

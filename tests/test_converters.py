@@ -32,8 +32,12 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "converters"
 GOLDEN = ROOT / "fixtures" / "golden"
 TROPHIES = ROOT / "docs" / "trophies"
+FALSIFIED = "Falsified"
 OUTCOMES_OF_THE_TABLE = ("Corroborated", "Falsified", "Skipped", "Timeout", "Crashed")
 NAMES = sorted(path.parent.name for path in FOLDER.glob("*/entry.toml"))
+#: Judged, and not published yet: not every cause is shown by foreign code.
+WITHOUT_A_PAGE = ("convert-hf-to-gguf", "gguf-editor")
+UNPUBLISHED = pytest.mark.xfail(raises=FileNotFoundError, strict=True, reason="no page is published yet")
 #: What each kind of glue needs: the program, and the versions of all that it is built with.
 GLUE = {
     "Cargo.toml": ("src/main.rs",),
@@ -95,7 +99,7 @@ def test_an_entry_claims_what_exists(name: str) -> None:
     assert entry.types
     assert set(entry.types) | set(entry.quantises) <= set(quant.TYPES)
     assert entry.safetensors_as in ("file", "directory")
-    assert set(entry.loses) <= {"lossy-unasked", "special", "sharded", "gguf/sharded", "apr/bf16"}
+    assert set(entry.loses) <= {"lossy-unasked", "special", "large", "sharded", "gguf/sharded", "apr/bf16"}
     assert 0 < entry.time_limit <= 60
     words = shlex.split(entry.command or "")
     assert words[0] == f"{name}-convert"
@@ -119,13 +123,17 @@ def test_the_glue_is_there_with_the_versions_it_needs(name: str) -> None:
         assert all(version.startswith("=") for version in versions)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=UNPUBLISHED) if name in WITHOUT_A_PAGE else name for name in NAMES]
+)
 def test_a_page_says_what_its_evidence_says(name: str) -> None:
     text = (TROPHIES / f"{name}.md").read_text("utf-8")
     evidence = json.loads(lzma.decompress((TROPHIES / f"{name}.evidence.json.xz").read_bytes()))
     shown = {each["metadata"]["case"]: {each["outcome"], *each["metadata"]["kinds"]} for each in evidence}
     lines = re.findall(r"  - ([\w-]+), (\d+) cases? of ([\w-]+), such as `([^`]+)`", text)
-    assert len(lines) == text.count("\n  - ") > 5
+    assert len(lines) == text.count("\n  - ")
+    falsified = [one for kinds in shown.values() if FALSIFIED in kinds for one in kinds - {FALSIFIED}]
+    assert len(lines) > 5 or {kind for kind, *_ in lines} == set(falsified)
     for kind, count, gate, case in lines:
         assert case.startswith(gate)
         assert kind in shown[case]

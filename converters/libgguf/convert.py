@@ -15,6 +15,8 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
 
 #: Keys that the writer makes itself.
 OWN = ("GGUF.version", "GGUF.tensor_count", "GGUF.kv_count", "general.architecture")
+#: Says the type of most matrices.
+FILE_TYPE = "general.file_type"
 #: Types that libgguf writes and does not read.
 PLAIN = (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
 
@@ -26,7 +28,10 @@ def main(source: str, target: str, kind: str = "") -> None:
     writer = GGUFWriter(target, field.contents() if field else "")
     writer.data_alignment = reader.alignment
     for name, one in reader.fields.items():
-        if name not in OWN:
+        if name == FILE_TYPE and kind:
+            if (number := file_type(kind)) is not None:
+                writer.add_file_type(number)
+        elif name not in OWN:
             inner = one.types[-1] if one.types[0] == GGUFValueType.ARRAY else None
             writer.add_key_value(name, one.contents(), one.types[0], inner)
     for tensor in reader.tensors:
@@ -40,6 +45,12 @@ def main(source: str, target: str, kind: str = "") -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def file_type(kind: str) -> int | None:
+    """gguf-py's number for a file of matrices of a type; None where it has none."""
+    names = ("ALL_F32",) if kind == "F32" else (f"MOSTLY_{kind}", f"MOSTLY_{kind}_M", f"MOSTLY_{kind}_MOE")
+    return next((int(gguf.LlamaFileType[name]) for name in names if name in gguf.LlamaFileType.__members__), None)
 
 
 def encoded(data: np.ndarray, width: int, made: GGMLQuantizationType, wanted: GGMLQuantizationType) -> np.ndarray:

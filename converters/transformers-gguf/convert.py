@@ -24,4 +24,8 @@ def main(source: Path, target: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: convert.py SRC DST")
-    main(Path(sys.argv[1]), sys.argv[2])
+    try:
+        main(Path(sys.argv[1]), sys.argv[2])
+    except (ImportError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
+        # By these a library refuses; what else it raises is left to the interpreter.
+        sys.exit(f"error: {type(error).__name__}: {error}")
