@@ -7,8 +7,6 @@ left to itself, and there is no memory limit. With `entry.isolated` it runs in a
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import shlex
 import sys
@@ -27,7 +25,7 @@ from rosetta_ref.gate.converter.clock import GAP, Clock
 from rosetta_ref.gate.converter.command import CommandLine, judged, printed, run
 from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
 from rosetta_ref.gate.converter.interrupt import ENDING
-from rosetta_ref.gate.converter.output import Said
+from rosetta_ref.gate.converter.streams import captured
 
 __all__ = ["REFUSALS", "Function", "FunctionError", "isolated"]
 
@@ -56,9 +54,8 @@ class Function:
         """Call the function with absolute paths. What it prints is captured, unless it prints past Python."""
         chosen = {} if type is None else {"type": type}
         called = _Called(self._function, (src.absolute(), dst.absolute()), chosen)
-        out, err = _Writer(), _Writer()
         began = time.perf_counter()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with captured(called) as (out, err):
             called.start()
             called.wait(self.entry.time_limit)
         seconds = time.perf_counter() - began
@@ -105,22 +102,6 @@ class _Called(threading.Thread):
             self._function(*self._paths, **self._chosen)
         except BaseException as error:  # noqa: BLE001 (the exception is what is judged)
             self.error = error
-
-
-class _Writer(io.TextIOBase):
-    """A stream that keeps as much of the text as of a program's."""
-
-    def __init__(self) -> None:
-        self.said = Said()
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Take text."""
-        self.said.add(text.encode("utf-8", "backslashreplace"))
-        return len(text)
 
 
 def isolated(entry: Entry) -> Converter:
