@@ -6,6 +6,7 @@ POSIX systems only. How the command is written: `template`.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import selectors
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rosetta_ref import limits
@@ -83,6 +84,12 @@ class CommandLine:
             )
         finally:
             remove(folder)
+
+    def within(self, seconds: float) -> CommandLine:
+        """The same with another time limit."""
+        made = copy.copy(self)
+        made.entry = replace(self.entry, time_limit=seconds)
+        return made
 
     def _disk_limit(self, src: Path) -> int:
         """Bytes that a conversion may write: what the entry says, or many times its input."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 ACCEPTED, REFUSED, CRASHED, TIMEOUT = "accepted", "refused", "crashed", "timeout"
+#: A call that was not made, since others like it had no end.
+NOT_CALLED = "not called"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ left to itself, and there is no memory limit. With `entry.isolated` it runs in a
 
 from __future__ import annotations
 
+import copy
 import os
 import shlex
 import sys
@@ -68,6 +69,12 @@ class Function:
         elif called.error is not None and not isinstance(called.error, SystemExit):
             err.write(f"{detail}\n")
         return Run(outcome, code, out.said.text, err.said.text, seconds, detail=detail)
+
+    def within(self, seconds: float) -> Function:
+        """The same with another time limit."""
+        made = copy.copy(self)
+        made.entry = replace(self.entry, time_limit=seconds)
+        return made
 
     def _judged(self, error: BaseException | None, panic: str | None) -> tuple[str, int | None, str]:
         if isinstance(error, SystemExit):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from rosetta_ref.gate.converter.entry import NOT_CALLED
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Finding, Result
 from rosetta_ref.gate.judge.question import Case, Leg, Question
 from rosetta_ref.gate.run import no_output
@@ -48,7 +49,9 @@ class Answers:
         if (second := check.second(case)) is None:
             return None
         done = self.session.conversion(case.sample, second.steps, turn=second.turn)
-        if not done.usable:
+        if done.run.outcome == NOT_CALLED:
+            result.outcome, result.reason = SKIPPED, done.run.detail
+        elif not done.usable:
             check.no_second(result, case, f"{done.run.outcome}: {done.flaw or done.run.detail}")
         return done
 

@@ -7,7 +7,7 @@ converter said; an output that is missing, empty, old or the input itself is Fal
 from __future__ import annotations
 
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
-from rosetta_ref.gate.converter.entry import REFUSED, Entry
+from rosetta_ref.gate.converter.entry import NOT_CALLED, REFUSED, Entry
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.inputs.sample import Sample
@@ -36,6 +36,8 @@ def tell(result: Result, case: Case, session: Session, done: Conversion) -> Resu
         if claims:
             what = "its own output" if done.own else "what its entry claims"
             result.findings.append(Finding("refused", case.gate, f"{what} is refused: {said or run.detail}"))
+    elif run.outcome == NOT_CALLED:
+        result.outcome, result.reason = SKIPPED, run.detail
     elif run.outcome in (RUN_CRASHED, RUN_TIMEOUT):
         result.outcome = CRASHED if run.outcome == RUN_CRASHED else TIMEOUT
         if entry.pairs is not None and _leg(case, done) not in entry.pairs:

@@ -14,13 +14,13 @@ from pathlib import Path
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import malformed
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
-from rosetta_ref.gate.converter.entry import REFUSED
+from rosetta_ref.gate.converter.entry import NOT_CALLED, REFUSED
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
-from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS
+from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS, letters
 from rosetta_ref.gate.run.checks.refusals import CHECK
 from rosetta_ref.gate.run.judging.processes import Asking
 from rosetta_ref.gate.run.judging.questions import settled
@@ -102,7 +102,8 @@ class Safety:
         file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
         self.written[case.id] = source = file.write(folder)
-        done = self.session.convert_file(source, result.target_format)
+        calls = f"malformed files, {letters((case.steps[0], result.target_format))}"
+        done = self.session.convert_file(source, result.target_format, calls)
         return self._judge(result, case, file, twin, done)
 
     def _broken(self, case: Case) -> tuple[Malformed, Conversion, str] | None:
@@ -154,6 +155,9 @@ class Safety:
         result.disk = run.disk
         result.stdout, result.stderr = run.stdout[-2000:], run.stderr[-2000:]
         where = f"{file.rule} ({file.verdict}; {file.source})"
+        if run.outcome == NOT_CALLED:
+            result.outcome, result.reason = SKIPPED, f"{where}: {run.detail}"
+            return result
         if run.outcome in (RUN_CRASHED, RUN_TIMEOUT):
             result.outcome = CRASHED if run.outcome == RUN_CRASHED else TIMEOUT
             result.reason = f"{where}: {run.detail or run.outcome}"
