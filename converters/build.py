@@ -2,7 +2,8 @@
 
     export PATH="$(dirname "$(python converters/build.py apr-0.25.0)"):$PATH"
 
-What there is to build with says how: Cargo.toml, go.mod or requirements.txt, each with the versions of what is judged.
+What there is to build with says how: Cargo.toml, go.mod, requirements.txt, or crate.txt for a crate that is a
+program; each with the versions of what is judged.
 Builds and programs are kept in FOLDER (default: $ROSETTA_CONVERTERS, else ~/.cache/rosetta-ref/converters): a second build
 is a look at the clock.
 """
@@ -31,6 +32,8 @@ def build(name: str, folder: Path) -> Path:
         _cargo(source, work, program)
     elif (source / "go.mod").exists():
         _go(source, work, program)
+    elif (source / "crate.txt").exists():
+        _crate(source, work, program)
     elif (source / "requirements.txt").exists():
         _pip(source, work, program)
     else:
@@ -46,6 +49,13 @@ def _cargo(source: Path, work: Path, program: Path) -> None:
     shutil.copy2(built, program)
 
 
+def _crate(source: Path, work: Path, program: Path) -> None:
+    """A program of crates.io, with a script before it that calls it as the gate calls."""
+    name, version = (source / "crate.txt").read_text("utf-8").split()
+    _run("cargo", "install", name, "--version", version, "--locked", "--root", work, "--target-dir", work / "target")
+    _script(program, sys.executable, source / "convert.py", work / "bin" / name)
+
+
 def _go(source: Path, work: Path, program: Path) -> None:
     # -buildvcs: the checkout may belong to another user.
     _run("go", "build", "-C", source, "-trimpath", "-buildvcs=false", "-o", work / "program", ".", CGO_ENABLED="0")
@@ -57,7 +67,11 @@ def _pip(source: Path, work: Path, program: Path) -> None:
     if not python.exists():
         venv.create(work, with_pip=True)
     _run(python, "-m", "pip", "install", "--quiet", "--requirement", source / "requirements.txt")
-    program.write_text(f'#!/bin/sh\nexec {shlex.join([str(python), str(source / "convert.py")])} "$@"\n')
+    _script(program, python, source / "convert.py")
+
+
+def _script(program: Path, *command: str | Path) -> None:
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$@"\n')
     program.chmod(0o755)
 
 

@@ -66,14 +66,19 @@ def test_what_it_names_besides_is_there() -> None:
     assert missing == []
 
 
+#: What `benchmarks/rounding.py --write` writes.
+MEASURED = {"rounding.json"}
+
+
 def test_an_architecture_is_named_in_its_own_files_alone() -> None:
-    """Its models and tests apart. Others of the package ask the records, and know no names."""
+    """Its models and tests apart. Others of the package ask the records, and know no names; a table is measured by a command."""
     _, paths = sections()["an architecture / Without new operations"]
     word = re.compile(rf"\b{EXAMPLE}\b", re.IGNORECASE)
     found = [
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "rosetta_ref").rglob("*")
-        if path.suffix in {".py", ".json", ".yaml", ".toml"} and word.search(path.read_text("utf-8"))
+        if path.suffix in {".py", ".json", ".yaml", ".toml"} and path.name not in MEASURED
+        if word.search(path.read_text("utf-8"))
     ]
     print(f"{EXAMPLE} is named in {len(found)} files of the package: {', '.join(sorted(found))}")
     assert sorted(found) == sorted(path.replace("NAME", EXAMPLE) for path in paths)

@@ -38,12 +38,14 @@ NAMES = sorted(path.parent.name for path in FOLDER.glob("*/entry.toml"))
 GLUE = {
     "Cargo.toml": ("src/main.rs",),
     "go.mod": ("main.go", "go.sum"),
+    "crate.txt": ("convert.py",),
     "requirements.txt": ("convert.py",),
 }
 #: One call that every release here has mastered, by its pair.
 SOURCES = {
     "G-A": GOLDEN / "apr-rosetta" / "source" / "llama-f32.gguf",
     "G-G": GOLDEN / "apr-rosetta" / "source" / "llama-f32.gguf",
+    "G-S": GOLDEN / "apr-rosetta" / "source" / "llama-f32.gguf",
     "S-G": GOLDEN / "convert-hf" / "llama-smollm-tied" / "hf",
 }
 
@@ -108,6 +110,8 @@ def test_the_glue_is_there_with_the_versions_it_needs(name: str) -> None:
         assert (FOLDER / name / part).stat().st_size > 0
     if kind == "requirements.txt":
         assert all("==" in line for line in (FOLDER / name / kind).read_text("utf-8").splitlines())
+    if kind == "crate.txt":
+        assert re.fullmatch(r"[\w-]+ \d+\.\d+\.\d+\n", (FOLDER / name / kind).read_text("utf-8"))
     if kind == "Cargo.toml":
         needed = tomllib.loads((FOLDER / name / kind).read_text("utf-8"))["dependencies"]
         versions = [one["version"] if isinstance(one, dict) else one for one in needed.values()]
@@ -151,7 +155,7 @@ def test_a_built_converter_converts_a_tiny_model(name: str, tmp_path: Path) -> N
     pair = next(pair for pair in SOURCES if pair in (entry.pairs or ()))
     source = tmp_path / SOURCES[pair].name
     (shutil.copytree if SOURCES[pair].is_dir() else shutil.copy)(SOURCES[pair], source)
-    target = tmp_path / f"out.{'apr' if pair.endswith('A') else 'gguf'}"
+    target = tmp_path / {"A": "out.apr", "G": "out.gguf", "S": "out"}[pair[-1]]
     command = (entry.command or "").format(src=source, dst=target, type="Q8_0")
     run = subprocess.run(
         [str(program), *shlex.split(command)[1:]],

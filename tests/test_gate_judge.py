@@ -451,7 +451,7 @@ TEXT = lambda text: Value.scalar(Kind.STRING, text)  # noqa: E731 (one word for 
         ({"tokenizer__ggml__model": TEXT("llama")}, {"words-wrong"}),
         ({"tokenizer__ggml__pre": TEXT("default")}, {"words-wrong"}),
         ({"tokenizer__chat_template": None}, {"words-lost"}),
-        ({"tokenizer__ggml__token_type": Value.array(Kind.U32, [1] * 269)}, {"kind-wrong"}),
+        ({"tokenizer__ggml__token_type": Value.array(Kind.U32, [1] * 269)}, {"kind-wrong", "words-wrong"}),
         ({"general__file_type": U32(15)}, {"file-type-wrong"}),
         ({"general__file_type": U32(0)}, set()),
         ({"general__description": TEXT("more is allowed")}, set()),

@@ -279,13 +279,13 @@ def test_the_size_of_a_head_is_stated(tmp_path: Path) -> None:
     del config["head_dim"]
     (target / "config.json").write_text(json.dumps(config))
     _, words = verdict(source, target)
-    assert [finding.detail for finding in words] == ["head_dim is not there; it is 16"] * 2
+    assert [finding.detail for finding in words] == ["head_dim is not there, which means 128; it is 16"] * 2
     square = build("square", Spec("qwen3", 8, 2, 8, 96, layers=1, modern=True), [("BF16", "index-coded")], 0)
     config = json.loads(square.companions["config.json"])
     del config["head_dim"]
     bare = replace(square, companions={**square.companions, "config.json": json.dumps(config).encode()})
     _, words = verdict(written(square, "G", tmp_path), written(bare, "S", tmp_path))
-    assert [finding.detail for finding in words] == ["head_dim is not there; it is 8"] * 2
+    assert [finding.detail for finding in words] == ["head_dim is not there, which means 128; it is 8"] * 2
     model = square.model
     keys = {key: value for key, value in model.metadata.items() if not key.endswith(("key_length", "value_length"))}
     _, words = verdict(
@@ -301,7 +301,7 @@ def test_the_size_of_a_head_is_stated(tmp_path: Path) -> None:
     ("key", "value", "said"),
     [
         ("sliding_window", 16, "sliding_window is 16, and was 8"),
-        ("sliding_window", None, "sliding_window is not there; it is 8"),
+        ("sliding_window", None, "sliding_window is not there, which means 4096; it is 8"),
         ("query_pre_attn_scalar", 256, "query_pre_attn_scalar is 256, and has to be 16"),
         ("query_pre_attn_scalar", None, "query_pre_attn_scalar is None, and has to be 16"),
         ("layer_types", ["full_attention"] * 6, "layer_types is"),

@@ -142,7 +142,7 @@ _ALL = (
         (_NO_OUTPUT, "architecture", "the architecture is lost or another one", "Loaders refuse it, or take it for another model."),
         (_NO_OUTPUT, "config-missing", "there is no config.json", "Nothing loads the directory as a model."),
         (_NO_OUTPUT, "head-missing", "the model is said to have a head, and has none", "Loaders refuse, or make one up at random."),
-        (_NO_OUTPUT, "kind-wrong", "an array is of a kind that loaders refuse", "llama.cpp refuses the file."),
+        (_NO_OUTPUT, "kind-wrong", "a key is of a kind that loaders refuse", "llama.cpp refuses the file."),
         (_NO_OUTPUT, "tokenizer-broken", "the tokenizer cannot be read", "Nothing turns texts into tokens."),
         (_NAMES, "tokenizer-lost", "the tokenizer is lost", "The model answers tokens only, or with another tokenizer."),
         (_NAMES, "words-lost", "a part of the tokenizer is lost", "Merges, special tokens or the chat template are missing."),

@@ -87,23 +87,24 @@ def test_a_function_is_shrunk_to_one_block(work: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "source", "target", "tensors"),
+    ("member", "source", "target", "tensors", "named"),
     [
-        ("q5_0-interleaved", "gguf", "safetensors", [("Q5_0", (32,))]),
-        ("aprq8-labelled-q8_0", "apr", "gguf", [("AprQ8", ())]),
-        ("header-padding-not-counted", "safetensors", "gguf", [("I8", ())]),
+        ("q5_0-interleaved", "gguf", "safetensors", [("Q5_0", (32,))], True),
+        ("aprq8-labelled-q8_0", "apr", "gguf", [("AprQ8", ())], True),
+        # One number is a constant, which bears out no diagnosis.
+        ("header-padding-not-counted", "safetensors", "gguf", [("I64", ())], False),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_of_all_types_the_one_is_found(
-    member: str, source: str, target: str, tensors: list[tuple[str, tuple[int, ...]]], work: Workspace
+    member: str, source: str, target: str, tensors: list[tuple[str, tuple[int, ...]]], named: bool, work: Workspace
 ) -> None:
     one = converter(MEMBERS[member])
     found = generate(one, source, target, work=work)
     assert found is not None
     made = inputs.read(found)
     assert [(t.type.name, t.shape) for t in made.tensors.values()] == tensors
-    assert seen_in(one, found, target, work).cause == (member,)
+    assert seen_in(one, found, target, work).cause == ((member,) if named else ())
 
 
 @pytest.mark.slow

@@ -140,13 +140,22 @@ def test_verify_has_no_measure_in_such_a_source(template: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "stated", ["5", "{}", '[{"name": "default"}]', "[5]", '[{"name": [], "template": "x"}]', '{"default": "x"}', "true"]
+    "stated", ["5", "{}", '[{"name": "default"}]', "[5]", '[{"name": [], "template": "x"}]', '{"default": 5}', "true"]
 )
 def test_a_template_that_is_no_text(stated: str) -> None:
     files = {"tokenizer.json": asking.tokenizer(), "tokenizer_config.json": f'{{"chat_template": {stated}}}'.encode()}
     with pytest.raises(RosettaError, match="chat") as caught:
         Text(files, Path("folder")).chat("hello")
     assert caught.value.file == Path("folder")
+
+
+def test_templates_by_name_may_be_an_object() -> None:
+    """As transformers keeps them once they are read (tokenization_utils_base.py)."""
+    files = {"tokenizer.json": asking.tokenizer(), "tokenizer_config.json": b'{"chat_template": {"default": "aa"}}'}
+    alone = {"tokenizer.json": asking.tokenizer(), "chat_template.jinja": b"aa"}
+    found = Text(files, Path("folder")).chat("hello")
+    assert found
+    assert found == Text(alone, Path("folder")).chat("hello")
 
 
 def test_a_prompt_is_not_made_of_nothing() -> None:

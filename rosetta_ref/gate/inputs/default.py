@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
-from rosetta_ref.gate.inputs import big_endian, models
+from rosetta_ref.gate.inputs import big_endian, facts, large, models
 from rosetta_ref.gate.inputs.alignment import aligned
 from rosetta_ref.gate.inputs.full import full_models
 from rosetta_ref.gate.inputs.models import Fill, Spec, build, formats_of, seed_of, tensor_of
@@ -83,6 +83,8 @@ _PUBLISHED = ("BF16", "F16", "F32")
 _F32: list[Fill] = [("F32", "index-coded")]
 #: llama.cpp loads no model that is aligned to less than 32.
 _ALIGNMENTS, _MODEL_ALIGNMENTS = (8, 16, 32, 64), (32, 64, 128)
+#: Types that also have rows, and numbers of rows, that 16 bits do not count: one of numbers, and one of blocks.
+_LONG_IN = ("F32", "Q8_0")
 #: Shapes whose sizes are multiples of no alignment.
 _FEW = {"F32": (3, 5), "F16": (7,), "BF16": (3, 3), "Q8_0": (3, 32), "Q4_K": (3, 256)}
 _TEXTS = ("", "a", 'quotes " and \\', "newline\nand tab\t", "Ĝis! 世界 🦀", "x" * 5000)
@@ -120,7 +122,9 @@ def default(
     ]
     made += full_models(tokenizers, named_families, _full_fills(known, alone=not families), seed)
     with models.worded({family: own for family, own in words.items() if own}):
-        return made + _others(families, known, seed, whole_models)
+        others = _others(families, known, seed, whole_models)
+    spm = instead("spm", tokenizers) == "spm"
+    return made + [sample for sample in others if spm or not sample.name.startswith("llama-silent")]
 
 
 def _seeded(spec: Spec, seed: int) -> Spec:
@@ -140,6 +144,7 @@ def _full_fills(known: Collection[str], *, alone: bool) -> list[Fill]:
 def _others(families: Sequence[str], known: Collection[str], seed: int, whole_models: bool) -> list[Sample]:
     made: list[Sample] = []
     made += [sample for family in families for sample in _plain_model(family, known, seed)]
+    made += facts.facts(families, seed) if "F32" in known else ()
     for family in [name for name in families if name in _BLOCKS] or families[:1]:
         made += _block_models(family, known, seed)
     for family in families[:1]:
@@ -303,11 +308,17 @@ def _shapes(kind: BlockType) -> dict[str, tuple[int, ...]]:
     """Shapes of index-coded tensors by class: none square, rows of floats of no round length."""
     block = kind.elements
     if kind.is_scalar:
-        return {"one-row": (7,), "two-rows": (2, 3), "ragged": (5, 33), "3-d": (2, 3, 5), "4-d": (2, 3, 2, 5)}
-    return {
-        "one-block": (block,), "two-blocks": (2 * block,), "two-rows": (2, block), "oblong": (3, 2 * block),
-        "3-d": (2, 3, block), "many": (16, 3 * block),
-    }  # fmt: skip
+        shapes: dict[str, tuple[int, ...]] = {
+            "one-row": (7,), "two-rows": (2, 3), "ragged": (5, 33), "3-d": (2, 3, 5), "4-d": (2, 3, 2, 5),
+        }  # fmt: skip
+    else:
+        shapes = {
+            "one-block": (block,), "two-blocks": (2 * block,), "two-rows": (2, block), "oblong": (3, 2 * block),
+            "3-d": (2, 3, block), "many": (16, 3 * block),
+        }  # fmt: skip
+    if kind.name in _LONG_IN:
+        shapes |= {"long-rows": (2, large.BEYOND), "many-rows": (large.BEYOND, kind.elements)}
+    return shapes
 
 
 def _archives(known: Collection[str], seed: int) -> Iterator[Sample]:
@@ -318,7 +329,7 @@ def _archives(known: Collection[str], seed: int) -> Iterator[Sample]:
             for shape_name, shape in _shapes(TYPES[kind]).items():
                 if payload == "index-coded" or shape_name in ("ragged", "oblong"):
                     label = f"{kind.lower()}/{shape_name}/{payload}"
-                    tensor = label.replace("/", ".")
+                    tensor = large.named(label) if shape_name in large.SHAPES else label.replace("/", ".")
                     made = tensor_of(tensor, TYPES[kind], shape, payload, seed_of(seed, name, tensor))
                     tensors[tensor], labels[tensor] = made, label
         if tensors:

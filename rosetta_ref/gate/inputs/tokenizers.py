@@ -177,10 +177,13 @@ def _without_id(token: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in token.items() if key != "id"}
 
 
+#: What is said of a token that stands outside of the vocabulary's merging.
+FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+
+
 def _added(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     pairs = enumerate(zip(plain["tokens"], plain["token_type"], strict=True))
-    return [{"id": place, "content": token, **flags} for place, (token, kind) in pairs if kind in (UNKNOWN, CONTROL)]
+    return [{"id": place, "content": token, **FLAGS} for place, (token, kind) in pairs if kind in (UNKNOWN, CONTROL)]
 
 
 def _tokenizer(plain: Mapping[str, Any], **parts: Any) -> dict[str, Any]:

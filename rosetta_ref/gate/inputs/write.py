@@ -124,6 +124,7 @@ def _hugging_face(sample: Sample, folder: Path, safetensors_as: str) -> Path:
     folder = folder / "model" if safetensors_as == "directory" else folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in sample.companions.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
     face = hugging_face_face(sample)
     if sample.shards == 1:

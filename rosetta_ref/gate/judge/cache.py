@@ -6,7 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from rosetta_ref.gate.converter.entry import Entry
-from rosetta_ref.gate.judge.metadata import Asked, judge_metadata
+from rosetta_ref.gate.judge.facts import Asked
+from rosetta_ref.gate.judge.metadata import judge_metadata
 from rosetta_ref.gate.judge.tensors import Judged, judge
 from rosetta_ref.gate.judge.view import View, look
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,15 @@ import numpy as np
 from rosetta_ref.archive import Kind, Value
 from rosetta_ref.formats.apr.metadata import spellings
 from rosetta_ref.formats.registry import of
-from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.judge import mapping, rope
 from rosetta_ref.gate.judge.container import of as container_of
 from rosetta_ref.gate.judge.elsewhere import same
+from rosetta_ref.gate.judge.facts import Asked, judge_facts, short
+from rosetta_ref.gate.judge.loader_kinds import wrong_kinds
 from rosetta_ref.gate.judge.mapping import Number
-from rosetta_ref.gate.judge.model import PATTERN, WINDOW
-from rosetta_ref.gate.judge.tensors import META
-from rosetta_ref.gate.judge.tokenizer import PREFIX, Facts, tokenizer
+from rosetta_ref.gate.judge.model import NONE_AT_ZERO, PATTERN, WINDOW, Model
+from rosetta_ref.gate.judge.silence import taken
+from rosetta_ref.gate.judge.tokenizer import BOS, FLAGS, NAMED, PREFIX, UNUSED, tokenizer
 from rosetta_ref.gate.judge.view import UnreadableError, View
 
 #: Of the encoding or of one writing of a file. APR's rope_type says how rows stand, and is judged by them.
@@ -31,26 +32,11 @@ _OF_THE_FILE = (
     "general.file_type", "general.quantization_version", "general.alignment", "split.no", "split.count",
     "split.tensors.count", "rope_type",
 )  # fmt: skip
-#: What llama.cpp insists on.
-_KINDS = {"tokenizer.ggml.token_type": Kind.I32, "tokenizer.ggml.scores": Kind.F32}
 #: general.file_type: the type that most matrices of such a file are of (ggml/docs/gguf.md).
 _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q3_K", 13: "Q3_K",
     14: "Q4_K", 15: "Q4_K", 16: "Q5_K", 17: "Q5_K", 18: "Q6_K", 32: "BF16",
 }  # fmt: skip
-
-
-@dataclass
-class Asked:
-    """Facts that there were to compare, and that were; what is wrong with them."""
-
-    expected: int = 0
-    compared: int = 0
-    findings: list[Finding] = field(default_factory=list)
-
-    def wrong(self, kind: str, detail: str) -> None:
-        """Note a finding."""
-        self.findings.append(Finding(kind, META, detail))
 
 
 #: Facts that a Hugging Face directory has no place for.
@@ -74,6 +60,7 @@ def judge_metadata(source: View, target: View) -> Asked:
     _numbers(asked, source, target)
     _implied(asked, source, target)
     _head(asked, source, target)
+    _biases(asked, source, target)
     _rope(asked, source, target)
     judge_encoding(asked, target)
     try:
@@ -85,7 +72,12 @@ def judge_metadata(source: View, target: View) -> Asked:
     no_place = [*NO_PLACE] if by_name else [PREFIX] if target.format == "apr" else []
     if by_name and "tokens" in theirs and "pre-tokenizer" not in theirs:
         no_place.append("pre-tokenizer")  # tokenizer.json has steps for it, not all of which have a name
-    _facts(asked, {name: value for name, value in tokenizer(source).items() if name not in no_place}, theirs)
+    ours = tokenizer(source)
+    if target.format == "apr" or "tokens" not in theirs:
+        no_place += [BOS, NAMED, FLAGS]
+    if by_name and "tokens" in ours:
+        ours["tokens"] = _used(ours["tokens"], ours.get("token types"))
+    judge_facts(asked, {name: value for name, value in ours.items() if name not in no_place}, theirs)
     return asked
 
 
@@ -102,26 +94,32 @@ def _spelled_once(asked: Asked, target: View) -> None:
 
 
 def _numbers(asked: Asked, source: View, target: View) -> None:
-    assumed = _assumed(source, target.format)
-    for row, value in (_assumed(source, source.format) | source.numbers).items():
+    """What a loader computes with, before and after: silence means something in either format, and not the same."""
+    ours, theirs = taken(source), taken(target)
+    for row, value in ours.items():
         name = container_of(target.format).word(row)
-        if not name:
-            continue  # the format has no place for it
+        if not name or (value is None and row.gguf not in _switched_on(theirs)):
+            continue  # the format has no place for it, or neither has any of it
         asked.expected += 1
-        here = target.numbers.get(row)
-        if here is None and row in assumed and _equal(value, assumed[row]):
-            asked.compared += 1  # every loader takes that number where there is none
-        elif here is None and row not in source.numbers:
-            asked.compared += 1
-        elif here is None and row.gguf != "vocab_size":
-            asked.wrong("number-lost", f"{name} is not there; it is {value!r}")
-        elif here is not None:
-            asked.compared += 1
-            padded = row.gguf == "vocab_size" and isinstance(here, int) and isinstance(value, int) and here > value
-            if not _equal(value, here) and not padded:
-                asked.wrong("number-wrong", f"{name} is {here!r}, and was {value!r}")
+        here, stated = theirs.get(row), target.numbers.get(row)
+        padded = row.gguf == "vocab_size" and isinstance(here, int) and isinstance(value, int) and here > value
+        asked.compared += stated is not None or _equal(value, here) or row.gguf == "vocab_size"
+        if _equal(value, here) or padded or (here is None and row.gguf == "vocab_size"):
+            continue
+        if stated is not None:
+            asked.wrong("number-wrong", f"{name} is {stated!r}, and was {_said(value)}")
         else:
-            asked.compared += 1
+            means = "" if here is None else f", which means {here!r}"
+            asked.wrong("number-lost", f"{name} is not there{means}; it is {_said(value)}")
+
+
+def _switched_on(theirs: dict[Number, Any]) -> set[str]:
+    """Numbers that say none where they are absent, and are there."""
+    return {row.gguf for row, value in theirs.items() if row.gguf in NONE_AT_ZERO and value is not None}
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else repr(value)
 
 
 def _implied(asked: Asked, source: View, target: View) -> None:
@@ -141,9 +139,29 @@ def _implied(asked: Asked, source: View, target: View) -> None:
         asked.expected += 1
         asked.compared += 1
         here = target.config.get(key)
-        taken = model.silent.get(key, value) if here is None else here
-        if taken != value:
+        if (_in_silence(model, key, value, stated) if here is None else here) != value:
             asked.wrong("number-wrong", f"{key} is {here!r}, and has to be {value!r}")
+
+
+def _in_silence(model: Model, key: str, value: Any, stated: dict[str, Any]) -> Any:
+    """What transformers takes of a key that config.json does not have: by default what is right."""
+    silent = model.silent.get(key, value)
+    return silent(stated) if callable(silent) else silent
+
+
+def _biases(asked: Asked, source: View, target: View) -> None:
+    """config.json says which matrices have biases: transformers reads no others, and makes up those that are not there."""
+    model = mapping.MODELS.get(source.architecture or "")
+    if model is None or target.config is None:
+        return
+    for key, role in model.bias_keys.items():
+        asked.expected += 1
+        asked.compared += 1
+        there = any(name.endswith(f".{role}.bias") for name in source.tensors)
+        said = target.config.get(key)
+        if bool(said) != there:
+            detail = f"{key} is {said!r}, and the model has {'' if there else 'no '}biases"
+            asked.wrong("number-wrong", detail)
 
 
 def _head(asked: Asked, source: View, target: View) -> None:
@@ -157,6 +175,9 @@ def _head(asked: Asked, source: View, target: View) -> None:
     }
     key, stated = places.get(target.format, ("", {}))
     tied = stated.get(key)
+    model = mapping.MODELS.get(source.architecture or "")
+    if tied is None and model is not None and target.config is not None:
+        tied = model.tied  # what transformers takes
     if not isinstance(tied, bool):
         return
     asked.expected += 1
@@ -164,9 +185,13 @@ def _head(asked: Asked, source: View, target: View) -> None:
     head, embedding = (source.tensors.get(name) for name in (mapping.HEAD, mapping.EMBEDDING))
     own = head is not None and embedding is not None and not same(head.tensor, embedding.tensor)
     if tied and own:
-        asked.wrong("head-ignored", f"{key} is true, and the model has a head of its own")
+        asked.wrong("head-ignored", f"{key} is {_stated(stated, key)}, and the model has a head of its own")
     elif not tied and mapping.HEAD not in target.tensors and (head is None or of(target.format).has_companions):
-        asked.wrong("head-missing", f"{key} is false, and there is no head")
+        asked.wrong("head-missing", f"{key} is {_stated(stated, key)}, and there is no head")
+
+
+def _stated(config: Mapping[str, Any], key: str) -> str:
+    return json.dumps(config[key]) if key in config else "not there"
 
 
 def _rope(asked: Asked, source: View, target: View) -> None:
@@ -193,20 +218,18 @@ def _rope(asked: Asked, source: View, target: View) -> None:
     elif factors.shape != found.shape or not np.allclose(factors, found, rtol=1e-6, atol=0):
         asked.wrong(
             "scaling-wrong",
-            f"the factors of the frequencies: {_short(factors.tolist())} became {_short(found.tolist())}",
+            f"the factors of the frequencies: {short(factors.tolist())} became {short(found.tolist())}",
         )
 
 
 def judge_encoding(asked: Asked, target: View) -> None:
-    """What a GGUF file says of itself: general.file_type is a type of its matrices, arrays are of the kind that they must be."""
+    """What a GGUF file says of itself: general.file_type is a type of its matrices, keys are of the kinds that loaders take."""
     metadata = target.archive.metadata if target.format == "gguf" else {}
-    for key, kind in _KINDS.items():
-        if key in metadata:
-            asked.expected += 1
-            asked.compared += 1
-            item = metadata[key].item
-            if item is not kind:
-                asked.wrong("kind-wrong", f"{key} is an array of {item and item.name}, and must be one of {kind.name}")
+    for key, wrong in wrong_kinds(metadata, target.architecture):
+        asked.expected += 1
+        asked.compared += 1
+        if wrong:
+            asked.wrong("kind-wrong", f"{key} {wrong}")
     stated = metadata.get("general.file_type")
     number = stated.plain() if stated is not None else None
     named = _FILE_TYPES.get(number % 1024) if isinstance(number, int) else None
@@ -217,15 +240,6 @@ def judge_encoding(asked: Asked, target: View) -> None:
         if named not in matrices or (number == 0 and len(matrices) > 1):  # 0 is "all F32", others are "mostly"
             there = ", ".join(matrices)
             asked.wrong("file-type-wrong", f"general.file_type is {number}, {named}, and the matrices are {there}")
-
-
-def _assumed(view: View, kind: str) -> dict[Number, Any]:
-    """What loaders of a format take where a key of that model is absent; those of config.json have defaults of their own."""
-    stated = {row.gguf: value for row, value in view.numbers.items()}
-    rows = mapping.number_rows(view.reading)
-    found = mapping.assumed_of(stated.get("attention.head_count"), stated.get("embedding_length"), rows)
-    same = mapping.assumed_alike(view.reading)
-    return {row: value for row, value in found.items() if not of(kind).has_companions or row.gguf in same}
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -239,35 +253,15 @@ def _equal(one: Any, other: Any) -> bool:
         return bool(one == other)
 
 
-def _facts(asked: Asked, ours: Facts, theirs: Facts) -> None:
-    for name, value in ours.items():
-        size = len(value) if isinstance(value, (list, dict)) else 1
-        asked.expected += size
-        here = theirs.get(name)
-        if here is None:
-            asked.wrong("tokenizer-lost" if name == "tokens" else "words-lost", f"{name}: it is not there")
-        elif isinstance(value, list) and isinstance(here, list):
-            asked.compared += min(size, len(here))
-            _compare_lists(asked, name, value, here)
-        else:
-            asked.compared += 1
-            if here != value:
-                asked.wrong("words-wrong", f"{name}: {_short(value)} became {_short(here)}")
-
-
-def _compare_lists(asked: Asked, name: str, ours: list[Any], theirs: list[Any]) -> None:
-    wrong = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
-    if wrong:
-        first = wrong[0]
-        detail = f"{name}: {len(wrong)} of {len(ours)} differ, first {first}: {ours[first]!r} became {theirs[first]!r}"
-        asked.wrong("words-wrong", detail)
-    elif len(theirs) < len(ours) or (len(theirs) > len(ours) and name != "tokens"):
-        asked.wrong("words-lost", f"{name}: {len(ours)} became {len(theirs)}")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _used(tokens: list[Any], types: Any) -> list[Any]:
+    """Tokens without those that stand for none: tokenizer.json need not have them."""
+    unused = [place for place, kind in enumerate(types) if kind == UNUSED] if isinstance(types, list) else []
+    made = [*tokens]
+    for place in unused:
+        made[place : place + 1] = [None] * len(made[place : place + 1])
+    while made and made[-1] is None:
+        made.pop()
+    return made
 
 
 # Files of one format
@@ -293,5 +287,5 @@ def compare_keys(source: View, target: View) -> Asked:
 def _stored(value: Any) -> str:
     if isinstance(value, Value):
         item = f" of {value.item.name}" if value.kind is Kind.ARRAY and value.item is not None else ""
-        return f"{value.kind.name}{item} {_short(value.plain())}"
-    return _short(json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value)
+        return f"{value.kind.name}{item} {short(value.plain())}"
+    return short(json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value)

@@ -112,6 +112,10 @@ class Model:
     head_keys: tuple[str, ...] = ()
     #: What transformers takes, as llama.cpp does, where config.json says nothing of it: GGUF's keys.
     assumed: frozenset[str] = ASSUMED
+    #: What transformers takes of numbers that config.json leaves out, by GGUF's key; a key stands for that number's value.
+    taken: Mapping[str, Any] = field(default_factory=dict)
+    #: GGUF's keys that llama.cpp's loader of it reads, besides those that it reads of every model.
+    loads: frozenset[str] = frozenset({"attention.layer_norm_rms_epsilon"})
     #: Of so many layers the last one looks at everything, the others at a window; 0 where all do the same.
     pattern: int = 0
     #: Whether the head is the embedding in every model.

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rosetta_ref.gate.judge.container import of as container_of
-from rosetta_ref.gate.judge.view import UnreadableError, View, beside, read_json, read_text
+from rosetta_ref.gate.judge.directory import DEFAULT, added, adds_bos, special_ids, templates
+from rosetta_ref.gate.judge.view import UnreadableError, View, beside, read_json
 
 Facts = dict[str, Any]
 #: How Qwen 2 splits text, as its tokenizer.json says it.
@@ -26,6 +27,17 @@ def tokenizer(view: View) -> Facts:
 _NO_TOKENIZER = ("tokenizer", "no_vocab")
 #: Whether SentencePiece puts a space before a text: a fact where it does not, since it does where nothing is said.
 PREFIX = "space prefix"
+#: Whether a text begins with a BOS; templates besides the default, by name; for each token the types that it may have in GGUF.
+BOS, NAMED, FLAGS = "BOS is added", "named chat templates", "kinds of tokens"
+#: tokenizer.ggml.token_type (llama.h, `llama_token_type`), and those of a token that nothing is said of.
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+_PLAIN = (NORMAL, UNKNOWN, UNUSED, BYTE)
+#: Texts that end an answer: llama.cpp makes control tokens of them whatever their type is (src/llama-vocab.cpp, special_eog_ids).
+_ENDS = frozenset({
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>",
+    "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
+    "<|tool_response>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "[e~[",
+})  # fmt: skip
 #: Fact: GGUF's key, APR's.
 PLACES = {
     "tokenizer": ("tokenizer.ggml.model", "tokenizer.model"),
@@ -44,24 +56,36 @@ PLACES = {
 def facts_of_directory(view: View) -> Facts:
     """The facts of a Hugging Face directory, or of what stands beside a file. Raises UnreadableError."""
     tokenizer = read_json(view.path, "tokenizer.json")
-    config = view.config or {}
-    stated = read_json(view.path, "tokenizer_config.json") or {}
-    template = stated.get("chat_template")
-    found: Facts = {
-        "bos": config.get("bos_token_id"),
-        "eos": config.get("eos_token_id"),
-        "padding": config.get("pad_token_id"),
-        "chat template": read_text(view.path, "chat_template.jinja")
-        or (template if isinstance(template, str) else None),
-    }
+    chat = templates(view)
+    found: Facts = {"chat template": chat.pop(DEFAULT, None), NAMED: chat or None}
     if tokenizer is not None:
         found |= _of_tokenizer(tokenizer, beside(view.path, "tokenizer.json"))
-        for name in ("bos", "eos"):
-            word = stated.get(f"{name}_token")
-            word = word.get("content") if isinstance(word, dict) else word
-            if found[name] is None and word in found["tokens"]:
-                found[name] = found["tokens"].index(word)
-    return found
+        found |= {BOS: adds_bos(tokenizer), FLAGS: _flags(tokenizer, found["tokens"])}
+    return found | special_ids(view, found.get("tokens") or [])
+
+
+def _flags(tokenizer: Mapping[str, Any], tokens: list[Any]) -> dict[int, tuple[int, ...]]:
+    """For each token that is no plain one, the types that llama.cpp's converter may give it."""
+    found: dict[int, tuple[int, ...]] = {}
+    for place, (text, special) in added(tokenizer).items():
+        if special:
+            found[place] = (CONTROL, UNKNOWN)
+        else:
+            found[place] = (USER_DEFINED, CONTROL) if _looks_special(text) else (USER_DEFINED,)
+    return {place: found.get(place, _PLAIN) for place in range(len(tokens))}
+
+
+def loaded(text: Any, kind: int) -> tuple[int, ...]:
+    """The type of a token in a GGUF file, and what llama.cpp makes of it when it loads the file."""
+    return (kind, CONTROL) if text in _ENDS and kind != CONTROL else (kind,)
+
+
+def _looks_special(text: str) -> bool:
+    """Texts that llama.cpp takes for control tokens whatever tokenizer.json says of them."""
+    ends = (("<|", "|>"), ("<\uff5c", "\uff5c>"), ("<unused", ">"))
+    return text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]") or any(
+        text.startswith(first) and text.endswith(last) for first, last in ends
+    )
 
 
 def _of_tokenizer(tokenizer: Mapping[str, Any], file: Path | None) -> Facts:

@@ -14,6 +14,7 @@ from rosetta_ref.gate.converter.interrupt import at_once
 from rosetta_ref.gate.converter.loses import excuse
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, TIMEOUT, Result
 from rosetta_ref.gate.inputs import default as default_samples
+from rosetta_ref.gate.inputs import large
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.pairs import LETTERS, letters
@@ -59,6 +60,19 @@ class Failure:
 
 #: Called once, with every failure, while the files are still there and nothing is converted any more.
 OnFailure = Callable[[Sequence[Failure]], None]
+
+
+def large_samples_for(entry: Entry, seed: int) -> list[Sample]:
+    """What the nightly profile gives a converter besides: files of many layers, rows and tensors."""
+    return [
+        *large.nightly(
+            seed,
+            architectures=entry.architectures,
+            types=entry.types,
+            whole_models=bool(entry.whole_models),
+            tokenizers=entry.tokenizers,
+        )
+    ]
 
 
 def samples_for(entry: Entry, seed: int) -> list[Sample]:

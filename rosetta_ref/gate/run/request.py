@@ -34,7 +34,8 @@ def add_flags(parser: Flags) -> None:
     parser.add_argument("--model", type=Path, action="append", default=[], metavar="FILE",
                         help="run every gate on this model as well; may be repeated")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the inputs (default 0)")
-    parser.add_argument("--profile", choices=tuple(PROFILES), default="default", help="default: one seed; nightly: ten")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="default",
+                        help="default: one seed; nightly: ten, and large files")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write result.json, evidence.json and summary.md")
     parser.add_argument(
         "--reproductions",
@@ -95,10 +96,12 @@ class Request:
         return real_samples(self.models)
 
     def samples(self, seed: int) -> list[Sample]:
-        """What the converter is given with that seed: real models once, with the first. Raises UnreadableError."""
-        from rosetta_ref.gate.run.engine import samples_for
+        """What the converter is given with that seed: large and real models once, with the first. Raises UnreadableError."""
+        from rosetta_ref.gate.run.engine import large_samples_for, samples_for
 
-        return [*samples_for(self.converter.entry, seed), *(self._real if seed == self.seed else ())]
+        entry, first = self.converter.entry, seed == self.seed
+        large = large_samples_for(entry, seed) if first and self.profile == "nightly" else ()
+        return [*samples_for(entry, seed), *large, *(self._real if first else ())]
 
     def in_force(self) -> list[Expectation]:
         """The expectations that hold today, here."""

@@ -80,7 +80,8 @@ def _tensors(
         theirs = style.hugging_face or architecture == "qwen2"
         role = stem.rsplit(".", 1)[-1]
         if style.hugging_face and architecture == "llama" and role in ("attn_q", "attn_k"):
-            heads = keys[f"llama.attention.head_count{'_kv' if role == 'attn_k' else ''}"]
+            every = keys["llama.attention.head_count"]
+            heads = keys.get("llama.attention.head_count_kv", every) if role == "attn_k" else every
             rows = data.view(np.uint8).reshape(heads, -1, 2, data.nbytes // shape[0])
             data = np.ascontiguousarray(rows.swapaxes(1, 2))
         yield (f"{names[stem]}.{part}" if theirs else tensor.name), (_CODES[kind], shape, data.tobytes())

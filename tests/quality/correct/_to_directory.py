@@ -113,6 +113,16 @@ def convert(src: str | Path, dst: str | Path, style: Style) -> None:
     _write(folder, "config.json", config)
     if "tokenizer.ggml.tokens" in keys:
         _tokenizer(folder, keys, style)
+        _named_templates(folder, keys)
+
+
+def _named_templates(folder: Path, keys: Mapping[str, Any]) -> None:
+    """Each in a file; the folder takes the place of what tokenizer_config.json says, so that the default is a file then, too."""
+    for name in keys.get("tokenizer.chat_templates", ()):
+        (folder / "additional_chat_templates").mkdir(exist_ok=True)
+        text = keys[f"tokenizer.chat_template.{name}"]
+        (folder / "additional_chat_templates" / f"{name}.jinja").write_text(text, "utf-8")
+        (folder / "chat_template.jinja").write_text(keys["tokenizer.chat_template"], "utf-8")
 
 
 def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
@@ -131,7 +141,8 @@ def _tensors(reader: Any, keys: Mapping[str, Any], architecture: str, style: Sty
         stem, _, part = tensor.name.rpartition(".")
         role = stem.rsplit(".", 1)[-1]
         if architecture == "llama" and role in ("attn_q", "attn_k"):
-            heads = keys[f"llama.attention.head_count{'_kv' if role == 'attn_k' else ''}"]
+            every = keys["llama.attention.head_count"]
+            heads = keys.get("llama.attention.head_count_kv", every) if role == "attn_k" else every
             rows = values.reshape(heads, -1, 2, *values.shape[1:])
             values = rows.swapaxes(1, 2).reshape(values.shape)
         if architecture == "gemma3" and role.endswith("norm"):
@@ -239,6 +250,7 @@ def _gemma(keys: Mapping[str, Any]) -> dict[str, Any]:
     layers, heads = keys["gemma3.block_count"], keys["gemma3.attention.head_count"]
     pattern = keys.get("gemma3.attention.sliding_window_pattern", 6)
     head = keys.get("gemma3.attention.key_length", 256)
+    pattern = pattern if keys.get("gemma3.attention.sliding_window") else 1
     kinds = ["full_attention" if (layer + 1) % pattern == 0 else "sliding_attention" for layer in range(layers)]
     return {
         "layer_types": kinds, "rope_local_base_freq": short(keys.get("gemma3.rope.freq_base_swa", 10000.0)),

@@ -45,6 +45,11 @@ def _windowed(layers: int, window: Any, pattern: Any) -> list[bool]:
     return [pattern == 0 or layer % pattern < pattern - 1 for layer in range(layers)]
 
 
+def _by_default(numbers: Mapping[str, Any]) -> list[str]:
+    """The layers of Gemma3TextConfig where config.json names none: whatever the window is."""
+    return [WINDOWED if one else FULL for one in _windowed(numbers["block_count"], True, _PATTERN)]
+
+
 MODEL = Model(
     name="gemma3",
     hugging_face="Gemma3ForCausalLM",
@@ -89,10 +94,18 @@ MODEL = Model(
     },
     example={WINDOW: 8, "rope.freq_base_swa": 10000.0},
     implied=_implied,
-    silent={"query_pre_attn_scalar": 256},
+    silent={"query_pre_attn_scalar": 256, "layer_types": _by_default},
     within=Within(
         "Gemma3ForConditionalGeneration", "gemma3",
         {"language_model.model.": "model.", "model.language_model.": "model.", "language_model.lm_head.": "lm_head."},
         ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
     ),
+    taken={
+        "attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 1000000.0, "rope.freq_base_swa": 10000.0,
+        "context_length": 131072, "attention.head_count": 8, "attention.head_count_kv": 4, "attention.key_length": 256,
+        "attention.value_length": 256, WINDOW: 4096,
+    },
+    loads=frozenset({
+        "attention.layer_norm_rms_epsilon", WINDOW, PATTERN, "rope.freq_base_swa", "final_logit_softcapping",
+    }),
 )  # fmt: skip

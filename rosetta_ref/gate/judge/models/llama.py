@@ -35,4 +35,10 @@ MODEL = Model(
     apr_theirs=False,
     head_keys=("attention.key_length", "attention.value_length", "rope.dimension_count"),
     bias_keys={"attention_bias": "attn_q", "mlp_bias": "ffn_up"},
-)
+    taken={
+        "attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0, "context_length": 2048,
+        "attention.head_count_kv": "attention.head_count", "attention.key_length": "embedding_length",
+        "attention.value_length": "embedding_length",
+    },
+    loads=frozenset({"attention.layer_norm_rms_epsilon", "vocab_size"}),
+)  # fmt: skip

@@ -31,4 +31,8 @@ MODEL = Model(
     tokenizer="qwen2",
     apr_rope_type=HALVES,
     apr_theirs=True,
-)
+    taken={
+        "attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0, "context_length": 32768, "attention.head_count_kv": 32,
+        "attention.key_length": "embedding_length", "attention.value_length": "embedding_length",
+    },
+)  # fmt: skip

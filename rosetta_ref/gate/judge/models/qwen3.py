@@ -41,4 +41,8 @@ MODEL = Model(
         "hidden_act": "silu", "attention_bias": False, "max_window_layers": 28, "sliding_window": None,
         "use_sliding_window": False,
     },
+    taken={
+        "attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0, "context_length": 32768, "attention.head_count_kv": 32,
+        "attention.key_length": 128, "attention.value_length": 128,
+    },
 )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.findings import SKIPPED, Finding, Result
 from rosetta_ref.gate.inputs.sample import Sample
-from rosetta_ref.gate.judge import rounding
+from rosetta_ref.gate.judge import loads, rounding
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.pairs import letters
@@ -59,6 +59,7 @@ class Answers(Check):
             result.findings.append(Finding("not-verified", question.case.gate, str(error)))
             return
         result.expected, result.compared = report.expected["conversion"] or 1, report.compared["conversion"]
+        result.reason = loads.note()
         # A random model may well answer with nothing; what counts is that the other one does, too.
         failures = [each for each in report.failures if each.kind not in ("silent", "limit")]
         result.findings = [Finding(f"answers-{each.kind}", question.case.gate, each.detail) for each in failures]

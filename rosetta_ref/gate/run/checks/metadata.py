@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rosetta_ref.gate.findings import Result
+from rosetta_ref.gate.findings import Finding, Result
+from rosetta_ref.gate.judge import loads
 from rosetta_ref.gate.judge.cache import Judgements
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.judge.tensors import META
@@ -25,6 +26,8 @@ class Metadata(Check):
     def judge(self, result: Result, question: Question, judgements: Judgements) -> None:
         found = judgements.metadata(question.source, question.target)
         result.expected, result.compared, result.findings = found.expected, found.compared, list(found.findings)
+        if question.case.steps[-1] == "gguf" and (why := loads.refusal(question.target)) is not None:
+            result.findings.append(Finding("answers-load", META, f"llama.cpp does not load it: {why}"))
 
 
 CHECK = Metadata()

@@ -87,7 +87,8 @@ def settled(result: Result) -> Result:
         result.reason = str(result.findings[0])
         result.findings = list(_a_few_of_each(result.findings))
     elif result.outcome == CORROBORATED:
-        result.reason = f"{result.compared:,} {result.unit} compared"
+        noted = f"; {result.reason}" if result.reason else ""
+        result.reason = f"{result.compared:,} {result.unit} compared{noted}"
     return result
 
 
