@@ -371,7 +371,8 @@ def test_what_changed_between_two_runs() -> None:
               passed("F-CONV-001/z"))  # fmt: skip
     found = compare(old, new)
     assert {name: [then.case for then in group] for name, group in found.groups()} == {
-        "broken": [b, e, f],
+        "broken": [b, e],
+        "skipped": [f],
         "gone": [h],
         "changed": [g],
         "new": ["F-CONV-001/z"],
@@ -402,7 +403,9 @@ def test_every_case_of_two_runs_is_told_once(then: dict[str, str], now: dict[str
     bad = (FALSIFIED, CRASHED, TIMEOUT)
     common = then.keys() & now.keys()
     assert {t.case for t in found.fixed} == {c for c in common if now[c] == CORROBORATED != then[c]}
-    broken = {c for c in common if then[c] == CORROBORATED != now[c] or (then[c] == SKIPPED and now[c] in bad)}
+    broken = {c for c in common if now[c] in bad and then[c] in (CORROBORATED, SKIPPED)}
+    assert {t.case for t in found.skipped} == {c for c in common if then[c] != SKIPPED == now[c]}
+    assert found.worse == any(then[c] == CORROBORATED != now[c] or c in broken for c in common)
     assert {t.case for t in found.broken} == broken
 
 
@@ -420,7 +423,7 @@ def test_the_command_fails_where_something_broke(files: tuple[Path, Path], capsy
     assert main(["compare", old, new]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "broken: g/b: Corroborated -> Falsified: values",
-        "BROKEN: 1 broken, 0 gone, 0 changed, 0 new, 0 fixed, 1 as before",
+        "BROKEN: 1 broken, 0 skipped, 0 gone, 0 changed, 0 new, 0 fixed, 1 as before",
     ]
     assert main(["compare", new, old]) == 0
     assert "fixed: g/b: Falsified -> Corroborated" in capsys.readouterr().out

@@ -135,6 +135,7 @@ def _case(result: Result) -> dict[str, Any]:
         "gate": result.gate,
         "outcome": result.outcome,
         "reason": result.reason,
+        "unclaimed": result.unclaimed,
         "compared": _compared(result),
         "findings": [_finding(finding) for finding in result.findings],
         "notes": result.notes,

@@ -18,6 +18,7 @@ from rosetta_ref.errors import SHOWN, safe_line
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.kinds import KINDS, UNSTATED, Severity
+from rosetta_ref.gate.pairs import PAIRS
 from rosetta_ref.gate.report.files import counts
 from rosetta_ref.gate.report.score import Score
 from rosetta_ref.gate.report.verdict import RunVerdict, said
@@ -33,6 +34,8 @@ _MOST_SAID = 20
 _ENDED = {CRASHED: "crashed", TIMEOUT: "timeout"}
 #: A link that Markdown shows as it is.
 _ADDRESS = re.compile(r"https?://[\w./#?=&%+~:-]{1,500}", re.ASCII)
+#: The gates of one pair each.
+_PAIRS = frozenset(f"F-CONV-{number:03}" for number in range(1, len(PAIRS) + 1))
 
 Reproduce = Callable[[Result, Entry], str]
 
@@ -118,8 +121,30 @@ def _beside_failures(verdict: RunVerdict) -> list[str]:
 def _figures(results: Sequence[Result], verdict: RunVerdict, score: Score | None) -> str:
     expected = sum(result.outcome not in (CORROBORATED, SKIPPED) for result in verdict.as_expected)
     skipped = sum(result.outcome == SKIPPED for result in results)
-    figures = f"{_cases(len(results))}: {len(verdict.failures)} failed unexpectedly, {expected} as expected, {skipped} skipped"
+    figures = f"{_cases(len(results))}: {_unexpected(verdict)}, {expected} as expected, {skipped} skipped{_not_claimed(results)}"
     return figures if score is None else f"{figures}; MQS {score.raw} of 1000 ({score.grade})"
+
+
+def _unexpected(verdict: RunVerdict) -> str:
+    """What is not as expected, by how it differs; the failures are named even where there is none and nothing else is wrong."""
+    counted = (
+        (len(verdict.failures), "failed unexpectedly"), (len(verdict.passing), "passed unexpectedly"),
+        (len(verdict.unpinned), "skipped without a pin"), (len(verdict.unskipped), "not skipped as expected"),
+        (len(verdict.unmatched) + len(verdict.stale) + len(verdict.expired), "expectations out of date"),
+        (len(verdict.errors), "errors of the run"),
+    )  # fmt: skip
+    said = [f"{count} {what}" for count, what in counted if count]
+    return ", ".join(said) or "0 failed unexpectedly"
+
+
+def _not_claimed(results: Sequence[Result]) -> str:
+    """How many pairs the gate asked nothing about, since nobody claims them."""
+    by_gate: dict[str, bool] = {}
+    for result in results:
+        if result.gate in _PAIRS:
+            by_gate[result.gate] = by_gate.get(result.gate, True) and result.unclaimed
+    count = sum(by_gate.values())
+    return f"; {count} pair{'' if count == 1 else 's'} not claimed" if count else ""
 
 
 def _cases(count: int) -> str:

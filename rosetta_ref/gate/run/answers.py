@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from rosetta_ref.gate.converter.entry import NOT_CALLED
@@ -11,7 +11,7 @@ from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Finding, Result
 from rosetta_ref.gate.judge.question import Case, Leg, Question
 from rosetta_ref.gate.run import no_output
 from rosetta_ref.gate.run.checks import CHECKS
-from rosetta_ref.gate.run.checks.check import Check
+from rosetta_ref.gate.run.checks.check import Check, Group
 from rosetta_ref.gate.run.judging.processes import Asking
 from rosetta_ref.gate.run.judging.questions import settled
 from rosetta_ref.gate.run.session import Conversion, Session
@@ -31,6 +31,11 @@ class Answers:
         result = Result(case.id, case.gate, CORROBORATED, unit=check.unit, sample=case.sample)
         if (reason := check.not_asked(case)) is not None:
             result.outcome, result.expected, result.reason = SKIPPED, 1, reason
+            result.unclaimed = check.group == Group.CONVERTER
+            return result
+        if (leg := no_output.unclaimed_leg(self.session.converter.entry, case)) is not None:
+            result.outcome, result.expected, result.unclaimed = SKIPPED, 1, True
+            result.reason = f"the entry does not claim {leg}"
             return result
         sample = self.session.samples[case.sample]
         result.seed, result.expected = sample.seed, check.expected(case, sample)
@@ -53,6 +58,9 @@ class Answers:
             result.outcome, result.reason = SKIPPED, done.run.detail
         elif not done.usable:
             check.no_second(result, case, f"{done.run.outcome}: {done.flaw or done.run.detail}")
+            result.unclaimed = result.outcome == SKIPPED and no_output.is_unclaimed(
+                replace(case, steps=second.steps), self.session, done
+            )
         return done
 
     def _judged(

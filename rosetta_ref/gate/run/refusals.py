@@ -16,11 +16,13 @@ from rosetta_ref.gate import malformed
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
 from rosetta_ref.gate.converter.entry import NOT_CALLED, REFUSED
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
+from rosetta_ref.gate.converter.said import reason_of, traceback_of
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
 from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS, letters
+from rosetta_ref.gate.run import no_output
 from rosetta_ref.gate.run.checks.refusals import CHECK
 from rosetta_ref.gate.run.judging.processes import Asking
 from rosetta_ref.gate.run.judging.questions import settled
@@ -95,9 +97,10 @@ class Safety:
         found = self._broken(case)
         if found is None:
             twin = self.session.conversion(case.sample, case.steps)
-            said = twin.run.detail or twin.run.outcome
+            said = reason_of(twin.run) or twin.run.outcome
             own = f"; what it wrote itself is none: {why}" if (why := self._no_twin.get(case.steps[0])) else ""
             result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {said}{own}"
+            result.unclaimed = not own and no_output.is_unclaimed(case, self.session, twin)
             return result
         file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
@@ -158,14 +161,17 @@ class Safety:
         if run.outcome == NOT_CALLED:
             result.outcome, result.reason = SKIPPED, f"{where}: {run.detail}"
             return result
-        if run.outcome in (RUN_CRASHED, RUN_TIMEOUT):
+        raised = traceback_of(run, self.session.converter.entry.refuse_exit)
+        if run.outcome in (RUN_CRASHED, RUN_TIMEOUT) and raised is None:
             result.outcome = CRASHED if run.outcome == RUN_CRASHED else TIMEOUT
             result.reason = f"{where}: {run.detail or run.outcome}"
             return result
         result.compared = 1
-        if done.flaw is not None and run.outcome == REFUSED:
+        if done.flaw is not None and not run.accepted:
             result.findings.append(Finding(done.flaw.kind, SAFE, f"{where}: {done.flaw.detail}"))
-        if run.outcome == REFUSED:
+        if raised is not None:
+            result.findings.append(Finding("refused-by-traceback", SAFE, f"{where}: {raised}"))
+        elif run.outcome == REFUSED:
             if not (run.stderr.strip() or run.stdout.strip() or run.detail):
                 result.findings.append(Finding("no-message", SAFE, f"{where}: refused without a word"))
         elif file.verdict == MUST_REFUSE:
@@ -174,7 +180,7 @@ class Safety:
             result.reason = where
             return self._compared(result, case, twin, done)
         result.outcome = FALSIFIED if result.findings else CORROBORATED
-        result.reason = str(result.findings[0]) if result.findings else f"{where}: {run.outcome}"
+        result.reason = str(result.findings[0]) if result.findings else f"{where}: {run.outcome}: {reason_of(run)}"
         return result
 
     def _compared(self, result: Result, case: Case, twin: Conversion, done: Conversion) -> Result:

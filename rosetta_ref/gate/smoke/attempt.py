@@ -10,6 +10,7 @@ from pathlib import Path
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats.detect import open_archive, sniff
 from rosetta_ref.gate.converter.entry import Converter, Run
+from rosetta_ref.gate.converter.said import reason_of
 from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.gate.run.workspace import Flaw, Snapshot, Workspace
 
@@ -58,15 +59,14 @@ class Attempt:
 
     @property
     def reason(self) -> str:
-        """Why it does not work, in one line: what is wrong with the files, or how the run ended and its last words."""
+        """Why it does not work, in one line: what is wrong with the files, or how the run ended and the reason that it gave."""
         if self.run.accepted:
             return str(self.flaw or "")
-        said = [line for line in (self.run.stderr.strip() or self.run.stdout.strip()).splitlines() if line.strip()]
+        said = reason_of(self.run)
         detail = self.run.detail or (f"exit code {self.run.exit_code}" if self.run.exit_code is not None else "")
         # A panic that was printed is in the detail; what follows it is advice.
-        told = not said or said[-1].strip() == detail or "and it printed: " in detail
-        words = "" if told else said[-1].strip()
-        return ": ".join(filter(None, (self.run.outcome, detail, words)))
+        told = not said or said == detail or "and it printed: " in detail
+        return ": ".join(filter(None, (self.run.outcome, detail, "" if told else said)))
 
 
 def attempt(
