@@ -20,6 +20,7 @@ from rosetta_ref import evidence
 from rosetta_ref.gate import names
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import OUTCOMES, Finding, Result
+from rosetta_ref.gate.report.partial import Partial
 from rosetta_ref.gate.report.score import EvidenceError, Scored, score
 from rosetta_ref.gate.report.verdict import RunVerdict
 from rosetta_ref.version import __version__
@@ -41,6 +42,8 @@ class RunInfo:
     seconds: float = 0.0
     #: Whether every case of the gate was run, or a selection.
     whole: bool = True
+    #: What was not asked, and why.
+    partial: Partial | None = None
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def result_json(results: Sequence[Result], verdict: RunVerdict, entry: Entry, in
         "seed": info.seed,
         "profile": info.profile,
         "whole": info.whole,
+        "partial": info.partial and info.partial.to_json(),
         "seconds": info.seconds,
         "gates": counts(results),
         "verdict": _verdict(verdict),
