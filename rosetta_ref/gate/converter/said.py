@@ -86,6 +86,16 @@ def named(raised: str, names: Collection[str]) -> bool:
     return name in names or name.rpartition(".")[2] in names
 
 
+def alike(words: str) -> str:
+    """What is left of words for every input: without paths, what stands in quotation marks, and numbers.
+
+    >>> alike("error: /tmp/a.gguf: tensor 'blk.0.attn_q.weight' has 64 elements")
+    'error: _ tensor _ has # elements'
+    """
+    words = re.sub(r"(['\"`])[^'\"`]*\1|[^\s'\"`]*/[^\s'\"`]*|\b[\w-]+(?:\.[\w-]+)+", "_", words[:_LONGEST])
+    return re.sub(r"\d+", "#", words)
+
+
 def _raised(text: str) -> str | None:
     """The line with the exception of the last traceback in a text."""
     _, header, after = text.rpartition(_HEADER)
