@@ -56,14 +56,16 @@ def test_one_that_ended_costs_nothing() -> None:
 
 def hanging(folder: Path, when: str, limit: float) -> CommandLine:
     """A command that does nothing with its input but write down that it was called, and hangs where that is so."""
-    (folder / "hangs.py").write_text(textwrap.dedent(f"""
+    (folder / "hangs.py").write_text(
+        textwrap.dedent(f"""
         import sys, time
         source, target = sys.argv[1:]
-        open({str(folder / 'calls')!r}, "a").write(source + "\\n")
+        open({str(folder / "calls")!r}, "a").write(source + "\\n")
         if {when}:
             time.sleep(600)
         raise SystemExit(3)
-    """))
+    """)
+    )
     command = f"{shlex.quote(sys.executable)} -S {shlex.quote(str(folder / 'hangs.py'))} {{src}} {{dst}}"
     return CommandLine(Entry("hangs", command=command, pairs=("G-A", "G-S"), time_limit=limit))
 

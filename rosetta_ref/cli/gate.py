@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +14,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from rosetta_ref import foreign
-from rosetta_ref.cli.progress import Progress, shown
 from rosetta_ref.cli.terminal import print_json, say, say_error
-from rosetta_ref.errors import RosettaError, unforeseen
+from rosetta_ref.errors import RosettaError, safe_line, unforeseen
 from rosetta_ref.gate.converter import named
 from rosetta_ref.gate.converter.interrupt import ENDING
 from rosetta_ref.gate.findings import Result
@@ -22,6 +23,7 @@ from rosetta_ref.gate.report import files
 from rosetta_ref.gate.report.verdict import RunVerdict
 from rosetta_ref.gate.run import request
 from rosetta_ref.gate.run.extent import Extent
+from rosetta_ref.gate.run.progress import Progress
 from rosetta_ref.gate.run.request import Request
 from rosetta_ref.units import at_least_one, duration, part
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from rosetta_ref.gate.run.engine import Failure
     from rosetta_ref.reduce.reproductions import Explained
 
+#: Seconds between two lines of a log.
+_EVERY = 15.0
 #: Seconds for the reproductions of a run that was stopped: whoever stops one waits about ten before he ends it for good.
 _STOPPED = 5.0
 
@@ -100,7 +104,7 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     elif not arguments.quiet:
         for part in summary.tables(results, found, entry, request.points(results), reproduce=asked.reproduce):
             out.print(part)
-    if info.partial is not None and not found.errors:
+    if info.partial is not None and info.partial.stopped is None:
         say(err, str(info.partial))
     for line in found.errors:
         say_error(err, line)
@@ -120,6 +124,8 @@ class _Told:
     def written(self, results: Sequence[Result]) -> tuple[RunVerdict, files.RunInfo]:
         """Judge what has been answered, and write it."""
         partial = self._extent.partial
+        if partial is not None and self._asked.only:
+            partial = replace(partial, selected=True)
         whole = not self._asked.only and partial is None
         found = self._asked.judge(results, whole=whole)
         if partial is not None and partial.stopped is not None:
@@ -135,16 +141,19 @@ def _results(
     from rosetta_ref.gate.run.engine import run as answer
 
     made: list[Result] = []
-    failures = _Failures(asked, extent, lambda: told.written(request.first_bad(made)))
+    so_far: list[Result] = []
+    failures = _Failures(asked, extent, lambda: told.written(request.first_bad(so_far)))
     progress = Progress(lambda: len(extent.planned) * len(asked.seeds), asked.is_expected, lambda: extent.left)
-    with shown(progress, err, quiet=arguments.quiet) as on_result:
+    with _shown(progress, err, quiet=arguments.quiet) as on_result:
 
         def take(result: Result) -> None:
-            made.append(result)
+            so_far.append(result)
             on_result(result)
 
-        for seed in asked.seeds if not extent.is_over else ():
-            answer(
+        for seed in asked.seeds:
+            if extent.is_over:
+                break
+            made += answer(
                 asked.converter,
                 seed=seed,
                 samples=asked.samples(seed),
@@ -159,6 +168,27 @@ def _results(
     for line in failures.notes if not arguments.quiet else ():
         say(err, line)
     return request.first_bad(made)
+
+
+@contextmanager
+def _shown(progress: Progress, err: Console, *, quiet: bool) -> Iterator[Callable[[Result], None]]:
+    """Show it while answers come: on a terminal a line that changes, elsewhere a line now and then, so that a log has it.
+
+    What is given takes the answers, from any thread.
+    """
+    lock, last = threading.Lock(), [time.monotonic()]
+    with err.status("") as status:
+
+        def on_result(result: Result) -> None:
+            with lock:
+                progress.add(result)
+                if err.is_terminal:
+                    status.update(safe_line(str(progress)))
+                elif not quiet and time.monotonic() - last[0] >= _EVERY:
+                    last[0] = time.monotonic()
+                    say(err, str(progress))
+
+        yield on_result
 
 
 class _Failures:

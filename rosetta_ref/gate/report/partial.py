@@ -12,7 +12,8 @@ from typing import Any
 class Partial:
     """A run that has not answered every case. `planned` and `answered` count cases by gate.
 
-    stopped: by whom it was ended; spent: the seconds that it had; part: (1, 3) is the first of three.
+    stopped: by whom it was ended; spent: the seconds that it had; part: (1, 3) is the first of three; selected: somebody chose
+    which cases are asked at all.
     """
 
     planned: Mapping[str, int]
@@ -20,6 +21,7 @@ class Partial:
     stopped: str | None = None
     spent: float | None = None
     part: tuple[int, int] | None = None
+    selected: bool = False
 
     @property
     def why(self) -> str:
@@ -49,6 +51,7 @@ class Partial:
             "stopped": self.stopped,
             "budget": self.spent,
             "part": list(self.part) if self.part is not None else None,
+            "selected": self.selected,
             "planned": sum(self.planned.values()),
             "answered": sum(self.answered.values()),
             "cut": {gate: {"answered": a, "planned": p} for gate, (a, p) in self.cut.items()},

@@ -24,8 +24,8 @@ _FOR_CASES = 0.8
 class Extent:
     """What is asked, of all seeds of a run; and what has been answered. Safe to tell from several threads.
 
-    part: (1, 3) is the first of three. budget: seconds, from now on. keeps: a stop ends the run with what it has, and does not go on
-    to whoever called; it is in `stopped` then.
+    part: (1, 3) is the first of three. budget: seconds, from now on. keeps: a stop ends the run with what it has, and is in
+    `stopped` then; else it goes on to whoever called.
     """
 
     part: tuple[int, int] | None = None

@@ -1,20 +1,14 @@
-"""How far a run of the gate is: on a terminal one line that changes, elsewhere a line now and then, so that a log shows it."""
+"""How far a run of the gate is: cases, failures so far, and the time that is left."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from rich.console import Console
-
-from rosetta_ref.cli.terminal import say
-from rosetta_ref.errors import safe_line
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Result
 
-#: Seconds between two lines of a log, and answers without which nothing is said of the time left.
-_EVERY, _ENOUGH = 15.0, 10
+#: Answers without which nothing is said of the time left.
+_ENOUGH = 10
 
 
 class Progress:
@@ -61,21 +55,3 @@ def words(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-@contextmanager
-def shown(progress: Progress, err: Console, *, quiet: bool) -> Iterator[Callable[[Result], None]]:
-    """Show it while answers come; what is given takes them, from any thread."""
-    lock, last = threading.Lock(), [time.monotonic()]
-    with err.status("") as status:
-
-        def on_result(result: Result) -> None:
-            with lock:
-                progress.add(result)
-                if err.is_terminal:
-                    status.update(safe_line(str(progress)))
-                elif not quiet and time.monotonic() - last[0] >= _EVERY:
-                    last[0] = time.monotonic()
-                    say(err, str(progress))
-
-        yield on_result
