@@ -18,6 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED
+from rosetta_ref.gate.inputs import default
+from rosetta_ref.gate.inputs.models import families
 from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.run import order as table
 from rosetta_ref.gate.run.engine import Engine, samples_for
@@ -49,7 +51,14 @@ def main() -> None:
         left -= kills[conversion]
         print(f"{place:4} {conversion}: kills {len(kills[conversion])}, {lived - len(left)} of {lived} by then")
     if options.write:
-        Path(table.TABLE).write_text(json.dumps(order, indent=1) + "\n")
+        kept = [conversion for conversion in order if not _is_plain(conversion)]
+        Path(table.TABLE).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _is_plain(conversion: str) -> bool:
+    """Whether it is one of an architecture that has no sample but the plain one: nothing knows its name but its own files."""
+    special = {spec.architecture for spec, _ in default._MODELS.values()}
+    return any(conversion.startswith(f"{family}-") for family in families() if family not in special)
 
 
 def killed_by(name: str, seed: int) -> list[str]:
