@@ -39,7 +39,7 @@ class Answers:
             return result
         sample = self.session.samples[case.sample]
         result.seed, result.expected = sample.seed, check.expected(case, sample)
-        result.source_format, result.target_format = case.steps[0], case.steps[-1]
+        result.source_format, result.target_format = _formats(case)
         done = self.session.conversion(case.sample, case.steps, type=case.type)
         no_output.note_run(result, done)
         if not done.usable:
@@ -87,6 +87,12 @@ class Answers:
         ours = (self.session.face(case.sample, case.steps[0]),)
         second = other.target if other is not None else None
         return Question(case, done.source, done.target, second, legs, ours, entry.lossless, entry.loses)
+
+
+def _formats(case: Case) -> tuple[str, str]:
+    """What is held against what: of a check of one conversion its source and its target, of a chain both ends."""
+    single = CHECKS[case.what].single
+    return case.steps[-2 if single else 0], case.steps[-1]
 
 
 def _changed(used: Sequence[Conversion]) -> Flaw | None:
