@@ -10,6 +10,8 @@ from rosetta_ref.gate.converter.entry import Converter, Entry, Run
 from rosetta_ref.gate.converter.function import Function
 from rosetta_ref.gate.findings import CORROBORATED, FALSIFIED, SKIPPED, Result
 from rosetta_ref.gate.run.engine import run
+from rosetta_ref.gate.smoke.paste import as_toml
+from rosetta_ref.gate.smoke.smoke import smoke
 from tests.quality.correct import own_files
 
 
@@ -90,3 +92,11 @@ def test_a_foreign_file_that_is_refused_is_no_failure() -> None:
         own = converter_of("tests.quality.correct.own_files:convert", reads_own_files_only=claims)
         results = run(own, only=["F-CONV-003/floats/f32/two-rows/*"])
         assert [result.outcome for result in results] == [outcome]
+
+
+def test_smoke_finds_it_out() -> None:
+    """GGUF is asked about before there is a file of its own: it is asked again behind the others."""
+    found = smoke(Function(Entry("own", function="tests.quality.correct.own_files:convert")))
+    assert found.pairs["G-S"].works
+    assert found.pairs["G-S"].own
+    assert "\nreads_own_files_only = true\n" in as_toml(found)

@@ -72,7 +72,7 @@ class Entry:
     def own_only(self) -> frozenset[str]:
         """The formats, by letter, of which it reads only its own files.
 
-        Something has to come from elsewhere: what it does not write itself, or else Hugging Face's directories, or the first format.
+        Something has to come from elsewhere: what it does not write itself, else Hugging Face's directories, else the first format.
         """
         if not self.reads_own_files_only:
             return frozenset()
