@@ -41,3 +41,28 @@ def seconds(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"a number of seconds is wanted, not {text!r}")
     return number
+
+
+def duration(text: str) -> float:
+    """Seconds, of a time with a unit or without. Raises ArgumentTypeError.
+
+    >>> duration("60s"), duration("1.5 min"), duration("90")
+    (60.0, 90.0, 90.0)
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(|s|min|m|h)", text.strip())
+    number = float(match[1]) * {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}[match[2]] if match else 0.0
+    if not number:
+        raise argparse.ArgumentTypeError(f"a time such as 60s or 5min is wanted, not {text!r}")
+    return number
+
+
+def part(text: str) -> tuple[int, int]:
+    """One of several parts. Raises ArgumentTypeError.
+
+    >>> part("1/3")
+    (1, 3)
+    """
+    match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"a part such as 1/3 is wanted, from 1/3 to 3/3, not {text!r}")
+    return int(match[1]), int(match[2])

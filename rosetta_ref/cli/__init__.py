@@ -1,5 +1,5 @@
-"""The command line: `rosetta-ref demo | convert | inspect | validate | diff | verify | smoke | gate | score | compare | zoo |
-shrink | replay | explain | campaign`.
+"""The command line: `rosetta-ref demo | convert | inspect | validate | diff | verify | smoke | gate | score | merge | compare |
+zoo | shrink | replay | explain | campaign`.
 
 Each command is a module with `add_arguments(parser)`, which declares its arguments, and `run(arguments, out, err)`, which gives the
 exit code: 0 where all is well, 1 where something is wrong, 2 for a command that cannot be understood. A module is loaded only when
@@ -38,6 +38,7 @@ COMMANDS = {
     "smoke": "ask a converter what it takes: pairs, architectures, types, files or directories, and how long one call lasts",
     "gate": "judge a converter: every pair, chain and malformed file, with evidence and a score; exit 1 for anything unexpected",
     "score": "give evidence its Model Qualification Score, ours or another project's; exit 1 below 70",
+    "merge": "put the parts of a run of the gate together, `gate --part 1/3` and so on: the verdict that one run would have had",
     "compare": "compare two runs of the gate: fixed, broken, new, gone; exit 1 where something broke",
     "zoo": "does the gate see the bugs that really happened? which gate kills which bad converter; exit 1 when one survives",
     "shrink": "from a model that comes out wrong to the smallest file that comes out wrong in the same way, in a folder of its own",

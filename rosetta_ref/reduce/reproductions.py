@@ -223,6 +223,7 @@ class Explained:
 
     namer: Namer
     reproductions: Reproductions | None
+    names: bool = True
 
     @classmethod
     def of(cls, asked: Request) -> Explained:
@@ -232,9 +233,18 @@ class Explained:
         made = Reproductions(asked.converter, place, flags, asked.is_expected) if place is not None else None
         return cls(Namer(), made)
 
+    def hurry(self, seconds: float) -> None:
+        """There are so many seconds at most: without time for a search, failures are reproduced without names."""
+        self.names = seconds >= SECONDS
+        if (made := self.reproductions) is not None:
+            made.left = min(made.left, seconds)
+            if hasattr(made.converter, "within"):  # one call that hangs would take more
+                made.converter = made.converter.within(min(made.converter.entry.time_limit, seconds))
+
     def __call__(self, failures: Sequence[Failure]) -> None:
         """Name them first: the name tells failures apart."""
-        self.namer(failures)
+        if self.names:
+            self.namer(failures)
         if self.reproductions is not None:
             self.reproductions(failures)
 

@@ -6,6 +6,7 @@ POSIX systems only. How the command is written: `template`.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import selectors
@@ -85,6 +86,12 @@ class CommandLine:
             return self._refused(done)
         finally:
             remove(folder)
+
+    def within(self, seconds: float) -> CommandLine:
+        """The same with another time limit."""
+        made = copy.copy(self)
+        made.entry = replace(self.entry, time_limit=seconds)
+        return made
 
     def _refused(self, done: Run) -> Run:
         """A run that ended with the traceback of an exception by which the entry says that it refuses is a refusal."""

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from rosetta_ref.gate.pairs import PAIRS
+
 ACCEPTED, REFUSED, CRASHED, TIMEOUT = "accepted", "refused", "crashed", "timeout"
+#: A call that was not made, since others like it had no end.
+NOT_CALLED = "not called"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Entry:
     loses: what it does not promise: kinds of findings ("lossy-unasked", say), gates ("F-CONV-META-001"), and inputs that it may
         refuse: a payload ("special": NaN and Inf; "large": beyond F16), a type in a format ("apr/bf16"), models of several files
         ("sharded", "gguf/sharded"). `loses` says what each of them excuses.
+    reads_own_files_only: of the formats that it writes it reads only files that it wrote itself; `own_only` says which.
     expectations: a YAML file of expected failures.
     """
 
@@ -61,6 +66,20 @@ class Entry:
     quantises_on: tuple[str, ...] | None = None
     tokenizers: tuple[str, ...] | None = None
     rope_scaling: tuple[str, ...] | None = None
+    reads_own_files_only: bool = False
+
+    @property
+    def own_only(self) -> frozenset[str]:
+        """The formats, by letter, of which it reads only its own files.
+
+        Something has to come from elsewhere: what it does not write itself, else Hugging Face's directories, else the first format.
+        """
+        if not self.reads_own_files_only:
+            return frozenset()
+        pairs = [pair for pair in (self.pairs if self.pairs is not None else PAIRS) if pair[0] != pair[-1]]
+        read, written = dict.fromkeys(pair[0] for pair in pairs), {pair[-1] for pair in pairs}
+        foreign = {letter for letter in read if letter not in written} or ({"S"} & read.keys() or set(list(read)[:1]))
+        return frozenset(read.keys() - foreign)
 
     @property
     def asked_on(self) -> tuple[str, ...]:

@@ -155,6 +155,7 @@ FIELDS: dict[str, Field] = {
     "isolated": Field(_flag, "run a function in a process of its own"),
     "lossless": Field(_flag, "it claims that nothing is lost over a chain of conversions"),
     "whole_models": Field(_flag, "it takes only whole models, no arbitrary tensors"),
+    "reads_own_files_only": Field(_flag, "of the formats that it writes it reads only files that it wrote itself"),
     "loses": Field(_listed(loses.word), "kinds of findings, gates and inputs that it does not promise", "WORDS", _words),
     "expectations": Field(lambda value: Path(_text(value)), "a YAML file of expected failures", "FILE"),
     "environment": Field(_environment, "set a variable of its environment; may be repeated", "NAME=VALUE"),

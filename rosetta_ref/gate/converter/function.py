@@ -7,8 +7,7 @@ left to itself, and there is no memory limit. With `entry.isolated` it runs in a
 
 from __future__ import annotations
 
-import contextlib
-import io
+import copy
 import os
 import shlex
 import sys
@@ -27,7 +26,7 @@ from rosetta_ref.gate.converter.clock import GAP, Clock
 from rosetta_ref.gate.converter.command import CommandLine, judged, printed, run
 from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT, Converter, Entry, Run
 from rosetta_ref.gate.converter.interrupt import ENDING
-from rosetta_ref.gate.converter.output import Said
+from rosetta_ref.gate.converter.streams import captured
 
 __all__ = ["REFUSALS", "Function", "FunctionError", "isolated"]
 
@@ -56,9 +55,8 @@ class Function:
         """Call the function with absolute paths. What it prints is captured, unless it prints past Python."""
         chosen = {} if type is None else {"type": type}
         called = _Called(self._function, (src.absolute(), dst.absolute()), chosen)
-        out, err = _Writer(), _Writer()
         began = time.perf_counter()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with captured(called) as (out, err):
             called.start()
             called.wait(self.entry.time_limit)
         seconds = time.perf_counter() - began
@@ -71,6 +69,12 @@ class Function:
         elif called.error is not None and not isinstance(called.error, SystemExit):
             err.write(f"{detail}\n")
         return Run(outcome, code, out.said.text, err.said.text, seconds, detail=detail)
+
+    def within(self, seconds: float) -> Function:
+        """The same with another time limit."""
+        made = copy.copy(self)
+        made.entry = replace(self.entry, time_limit=seconds)
+        return made
 
     def _judged(self, error: BaseException | None, panic: str | None) -> tuple[str, int | None, str]:
         if isinstance(error, SystemExit):
@@ -105,22 +109,6 @@ class _Called(threading.Thread):
             self._function(*self._paths, **self._chosen)
         except BaseException as error:  # noqa: BLE001 (the exception is what is judged)
             self.error = error
-
-
-class _Writer(io.TextIOBase):
-    """A stream that keeps as much of the text as of a program's."""
-
-    def __init__(self) -> None:
-        self.said = Said()
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Take text."""
-        self.said.add(text.encode("utf-8", "backslashreplace"))
-        return len(text)
 
 
 def isolated(entry: Entry) -> Converter:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from rosetta_ref.gate.converter.streams import OURS
+
 #: Process groups that were started and are not reaped yet: their numbers are their own.
 GROUPS: set[int] = set()
 #: Set while everything is being ended.
@@ -27,7 +29,7 @@ def kill(group: int) -> None:
 @contextlib.contextmanager
 def at_once(count: int) -> Iterator[ThreadPoolExecutor]:
     """Threads for so many conversions at once. Interrupted, it begins no other, and those that run are killed."""
-    pool = ThreadPoolExecutor(count)
+    pool = ThreadPoolExecutor(count, thread_name_prefix=OURS)
     try:
         yield pool
     except BaseException:

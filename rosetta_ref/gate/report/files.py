@@ -20,6 +20,8 @@ from rosetta_ref import evidence
 from rosetta_ref.gate import names
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import OUTCOMES, Finding, Result
+from rosetta_ref.gate.report.expectations import Expectation
+from rosetta_ref.gate.report.partial import Partial
 from rosetta_ref.gate.report.rosetta import rosetta_score
 from rosetta_ref.gate.report.score import EvidenceError, Scored, score
 from rosetta_ref.gate.report.verdict import RunVerdict
@@ -42,6 +44,8 @@ class RunInfo:
     seconds: float = 0.0
     #: Whether every case of the gate was run, or a selection.
     whole: bool = True
+    #: What was not asked, and why.
+    partial: Partial | None = None
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -62,6 +66,7 @@ def result_json(results: Sequence[Result], verdict: RunVerdict, entry: Entry, in
         "seed": info.seed,
         "profile": info.profile,
         "whole": info.whole,
+        "partial": info.partial and info.partial.to_json(),
         "seconds": info.seconds,
         "gates": counts(results),
         "verdict": _verdict(verdict),
@@ -175,20 +180,25 @@ def _verdict(verdict: RunVerdict) -> dict[str, Any]:
         "exit_code": verdict.exit_code,
         "word": verdict.word,
         "as_expected": len(verdict.as_expected),
-        "failures": [result.case for result in verdict.failures],
-        "passing": [{"case": result.case, "reason": entry.reason} for entry, result in verdict.passing],
+        "failures": sorted(result.case for result in verdict.failures),
+        "passing": _by_case(verdict.passing),
         "unmatched": [{"pattern": pattern, "reason": entry.reason} for entry, pattern in verdict.unmatched],
         "stale": [{"patterns": e.patterns, "kind": kind, "reason": e.reason} for e, kind in verdict.stale],
         "expired": [{"patterns": e.patterns, "expires": str(e.expires), "reason": e.reason} for e in verdict.expired],
-        "unpinned": [result.case for result in verdict.unpinned],
-        "unskipped": [{"case": result.case, "reason": entry.reason} for entry, result in verdict.unskipped],
+        "unpinned": sorted(result.case for result in verdict.unpinned),
+        "unskipped": _by_case(verdict.unskipped),
         "errors": verdict.errors,
     }
 
 
+def _by_case(found: Sequence[tuple[Expectation, Result]]) -> list[dict[str, str]]:
+    made = [{"case": result.case, "reason": entry.reason} for entry, result in found]
+    return sorted(made, key=lambda each: (each["case"], each["reason"]))
+
+
 def _rosetta(results: Sequence[Result]) -> dict[str, Any] | None:
     """None where nothing was judged."""
-    made = rosetta_score(map(Scored.of, results))
+    made = rosetta_score(Scored.of(result) for result in sorted(results, key=lambda result: result.case))
     return made.to_json() if made is not None else None
 
 

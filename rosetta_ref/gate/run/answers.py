@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from rosetta_ref.gate.converter.entry import NOT_CALLED
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Finding, Result
 from rosetta_ref.gate.judge.question import Case, Leg, Question
 from rosetta_ref.gate.run import no_output
@@ -38,7 +39,7 @@ class Answers:
             return result
         sample = self.session.samples[case.sample]
         result.seed, result.expected = sample.seed, check.expected(case, sample)
-        result.source_format, result.target_format = case.steps[0], case.steps[-1]
+        result.source_format, result.target_format = _formats(case)
         done = self.session.conversion(case.sample, case.steps, type=case.type)
         no_output.note_run(result, done)
         if not done.usable:
@@ -53,7 +54,9 @@ class Answers:
         if (second := check.second(case)) is None:
             return None
         done = self.session.conversion(case.sample, second.steps, turn=second.turn)
-        if not done.usable:
+        if done.run.outcome == NOT_CALLED:
+            result.outcome, result.reason = SKIPPED, done.run.detail
+        elif not done.usable:
             check.no_second(result, case, f"{done.run.outcome}: {done.flaw or done.run.detail}")
             result.unclaimed = result.outcome == SKIPPED and no_output.is_unclaimed(
                 replace(case, steps=second.steps), self.session, done
@@ -84,6 +87,12 @@ class Answers:
         ours = (self.session.face(case.sample, case.steps[0]),)
         second = other.target if other is not None else None
         return Question(case, done.source, done.target, second, legs, ours, entry.lossless, entry.loses)
+
+
+def _formats(case: Case) -> tuple[str, str]:
+    """What is held against what: of a check of one conversion its source and its target, of a chain both ends."""
+    single = CHECKS[case.what].single
+    return case.steps[-2 if single else 0], case.steps[-1]
 
 
 def _changed(used: Sequence[Conversion]) -> Flaw | None:

@@ -20,6 +20,7 @@ from rosetta_ref.gate.judge.question import Case
 from rosetta_ref.gate.pairs import LETTERS, letters
 from rosetta_ref.gate.run.answers import Answers
 from rosetta_ref.gate.run.checks import CHECKS
+from rosetta_ref.gate.run.extent import STOPS, Extent
 from rosetta_ref.gate.run.judging.questions import UNJUDGED, HarnessError
 from rosetta_ref.gate.run.plan import plan
 from rosetta_ref.gate.run.refusals import Safety
@@ -144,17 +145,23 @@ def run(
     keep: Path | None = None,
     on_result: OnResult = lambda result: None,
     on_failure: OnFailure = lambda failures: None,
+    extent: Extent | None = None,
 ) -> list[Result]:
-    """Answer every case, or those that match one of the patterns `only`; in the order of the plan.
+    """Answer every case, or those that match one of the patterns `only`, as far as `extent` goes; in the order of the plan.
 
     `jobs` conversions run at once where the converter is a command (a function has this process for itself); `keep` is a folder in
     which the files are left.
     """
     given = samples if samples is not None else samples_for(converter.entry, seed)
+    extent = extent if extent is not None else Extent()
     with Workspace(keep) as work:
         engine = Engine.of(converter, work, seed, given, only)
-        results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), on_result)
-        on_failure(failures(engine, results))
+        engine.cases = extent.chosen(engine.cases, group_of)
+        results = _answered(engine, jobs if jobs is not None else default_jobs(converter.entry), on_result, extent)
+        try:
+            on_failure(failures(engine, results))
+        except STOPS as error:
+            extent.stop(error)
         return results
 
 
@@ -163,23 +170,26 @@ def default_jobs(entry: Entry) -> int:
     return (os.cpu_count() or 1) if entry.command is not None else 1
 
 
-def _answered(engine: Engine, jobs: int, on_result: OnResult) -> list[Result]:
-    groups: dict[str, list[Case]] = {}
-    for case in engine.cases:
-        groups.setdefault(group_of(case), []).append(case)
-
-    def one(group: list[Case]) -> dict[str, Result]:
-        made = {}
-        for result in engine.answers(group):
-            made[result.case] = result
-            on_result(result)
-        return made
-
+def _answered(engine: Engine, jobs: int, on_result: OnResult, extent: Extent) -> list[Result]:
     results: dict[str, Result] = {}
-    with at_once(max(jobs, 1)) as pool:
-        for made in pool.map(one, groups.values()):
-            results |= made
-    return [results[case.id] for case in engine.cases]
+
+    def one(group: list[Case]) -> None:
+        answers = Answers(engine.session)
+        for case in group:
+            if extent.is_over:
+                return
+            result = engine.answer(case, answers)
+            if extent.take(result):
+                results[case.id] = result
+                on_result(result)
+
+    try:
+        with at_once(max(jobs, 1)) as pool:
+            for _ in pool.map(one, extent.groups(engine.cases, group_of)):
+                pass
+    except STOPS as error:
+        extent.stop(error)
+    return [results[case.id] for case in engine.cases if case.id in results]
 
 
 def failures(engine: Engine, results: Iterable[Result]) -> list[Failure]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
-from rosetta_ref.gate.converter.entry import REFUSED, Entry
+from rosetta_ref.gate.converter.entry import NOT_CALLED, REFUSED, Entry
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
 from rosetta_ref.gate.converter.said import reason_of
 from rosetta_ref.gate.findings import CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
@@ -39,6 +39,8 @@ def tell(result: Result, case: Case, session: Session, done: Conversion) -> Resu
         if claims:
             what = "its own output" if done.own else "what its entry claims"
             result.findings.append(Finding("refused", case.gate, f"{what} is refused: {said}"))
+    elif run.outcome == NOT_CALLED:
+        result.outcome, result.reason = SKIPPED, run.detail
     elif run.outcome in (RUN_CRASHED, RUN_TIMEOUT):
         result.outcome = CRASHED if run.outcome == RUN_CRASHED else TIMEOUT
         result.reason = ": ".join(dict.fromkeys(filter(None, (run.detail or run.outcome, said))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from rosetta_ref.gate.converter.entry import Entry
@@ -40,8 +41,10 @@ def _of(subject: Subject) -> Iterator[Case]:
     for group, checks in groupby(CHECKS.values(), key=lambda check: check.group):
         asked = list(checks)
         for pair in subject.pairs(group):
+            way = subject.way_to(pair)
             for check in asked:
-                yield from check.plan(subject, pair)
+                for case in check.plan(subject, pair):
+                    yield case if way is None else replace(case, steps=way)
 
 
 def _firsts(rows: Sequence[Sequence[str]], samples: Sequence[Sample]) -> set[str]:

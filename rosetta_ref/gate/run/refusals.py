@@ -7,21 +7,21 @@ that it wrote itself. What may be accepted is wrong only where something else co
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate import malformed
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
-from rosetta_ref.gate.converter.entry import REFUSED
+from rosetta_ref.gate.converter.entry import NOT_CALLED, REFUSED
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
 from rosetta_ref.gate.converter.said import reason_of, traceback_of
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
-from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS
+from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS, letters
 from rosetta_ref.gate.run import no_output
 from rosetta_ref.gate.run.checks.refusals import CHECK
 from rosetta_ref.gate.run.judging.processes import Asking
@@ -96,17 +96,37 @@ class Safety:
         result.source_format, result.target_format, result.seed = case.steps[0], case.steps[1], self.seed
         found = self._broken(case)
         if found is None:
-            twin = self.session.conversion(case.sample, case.steps)
-            said = reason_of(twin.run) or twin.run.outcome
-            own = f"; what it wrote itself is none: {why}" if (why := self._no_twin.get(case.steps[0])) else ""
-            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {said}{own}"
-            result.unclaimed = not own and no_output.is_unclaimed(case, self.session, twin)
-            return result
+            return self._no_answer(result, case)
         file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
         self.written[case.id] = source = file.write(folder)
-        done = self.session.convert_file(source, result.target_format)
+        calls = f"malformed files, {letters((case.steps[0], result.target_format))}"
+        done = self.session.convert_file(source, result.target_format, calls)
         return self._judge(result, case, file, twin, done)
+
+    def _no_answer(self, result: Result, case: Case) -> Result:
+        """Why there is no broken file whose twin is accepted."""
+        kind = case.steps[0]
+        steps = (*self._starts(case.sample, kind)[:1], *case.steps) if self._reads_own(kind) else case.steps
+        twin = self.session.conversion(case.sample, steps)
+        said = reason_of(twin.run) or twin.run.outcome
+        own = f"; what it wrote itself is none: {why}" if (why := self._no_twin.get(kind)) else ""
+        result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {said}{own}"
+        if twin.usable and not own:
+            result.reason = "no file that it wrote itself and takes back has anything that breaks this rule"
+        result.unclaimed = not own and no_output.is_unclaimed(replace(case, steps=steps), self.session, twin)
+        return result
+
+    def _reads_own(self, kind: str) -> bool:
+        """Whether it reads only its own files of a format."""
+        return _LETTER[kind] in self.session.converter.entry.own_only
+
+    def _starts(self, sample: str, kind: str) -> list[str]:
+        """The formats from which a sample comes to another one, as the converter claims."""
+        entry = self.session.converter.entry
+        claimed = [pair for pair in entry.pairs or PAIRS if pair[0] not in entry.own_only]
+        formats = self.session.samples[sample].formats
+        return [other for other in formats if other != kind and f"{_LETTER[other]}-{_LETTER[kind]}" in claimed]
 
     def _broken(self, case: Case) -> tuple[Malformed, Conversion, str] | None:
         """The broken file, its twin that is accepted, and the format that both become."""
@@ -115,7 +135,7 @@ class Safety:
             twins = ((self.session.conversion(DIRECTORY, (kind, target)), target) for target in self._targets(kind))
             found = next(((twin, target) for twin, target in twins if twin.usable), None)
             return None if found is None else (self._files[case.rule], *found)
-        for sample in self._twins(kind):
+        for sample in self._twins(kind) if not self._reads_own(kind) else ():
             for target in self._targets(kind):
                 twin = self.session.conversion(sample, (kind, target))
                 if twin.usable:
@@ -131,13 +151,10 @@ class Safety:
 
     def _own_file(self, rule: str, sample: str, kind: str, target: str) -> tuple[Malformed, Conversion] | None:
         """The same rule broken in a file that the converter wrote itself and takes back."""
-        claimed = self.session.converter.entry.pairs or PAIRS
-        for other in self.session.samples[sample].formats:
-            if other == kind or f"{_LETTER[other]}-{_LETTER[kind]}" not in claimed:
-                continue
+        for other in self._starts(sample, kind):
             back = self.session.conversion(sample, (other, kind, target))
-            if back.usable and back.leg == 2 and rule in (files := self._malformed(back, kind)):
-                return files[rule], back
+            if back.usable and back.leg == 2 and (file := _alike(rule, self._malformed(back, kind))) is not None:
+                return file, back
         return None
 
     def _malformed(self, twin: Conversion, kind: str) -> dict[str, Malformed]:
@@ -157,6 +174,9 @@ class Safety:
         result.disk = run.disk
         result.stdout, result.stderr = run.stdout[-2000:], run.stderr[-2000:]
         where = f"{file.rule} ({file.verdict}; {file.source})"
+        if run.outcome == NOT_CALLED:
+            result.outcome, result.reason = SKIPPED, f"{where}: {run.detail}"
+            return result
         raised = traceback_of(run, self.session.converter.entry.refuse_exit)
         if run.outcome in (RUN_CRASHED, RUN_TIMEOUT) and raised is None:
             result.outcome = CRASHED if run.outcome == RUN_CRASHED else TIMEOUT
@@ -192,6 +212,20 @@ class Safety:
         result = self.judge(asked, result)
         result.reason = f"{where}: accepted" if result.outcome == CORROBORATED else result.reason
         return result
+
+
+def _alike(rule: str, files: Mapping[str, Malformed]) -> Malformed | None:
+    """The file that breaks the same rule. Another file has other places to be cut at: inside of the same, or else anywhere."""
+    if rule in files or "/cut/" not in rule:
+        return files.get(rule)
+    cuts = {_cut(name): file for name, file in files.items() if "/cut/" in name}
+    places = [cuts[name] for name in (_cut(rule), "last-byte-of-data") if name in cuts]
+    return next(iter([*places, *cuts.values()]), None)
+
+
+def _cut(rule: str) -> str:
+    """What is cut, whether before it or in it: gguf/cut/in-key@27."""
+    return rule.partition("/cut/")[2].partition("@")[0].removeprefix("before-").removeprefix("in-")
 
 
 def _chosen(files: list[Malformed], seed: int) -> list[Malformed]:

@@ -113,7 +113,7 @@ class Request:
 
     def judge(self, results: Sequence[Result], *, whole: bool) -> RunVerdict:
         """Hold results against what is expected; `whole`: every case of the gate is among them."""
-        return verdict.judge(results, self.expected, _today(), facts=platform(), whole=whole)
+        return judged(results, self.expected, whole=whole)
 
     def reproduce(self, result: Result, entry: Entry) -> str:
         """The command that shows one failure again."""
@@ -130,14 +130,25 @@ class Request:
 
     def write(self, results: Sequence[Result], found: RunVerdict, info: files.RunInfo) -> None:
         """Write result.json, evidence.json and summary.md, where a folder for them was named."""
-        if self.output is None:
-            return
-        entry = self.converter.entry
-        self.output.mkdir(parents=True, exist_ok=True)
-        files.write_result(self.output / "result.json", results, found, entry, info)
-        files.write_evidence(self.output / "evidence.json", results, entry)
-        text = summary.markdown(results, found, entry, points(results), reproduce=self.reproduce)
-        (self.output / "summary.md").write_text(text, encoding="utf-8")
+        if self.output is not None:
+            write(self.output, results, found, self.converter.entry, info, self.reproduce)
+
+
+def write(
+    folder: Path, results: Sequence[Result], found: RunVerdict, entry: Entry, info: files.RunInfo,
+    reproduce: summary.Reproduce,
+) -> None:  # fmt: skip
+    """Write the files of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_result(folder / "result.json", results, found, entry, info)
+    files.write_evidence(folder / "evidence.json", results, entry)
+    text = summary.markdown(results, found, entry, points(results), reproduce=reproduce)
+    (folder / "summary.md").write_text(text, encoding="utf-8")
+
+
+def judged(results: Sequence[Result], expected: Sequence[Expectation], *, whole: bool) -> RunVerdict:
+    """Hold results against what is expected today, here."""
+    return verdict.judge(results, expected, _today(), facts=platform(), whole=whole)
 
 
 def first_bad(results: Iterable[Result]) -> list[Result]:

@@ -18,6 +18,8 @@ from rosetta_ref.formats.detect import sniff
 from rosetta_ref.gate.converter.entry import ACCEPTED, Converter, Run
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.inputs.sample import Sample
+from rosetta_ref.gate.pairs import letters
+from rosetta_ref.gate.run.patience import Patience
 from rosetta_ref.gate.run.workspace import Flaw, Left, Place, Snapshot, Workspace
 
 
@@ -89,6 +91,7 @@ class Session:
     def __post_init__(self) -> None:
         if self.faces is None:
             self.faces = Faces(self.samples, self.work.path / "faces", self.converter.entry.safetensors_as)
+        self._patience = Patience(self.converter.entry.time_limit)
 
     def face(self, sample: str, kind: str) -> Path:
         """The file or directory of a sample in a format."""
@@ -126,13 +129,13 @@ class Session:
         walked = (self.conversion(sample, steps[:end]) for end in range(2, len(steps) + 1))
         return [done for number, done in enumerate(walked, start=1) if done.leg == number]
 
-    def convert_file(self, source: Path, target: str) -> Conversion:
-        """What comes of any file; it is converted anew each time."""
-        return self._convert(Snapshot(source), target, None, 1)
+    def convert_file(self, source: Path, target: str, calls: str = "files") -> Conversion:
+        """What comes of any file; it is converted anew each time. `calls` is what such calls are called in messages."""
+        return self._convert(Snapshot(source), target, None, 1, calls)
 
     def _walk(self, sample: str, steps: tuple[str, ...], kind: str | None, turn: int) -> Conversion:
         if len(steps) == 2:
-            return self._convert(self._snapshot(sample, steps[0]), steps[1], kind, 1)
+            return self._convert(self._snapshot(sample, steps[0]), steps[1], kind, 1, letters(steps))
         before = self.conversion(sample, steps[:-1], type=kind, turn=turn)
         if before.target is None:
             return before
@@ -144,14 +147,26 @@ class Session:
         before.place.read_on.set()
         leg = len(steps) - 1
         # Files beside the target count, too: a converter may look there for a tokenizer.
-        done = self._once((held, steps[-1], kind, turn), lambda: self._convert(source, steps[-1], kind, leg))
+        calls = letters(steps[-2:])
+        done = self._once((held, steps[-1], kind, turn), lambda: self._convert(source, steps[-1], kind, leg, calls))
         return replace(done, source=source.path, leg=leg)
 
-    def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int) -> Conversion:
+    def _called(self, source: Path, dst: Path, kind: str | None, calls: str) -> Run:
+        """One call of the converter, if others like it have ended, and for as long as they took."""
+        calls += f" as {kind}" if kind is not None else ""
+        seconds = self._patience.seconds(calls)
+        if seconds is None:
+            return self._patience.not_made(calls)
+        converter = self.converter
+        if seconds < self._patience.limit and hasattr(converter, "within"):
+            converter = converter.within(seconds)
+        return self._patience.note(calls, seconds, converter.convert(source, dst, type=kind))
+
+    def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int, calls: str) -> Conversion:
         with self._lock:
             self.calls += 1
             place = self.work.place(target, safetensors_as=self.converter.entry.safetensors_as)
-        run = self.converter.convert(source.path, place.dst, type=kind)
+        run = self._called(source.path, place.dst, kind, calls)
         written = place.left()
         if run.outcome != ACCEPTED:
             left = place.dst if os.path.lexists(place.dst) else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from rosetta_ref.gate.converter.entry import CRASHED
+from rosetta_ref.gate.converter.entry import CRASHED, Entry
 from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.gate.smoke.attempt import Attempt
 from rosetta_ref.gate.smoke.smoke import Findings
@@ -50,6 +50,9 @@ def _fields(found: Findings) -> dict[str, Any]:
         made[name] = _working(attempts) if name == "quantises" or not all(a.works for a in attempts.values()) else None
     made["safetensors_as"] = _form(found)
     made["whole_models"] = found.whole_models
+    own = {pair[0] for pair, each in found.pairs.items() if each.works and each.own}
+    claim = Entry(entry.name, pairs=tuple(made["pairs"]), reads_own_files_only=True)
+    made["reads_own_files_only"] = bool(own) and claim.own_only == own
     made["loses"] = [*entry.loses, *(word for word in _refused(found, made["types"]) if word not in entry.loses)]
     made |= {name: getattr(entry, name) for name in _KEPT}
     says = {key: value for key, value in made.items() if value not in (None, (), [], False)}

@@ -142,6 +142,9 @@ class _Smoke:
         """All questions, in the order in which answers are needed."""
         for pair in self._entry.pairs or (*PAIRS, *(pair for pair in self._entry.asked_on if pair not in PAIRS)):
             self._findings.pairs[pair] = self._pair(pair)
+        for pair, first in self._findings.pairs.items():  # what comes of a later pair may be what an earlier one reads
+            if not first.works and not first.own and (own := self._of_its_own(pair)) is not None and own.works:
+                self._findings.pairs[pair] = own
         working = [pair for pair, each in self._findings.pairs.items() if each.works and not each.own]
         by_source: dict[str, str] = {}
         for pair in working:
@@ -183,12 +186,22 @@ class _Smoke:
                     return tried
         if (other := self._with_other_words(pair)) is not None:
             return other
-        for own in [each.output for each in self._findings.attempts if each.works and each.pair[-1] == pair[0]][:1]:
-            assert own is not None
-            tried = self._attempt(pair, own.path, "its own output", self._entry.safetensors_as, own=True)
-            first = tried if tried.works or first is None else first
+        tried_own = self._of_its_own(pair)
+        if tried_own is not None and (tried_own.works or first is None):
+            return tried_own
         assert first is not None, f"no plain model has a {LETTERS[pair[0]]} face"
         return first
+
+    def _of_its_own(self, pair: str) -> Attempt | None:
+        """The converter's own output as the input, where there is any."""
+        outputs = [each.output for each in self._findings.attempts if each.works and each.pair[-1] == pair[0]]
+        if not outputs or outputs[0] is None:
+            return None
+        for form in self._forms_of(pair):
+            tried = self._attempt(pair, outputs[0].path, "its own output", form, own=True)
+            if tried.works:
+                break
+        return tried
 
     def _with_other_words(self, pair: str) -> Attempt | None:
         """The plainest model with another tokenizer, where a converter may know none like the first."""

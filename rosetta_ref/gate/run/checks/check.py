@@ -44,19 +44,31 @@ class Subject:
     twice: bool = False
 
     def is_asked(self, steps: Sequence[str]) -> bool:
-        """Whether a path begins at a face of the sample, with a pair that the entry claims.
+        """Whether a path begins at a face of the sample, with a pair that the entry claims to take from others.
 
         The legs behind the first take the converter's own output, so nobody has to claim them.
         """
-        claimed = self.entry.pairs if self.entry.pairs is not None else PAIRS
-        return steps[0] != steps[1] and steps[0] in self.sample.formats and letters(steps[:2]) in claimed
+        taken = self._is_claimed(steps[:2]) and letters(steps[:2])[0] not in self.entry.own_only
+        return taken and steps[0] in self.sample.formats
+
+    def _is_claimed(self, pair: Sequence[str]) -> bool:
+        return pair[0] != pair[1] and letters(pair) in (self.entry.pairs if self.entry.pairs is not None else PAIRS)
+
+    def way_to(self, pair: tuple[str, str]) -> Steps | None:
+        """The path that ends with a pair of which the converter reads its own files only; None where there is none."""
+        if not self._is_claimed(pair) or letters(pair)[0] not in self.entry.own_only:
+            return None
+        return next(((face, *pair) for face in self.sample.formats if self.is_asked((face, pair[0]))), None)
 
     def pairs(self, group: Group) -> list[tuple[str, str]]:
         """The pairs of formats that a group asks the sample about: of a quantiser those on which it is asked for a type."""
         if group == Group.QUANTISER:
             asked = [(LETTERS[pair[0]], LETTERS[pair[-1]]) for pair in self.entry.asked_on]
             return [pair for pair in asked if pair[0] in self.sample.formats]
-        return [(face, to) for face in self.sample.formats for to in FORMATS if self.is_asked((face, to))]
+        asked = [(face, to) for face in self.sample.formats for to in FORMATS if self.is_asked((face, to))]
+        if group in (Group.PAIR, Group.TWICE):
+            asked += [(own, to) for own in FORMATS for to in FORMATS if self.way_to((own, to)) is not None]
+        return asked
 
 
 @dataclass(frozen=True)
