@@ -32,6 +32,7 @@ class Entry:
     tokenizers: the vocabularies of samples it takes (`tokenizers.SMALL`, and `tokenizers.FULL` of published models).
     rope_scaling: the kinds of rope scaling it takes: "yarn", "llama3".
     whole_models: it takes only models of a known architecture with a tokenizer, no arbitrary tensors.
+    reads_own_files_only: formats ("gguf", "apr", "safetensors") of which it reads the files that it wrote itself, and no others.
     loses: what it does not promise: kinds of findings ("lossy-unasked", say), gates ("F-CONV-META-001"), and inputs that it may
         refuse: a payload ("special": NaN and Inf; "large": beyond F16), a type in a format ("apr/bf16"), models of several files
         ("sharded", "gguf/sharded"). `loses` says what each of them excuses.
@@ -60,6 +61,7 @@ class Entry:
     quantises_on: tuple[str, ...] | None = None
     tokenizers: tuple[str, ...] | None = None
     rope_scaling: tuple[str, ...] | None = None
+    reads_own_files_only: tuple[str, ...] = ()
 
     @property
     def asked_on(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rosetta_ref.gate.converter import loses
-from rosetta_ref.gate.pairs import PAIRS
+from rosetta_ref.gate.pairs import FORMATS, PAIRS
 from rosetta_ref.gate.words import ROPE_SCALINGS, TOKENIZERS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.units import byte_size
@@ -116,6 +116,14 @@ def _one_of(what: str, names: tuple[str, ...]) -> Reader:
     return read
 
 
+def _own_formats(value: Any) -> tuple[str, ...]:
+    """Formats; true stands for those that programs have of their own, since SafeTensors models come from elsewhere."""
+    if isinstance(value, bool):
+        return ("gguf", "apr") if value else ()
+    made: tuple[str, ...] = _listed(_one_of("format", tuple(FORMATS)))(value)
+    return made
+
+
 def _kind_of_safetensors(value: Any) -> str:
     if value not in ("file", "directory"):
         raise ValueError(f'"file" or "directory" is wanted, not {value!r}')
@@ -155,6 +163,7 @@ FIELDS: dict[str, Field] = {
     "isolated": Field(_flag, "run a function in a process of its own"),
     "lossless": Field(_flag, "it claims that nothing is lost over a chain of conversions"),
     "whole_models": Field(_flag, "it takes only whole models, no arbitrary tensors"),
+    "reads_own_files_only": Field(_own_formats, "formats of which it reads only its own files: apr,gguf", "FORMATS", _words),
     "loses": Field(_listed(loses.word), "kinds of findings, gates and inputs that it does not promise", "WORDS", _words),
     "expectations": Field(lambda value: Path(_text(value)), "a YAML file of expected failures", "FILE"),
     "environment": Field(_environment, "set a variable of its environment; may be repeated", "NAME=VALUE"),

@@ -28,7 +28,8 @@ class Answers:
         """The result of a case; it never raises for what a converter does."""
         check = CHECKS[case.what]
         result = Result(case.id, case.gate, CORROBORATED, unit=check.unit, sample=case.sample)
-        if (reason := check.not_asked(case)) is not None:
+        claimed = self.session.converter.entry
+        if (reason := check.not_asked(case) or no_output.not_claimed(claimed, case)) is not None:
             result.outcome, result.expected, result.reason = SKIPPED, 1, reason
             return result
         sample = self.session.samples[case.sample]

@@ -49,6 +49,13 @@ def tell(result: Result, case: Case, session: Session, done: Conversion) -> Resu
     return result
 
 
+def not_claimed(entry: Entry, case: Case) -> str | None:
+    """Why our file of a format is not given to a converter: its entry says that it reads only its own. None where it is given."""
+    if case.steps and case.steps[0] in entry.reads_own_files_only:
+        return f"the entry says that of {case.steps[0]} it reads only the files that it wrote"
+    return None
+
+
 def _claims(entry: Entry, case: Case, sample: Sample, done: Conversion) -> bool:
     """Whether the entry says that it takes this: pair of the leg, architecture and types, little-endian."""
     leg = _leg(case, done)

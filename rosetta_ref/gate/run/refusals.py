@@ -7,7 +7,7 @@ that it wrote itself. What may be accepted is wrong only where something else co
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,10 +94,7 @@ class Safety:
         result.source_format, result.target_format, result.seed = case.steps[0], case.steps[1], self.seed
         found = self._broken(case)
         if found is None:
-            twin = self.session.conversion(case.sample, case.steps)
-            said = twin.run.detail or twin.run.outcome
-            own = f"; what it wrote itself is none: {why}" if (why := self._no_twin.get(case.steps[0])) else ""
-            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {said}{own}"
+            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {self._why_none(case)}"
             return result
         file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
@@ -112,13 +109,14 @@ class Safety:
             twins = ((self.session.conversion(DIRECTORY, (kind, target)), target) for target in self._targets(kind))
             found = next(((twin, target) for twin, target in twins if twin.usable), None)
             return None if found is None else (self._files[case.rule], *found)
-        for sample in self._twins(kind):
+        ours = () if kind in self.session.converter.entry.reads_own_files_only else self._twins(kind)
+        for sample in ours:
             for target in self._targets(kind):
                 twin = self.session.conversion(sample, (kind, target))
                 if twin.usable:
                     files = self._files if sample == case.sample else self._malformed(twin, kind)
-                    if case.rule in files:
-                        return files[case.rule], twin, target
+                    if (found := _of_rule(files, case.rule)) is not None:
+                        return found, twin, target
         for sample in self._twins(kind):
             for target in self._targets(kind):
                 own = self._own_file(case.rule, sample, kind, target)
@@ -128,20 +126,32 @@ class Safety:
 
     def _own_file(self, rule: str, sample: str, kind: str, target: str) -> tuple[Malformed, Conversion] | None:
         """The same rule broken in a file that the converter wrote itself and takes back."""
-        claimed = self.session.converter.entry.pairs or PAIRS
+        claimed, own = self.session.converter.entry.pairs or PAIRS, self.session.converter.entry.reads_own_files_only
         for other in self.session.samples[sample].formats:
-            if other == kind or f"{_LETTER[other]}-{_LETTER[kind]}" not in claimed:
+            if other == kind or other in own or f"{_LETTER[other]}-{_LETTER[kind]}" not in claimed:
                 continue
             back = self.session.conversion(sample, (other, kind, target))
-            if back.usable and back.leg == 2 and rule in (files := self._malformed(back, kind)):
-                return files[rule], back
+            if back.usable and back.leg == 2:
+                found = _of_rule(self._malformed(back, kind), rule)
+                if found is not None:
+                    return found, back
+                self._no_twin.setdefault(kind, "nothing in it breaks this rule")
         return None
+
+    def _why_none(self, case: Case) -> str:
+        """What the converter said of our file, and what is the matter with its own."""
+        own = f"what it wrote itself is none: {why}" if (why := self._no_twin.get(case.steps[0])) else ""
+        if case.steps[0] in self.session.converter.entry.reads_own_files_only:
+            return own or "it takes back no file that it wrote"
+        twin = self.session.conversion(case.sample, case.steps)
+        return "; ".join(filter(None, (twin.run.detail or twin.run.outcome, own)))
 
     def _malformed(self, twin: Conversion, kind: str) -> dict[str, Malformed]:
         key = str(twin.source)
         if key not in self._own:
             try:
-                found = malformed.from_file(twin.source, self.seed, foreigner=twin.own)
+                # Every place of a cut: the one that was drawn in our file is another one here.
+                found = malformed.from_file(twin.source, self.seed, foreigner=twin.own, everywhere=True)
             except Exception as error:  # noqa: BLE001 (the converter wrote it: what cannot be taken apart is no twin)
                 self._no_twin[kind] = error.problem if isinstance(error, RosettaError) else type(error).__name__
                 found = []
@@ -188,8 +198,23 @@ class Safety:
         return result
 
 
+def _of_rule(files: Mapping[str, Malformed], rule: str) -> Malformed | None:
+    """The file that breaks a rule; of a cut, whose name ends with its place in another file, the one most like it."""
+    if rule in files or "/cut/" not in rule:
+        return files.get(rule)
+    what = rule.rpartition("@")[0]
+    group = what.removeprefix("before-").partition("-")[2] or what
+    cuts = {name: file for name, file in files.items() if "/cut/" in name}
+    # Before or inside, where a neighbour took the place; and any, where such a field is not in that file.
+    tiers = (f"{what}@", f"-{group}@", "@")
+    found = next((alike for tier in tiers if (alike := [file for name, file in cuts.items() if tier in name])), [])
+    return random.Random(rule).choice(found) if found else None
+
+
 def _chosen(files: list[Malformed], seed: int) -> list[Malformed]:
-    """Every rule, and a few cuts."""
+    """Every rule, and a few cuts: one of them takes the end of the data, as a download that stopped does."""
     cuts = [file for file in files if "/cut/" in file.rule]
     rules = [file for file in files if "/cut/" not in file.rule]
-    return rules + random.Random(seed).sample(cuts, min(CUTS, len(cuts)))
+    ends = [file for file in cuts if "/cut/last-byte-of-data@" in file.rule][:1]
+    others = [file for file in cuts if file not in ends]
+    return rules + ends + random.Random(seed).sample(others, min(CUTS - len(ends), len(others)))
