@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,52 @@ from rosetta_ref.zoo.files import floats, in_apr, in_gguf
 from rosetta_ref.zoo.member import Make, Member
 from rosetta_ref.zoo.seams import replacing
 
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+
 
 def _all_of_it(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
     """Every tensor of the file, whether or not the index takes it from there: the last file wins."""
     return dict(archive.tensors)
+
+
+def _first_of_all(archive: Archive, file: str, index: Index) -> dict[str, Tensor]:
+    """The tensors that no file before this one holds, whichever the index takes them from: the first copy wins."""
+    before: set[str] = set()
+    for earlier in index.files[: index.files.index(file)]:
+        with safetensors.read(index.path.parent / earlier) as held:
+            before |= held.tensors.keys()
+    return {name: tensor for name, tensor in archive.tensors.items() if name not in before}
+
+
+def _by_pattern(names: Iterable[str], named_by: Callable[[str], Iterable[str]], directory: Path) -> list[str]:
+    """All shards that are there; the index is read by nobody."""
+    names = list(names)
+    shards = sorted(name for name in names if _SHARD.fullmatch(name))
+    return shards or seams.SAFETENSORS_CHOSEN.right(names, named_by, directory)
+
+
+def _all_that_is_there(path: str | Path) -> Index:
+    """What the files of the folder hold, and not what the index says; of two tensors the one of the last file."""
+    path, held = Path(path), {}
+    for file in sorted(path.parent.glob("*.safetensors")):
+        with safetensors.read(file) as archive:
+            held |= dict.fromkeys(archive.tensors, file.name)
+    return Index(path, None, held)
+
+
+_read_index = seams.SAFETENSORS_READ_INDEX.right
+
+
+def _without_missing(path: str | Path) -> Index:
+    """The index without the tensors of the files that are not there."""
+    index: Index = _read_index(path)
+    there = {name: file for name, file in index.weight_map.items() if (index.path.parent / file).is_file()}
+    return replace(index, weight_map=there)
+
+
+def _complete_unless_sharded(tensors: Mapping[str, Tensor], *rest: Any) -> None:
+    if not any(one.file is not None and _SHARD.fullmatch(one.file.name) for one in tensors.values()):
+        require_complete(tensors, *rest)
 
 
 def _complete_unless_split(tensors: Mapping[str, Tensor], *rest: Any) -> None:
@@ -39,12 +82,18 @@ def _first_part(path: Path, files: list[OneFile]) -> Archive:
     return Archive("gguf", metadata, files[0].tensors, path, tuple(file.part for file in files))
 
 
-def _two_shards(stale: bool) -> Make:
-    """Two shards and an index; with `stale` the second holds another copy of the first one's tensor."""
+def _two_shards(stale: int | None = None, *, beside: bool = False, missing: bool = False, index: bool = True) -> Make:
+    """Two shards and an index; the shard of the number `stale` holds another copy of the other one's tensor.
+
+    beside: that copy is in a single file, which the index does not name. missing: the second shard is not there. Without `index`
+    it says nothing.
+    """
 
     def make(folder: Path) -> Path:
         first, second = (replace(floats("F32", n, n + 1), name=f"{n}.weight") for n in (1, 2))
-        copy = [replace(floats("F32", 8, 9), name="1.weight")] if stale else []
+        copies: list[list[Tensor]] = [[], []]
+        if stale is not None:
+            copies[stale].append(replace(floats("F32", 8, 9), name=f"{2 - stale}.weight"))
         path = folder / "source"
         path.mkdir(parents=True)
         both = Archive("safetensors", {}, {one.name: one for one in (first, second)})
@@ -52,9 +101,14 @@ def _two_shards(stale: bool) -> Make:
             Shard("model-00001-of-00002.safetensors", (first.name,)),
             Shard("model-00002-of-00002.safetensors", (second.name,)),
         ]
-        for shard, held in zip(plan, ([first], [second, *copy]), strict=True):
+        for shard, held in zip(plan, ([first, *copies[0]], [second, *copies[1]]), strict=True):
             safetensors.write(Archive("safetensors", {}, {one.name: one for one in held}), path / shard.file_name)
-        (path / INDEX_NAME).write_bytes(index_json(both, plan))
+        if beside:
+            one = replace(floats("F32", 8, 9), name="1.weight")
+            safetensors.write(Archive("safetensors", {}, {one.name: one}), path / "model.safetensors")
+        if missing:
+            (path / plan[1].file_name).unlink()
+        (path / INDEX_NAME).write_bytes(index_json(both, plan) if index else b'{"metadata": {}}')
         return path
 
     return make
@@ -94,9 +148,48 @@ MEMBERS = (
         "two shards, one holding a stale copy", "one file",
         ("S-G", "S-A"), ("safetensors",),
         replacing(seams.SAFETENSORS_ASSIGNED.by(_all_of_it)),
-        _two_shards(stale=True),
-        _two_shards(stale=False),
+        _two_shards(stale=1),
+        _two_shards(),
         "https://github.com/vllm-project/vllm/issues/54230",
+    ),
+    Member(
+        "first-copy-wins", "shards", "ours",
+        "of a tensor that stands in two shards the first one is taken, not the one the index assigns",
+        "two shards, the first one holding a stale copy", "tensors that stand in one file each, or in the first one rightly",
+        ("S-G", "S-A"), ("safetensors",),
+        replacing(seams.SAFETENSORS_ASSIGNED.by(_first_of_all)),
+        _two_shards(stale=0),
+        _two_shards(),
+    ),
+    Member(
+        "shards-by-pattern", "shards", "ours",
+        "all files named like shards are read, and no index",
+        "an index that cannot be read", "whole directories",
+        ("S-G", "S-A"), ("safetensors",),
+        replacing(seams.SAFETENSORS_CHOSEN.by(_by_pattern)),
+        _two_shards(index=False),
+        _two_shards(),
+    ),
+    Member(
+        "every-file-of-the-folder", "shards", "ours",
+        "all .safetensors files of the folder are read, and of two tensors the last one is taken",
+        "a model.safetensors of another state beside an index and its files", "folders with the files of the index alone",
+        ("S-G", "S-A"), ("safetensors",),
+        replacing(seams.SAFETENSORS_READ_INDEX.by(_all_that_is_there)),
+        _two_shards(beside=True),
+        _two_shards(),
+    ),
+    Member(
+        "missing-shard-left-out", "shards", "ours",
+        "of a shard that is not there the tensors are left out",
+        "an index that names a shard that is missing", "whole directories",
+        ("S-G", "S-A"), ("safetensors",),
+        replacing(
+            seams.SAFETENSORS_READ_INDEX.by(_without_missing), seams.COMPLETE_MODEL.by(_complete_unless_sharded),
+            seams.COMPLETE_DIRECTORY.by(_complete_unless_sharded),
+        ),
+        _two_shards(missing=True),
+        _two_shards(),
     ),
     Member(
         "first-part-only", "shards", "ours",
