@@ -269,7 +269,9 @@ def test_a_summary_says_what_came_of_it() -> None:
         results, judge(results, parse(expected), TODAY), ENTRY, score(cases_of(evidence_json(results, ENTRY)))
     ).splitlines()
     assert lines[0] == "## tool: unexpected results"
-    assert lines[2] == "4 cases: 1 failed unexpectedly, 1 as expected, 1 skipped; MQS 0 of 1000 (F)"
+    assert (
+        lines[2] == "4 cases: 1 failed unexpectedly, 1 as expected, 1 skipped; MQS 0 of 1000 (F); rosetta score 33.3 %"
+    )
     assert "| F-CONV-001 | 1 | 2 | 0 | 0 | 0 |" in lines
     assert "| F-CONV-002 | 0 | 0 | 1 | 0 | 0 |" in lines
     assert lines[-3] == "- **values**, 1 case: `F-CONV-001/b`: tensor 'a.weight': values: values of 8 elements"
@@ -277,6 +279,25 @@ def test_a_summary_says_what_came_of_it() -> None:
     fine = markdown(results[:1], judge(results[:1], [], TODAY), ENTRY)
     assert "as expected" in fine
     assert "Reproduce" not in fine
+
+
+@pytest.mark.parametrize(
+    ("results", "expected", "figures"),
+    [
+        ([passed("g/a"), skipped("g/b")], "", "1 skipped without a pin"),
+        ([passed("g/a"), passed("g/b")], "- {pattern: g/*, reason: x}", "2 passed unexpectedly"),
+        ([passed("g/a")], "- {pattern: g/*, outcome: Skipped, reason: x}", "1 not skipped as expected"),
+        ([passed("g/a")], "- {pattern: h, reason: x}\n- {pattern: i, reason: x}", "2 expectations out of date"),
+        ([skipped("g/a")], "- {pattern: g/a, outcome: Skipped, reason: x}", "1 error of the run"),
+    ],
+)
+def test_who_ends_with_1_says_of_what(results: list[Result], expected: str, figures: str) -> None:
+    verdict = judge(results, parse(expected), TODAY)
+    assert verdict.exit_code > 0
+    text = markdown(results, verdict, ENTRY)
+    assert f"{figures}, " in text
+    assert "0 failed unexpectedly" not in text
+    assert "0 failed unexpectedly" in markdown(results, judge([passed("g/a")], [], TODAY), ENTRY)
 
 
 def test_failures_are_grouped_by_cause_and_the_worst_comes_first() -> None:
@@ -339,7 +360,8 @@ def test_a_terminal_shows_gates_causes_and_the_line_to_reproduce_last() -> None:
     assert "https://x/1" in shown
     assert "skipped, and not pinned: F-CONV-002/[c]: never claimed" in shown
     assert "no case is called z" in shown
-    assert lines[-2].startswith("unexpected results: 3 cases: 1 failed unexpectedly")
+    figures = "1 failed unexpectedly, 1 skipped without a pin, 1 expectation out of date, 0 as expected"
+    assert f"unexpected results: 3 cases: {figures}" in shown
     assert lines[-1] == "reproduce: rosetta-ref replay 're pro/1'"
 
 
@@ -371,7 +393,8 @@ def test_what_changed_between_two_runs() -> None:
               passed("F-CONV-001/z"))  # fmt: skip
     found = compare(old, new)
     assert {name: [then.case for then in group] for name, group in found.groups()} == {
-        "broken": [b, e, f],
+        "broken": [b, e],
+        "skipped": [f],
         "gone": [h],
         "changed": [g],
         "new": ["F-CONV-001/z"],
@@ -402,7 +425,9 @@ def test_every_case_of_two_runs_is_told_once(then: dict[str, str], now: dict[str
     bad = (FALSIFIED, CRASHED, TIMEOUT)
     common = then.keys() & now.keys()
     assert {t.case for t in found.fixed} == {c for c in common if now[c] == CORROBORATED != then[c]}
-    broken = {c for c in common if then[c] == CORROBORATED != now[c] or (then[c] == SKIPPED and now[c] in bad)}
+    broken = {c for c in common if now[c] in bad and then[c] in (CORROBORATED, SKIPPED)}
+    assert {t.case for t in found.skipped} == {c for c in common if then[c] != SKIPPED == now[c]}
+    assert found.worse == any(then[c] == CORROBORATED != now[c] or c in broken for c in common)
     assert {t.case for t in found.broken} == broken
 
 
@@ -420,7 +445,7 @@ def test_the_command_fails_where_something_broke(files: tuple[Path, Path], capsy
     assert main(["compare", old, new]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "broken: g/b: Corroborated -> Falsified: values",
-        "BROKEN: 1 broken, 0 gone, 0 changed, 0 new, 0 fixed, 1 as before",
+        "BROKEN: 1 broken, 0 skipped, 0 gone, 0 changed, 0 new, 0 fixed, 1 as before",
     ]
     assert main(["compare", new, old]) == 0
     assert "fixed: g/b: Falsified -> Corroborated" in capsys.readouterr().out

@@ -29,12 +29,12 @@ def run(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         return 2
     if arguments.json:
         print_json(changes.to_json())
-        return 1 if changes.broken else 0
+        return 1 if changes.worse else 0
     for name, cases in changes.groups():
         for then in cases:
             say(out, f"{name}: {then}")
     for note in changes.notes:
         say(out, f"note: {note}")
     counted = ", ".join(f"{len(cases)} {name}" for name, cases in changes.groups())
-    say(out, f"{'BROKEN' if changes.broken else 'nothing broke'}: {counted}, {changes.same} as before")
-    return 1 if changes.broken else 0
+    say(out, f"{'BROKEN' if changes.worse else 'nothing broke'}: {counted}, {changes.same} as before")
+    return 1 if changes.worse else 0

@@ -78,7 +78,7 @@ def _judge(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         info = asked.info(time.perf_counter() - began, whole=whole)
         asked.write(results, found, info)
         if arguments.write_expectations is not None:
-            _draft(arguments.write_expectations, results)
+            _draft(arguments.write_expectations, results, whole=whole)
     except (RosettaError, OSError) as error:
         say_error(err, str(error))
         return 2
@@ -144,8 +144,8 @@ class _Failures:
         return self._explained.notes if self._explained is not None else []
 
 
-def _draft(path: Path, results: Sequence[Result]) -> None:
+def _draft(path: Path, results: Sequence[Result], *, whole: bool) -> None:
     from rosetta_ref.gate.report import draft
 
     existing = foreign.text_of(foreign.read_file(path, "yaml-bytes"), file=path) if path.exists() else ""
-    path.write_text(draft.draft(results, existing, facts=request.platform()), encoding="utf-8")
+    path.write_text(draft.draft(results, existing, facts=request.platform(), whole=whole), encoding="utf-8")

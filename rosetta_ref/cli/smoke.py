@@ -12,6 +12,7 @@ from rosetta_ref.cli.terminal import print_json, print_table, say, say_error
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.gate.converter import named
 from rosetta_ref.gate.smoke.attempt import Attempt
+from rosetta_ref.gate.smoke.paste import as_toml
 from rosetta_ref.gate.smoke.smoke import Findings, failures, smoke
 
 
@@ -53,7 +54,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         "arbitrary": _answers(found.arbitrary), "whole_models": found.whole_models, "safetensors": _answers(found.forms),
         "types": {pair: _answers(types) for pair, types in found.types.items()}, "quantises": _answers(found.quantises),
         "seconds": round(found.seconds, 4), "memory": found.memory, "calls": len(found.attempts),
-        "contradictions": found.contradictions(),
+        "contradictions": found.contradictions(), "entry": as_toml(found),
     }  # fmt: skip
 
 
@@ -92,6 +93,9 @@ def _print(found: Findings, out: Console) -> None:
     )
     for line in found.contradictions():
         say(out, f"note: {line}")
+    say(out, "the entry, for a rosetta.toml:")
+    for line in as_toml(found).splitlines():
+        say(out, f"  {line}")
 
 
 def _print_answers(out: Console, title: str, attempts: Mapping[str, Attempt]) -> None:

@@ -83,3 +83,5 @@ class Result:
     seed: int = 0
     #: Bytes on the disk, at most, of a command.
     disk: int = 0
+    #: Skipped because nobody claims it, and for no other reason: such a skip needs no pin.
+    unclaimed: bool = False

@@ -193,6 +193,8 @@ _ALL = (
         (_DAMAGE, "accepted-wrongly", "a broken file is accepted, and something else comes of it", "A damaged download becomes a "
          "model that is wrong."),
         (_REFUSAL, "accepted", "a broken file is accepted", "A damaged or hostile file is taken for a model."),
+        (_REFUSAL, "refused-by-traceback", "a broken file ends in a Python traceback", "It is refused, in words for whoever wrote "
+         "the converter; the next broken file may end otherwise.", "what cannot be converted is refused with a message"),
         (_REFUSAL, "no-message", "a file is refused without a word", "Nobody learns what is wrong with it."),
     ),
     *_rows(

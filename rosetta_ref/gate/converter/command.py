@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rosetta_ref import limits
@@ -25,6 +25,7 @@ from rosetta_ref.gate.converter.entry import ACCEPTED, CRASHED, REFUSED, TIMEOUT
 from rosetta_ref.gate.converter.interrupt import ENDING, GROUPS, kill
 from rosetta_ref.gate.converter.memory import Watch
 from rosetta_ref.gate.converter.output import Said
+from rosetta_ref.gate.converter.said import named, traceback_of
 from rosetta_ref.gate.converter.supervisor import Supervised
 from rosetta_ref.gate.converter.template import CommandError, filled, placeholders, template
 from rosetta_ref.gate.converter.walk import bytes_behind, remove, stored_bytes
@@ -73,7 +74,7 @@ class CommandLine:
             return Run(REFUSED, detail=f"the command has no {{type}} that {type} could be asked for with")
         folder = Path(tempfile.mkdtemp(prefix="rosetta-temporary-"))
         try:
-            return run(
+            done = run(
                 filled(self._words, src, dst, type),
                 time_limit=self.entry.time_limit,
                 memory_limit=self.entry.memory_limit,
@@ -81,8 +82,16 @@ class CommandLine:
                 refuse_exit=self.entry.refuse_exit,
                 environment={**self._environment, "TMPDIR": str(folder)},
             )
+            return self._refused(done)
         finally:
             remove(folder)
+
+    def _refused(self, done: Run) -> Run:
+        """A run that ended with the traceback of an exception by which the entry says that it refuses is a refusal."""
+        raised = traceback_of(done, self.entry.refuse_exit)
+        if raised is None or not named(raised, self.entry.refuse_exceptions):
+            return done
+        return replace(done, outcome=REFUSED, detail=raised)
 
     def _disk_limit(self, src: Path) -> int:
         """Bytes that a conversion may write: what the entry says, or many times its input."""

@@ -26,7 +26,8 @@ class Entry:
     safetensors_as: whether a SafeTensors model is given and asked for as "file" or "directory".
     time_limit: seconds. memory_limit: resident bytes. disk_limit: bytes that a command may write; None: in proportion to its input.
     refuse_exit: exit codes that refuse, besides 1.
-    refuse_exceptions: names of exceptions by which a function refuses, besides those of `function.REFUSALS`.
+    refuse_exceptions: names of exceptions by which it refuses: a function, besides those of `function.REFUSALS`; a command, where
+        it ends with their traceback.
     isolated: a function runs in a process of its own.
     lossless: it claims that chains give back every bit.
     tokenizers: the vocabularies of samples it takes (`tokenizers.SMALL`, and `tokenizers.FULL` of published models).

@@ -159,7 +159,7 @@ FIELDS: dict[str, Field] = {
     "time_limit": Field(_seconds, "seconds that one conversion may take", "SECONDS", float),
     "memory_limit": Field(_bytes, "resident memory that it may take", "SIZE"),
     "refuse_exit": Field(_listed(_exit_code), "exit codes that refuse, besides 1", "CODES", _numbers),
-    "refuse_exceptions": Field(_listed(_text), "exceptions by which a function refuses, besides the usual", "NAMES", _words),
+    "refuse_exceptions": Field(_listed(_text), "exceptions by which it refuses; of a function, besides the usual", "NAMES", _words),
     "isolated": Field(_flag, "run a function in a process of its own"),
     "lossless": Field(_flag, "it claims that nothing is lost over a chain of conversions"),
     "whole_models": Field(_flag, "it takes only whole models, no arbitrary tensors"),

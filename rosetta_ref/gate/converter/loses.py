@@ -70,4 +70,5 @@ def excuse(result: Result, loses: Collection[str]) -> Result:
         result.reason = f"{result.compared:,} {result.unit} compared; the entry does not promise {words}"
     else:
         result.outcome, result.reason = SKIPPED, f"the entry does not promise {words}: {first}"
+        result.unclaimed = True
     return result

@@ -214,11 +214,13 @@ def _rope(asked: Asked, source: View, target: View) -> None:
     asked.compared += 1
     if found is None or factors is None:
         what = "are not there" if found is None else "were made up"
-        asked.wrong("scaling-lost" if found is None else "scaling-wrong", f"the factors of the frequencies {what}")
+        asked.wrong(
+            "scaling-lost" if found is None else "scaling-wrong", f"rope_freqs: the factors of the frequencies {what}"
+        )
     elif factors.shape != found.shape or not np.allclose(factors, found, rtol=1e-6, atol=0):
         asked.wrong(
             "scaling-wrong",
-            f"the factors of the frequencies: {short(factors.tolist())} became {short(found.tolist())}",
+            f"rope_freqs: the factors of the frequencies, {short(factors.tolist())} became {short(found.tolist())}",
         )
 
 

@@ -11,6 +11,8 @@ import pytest
 from rosetta_ref.errors import SHOWN, safe, safe_line
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.judge.question import Case, of_json, to_json
+from rosetta_ref.gate.report.rosetta import rosetta_score
+from rosetta_ref.gate.report.score import Scored
 from rosetta_ref.gate.report.verdict import RunVerdict, contradiction, place, said
 from rosetta_ref.gate.run import request
 from rosetta_ref.gate.run.answers import Answers
@@ -164,5 +166,7 @@ class Collected:
                 terminalreporter.line(safe_line(line, SHOWN), red=True)
         points = request.points(list(self.results.values()))
         score = f"; MQS {points.raw} of 1000 ({points.grade})" if points else ""
+        beside = rosetta_score(map(Scored.of, self.results.values()))
+        score += f"; rosetta score {beside}" if beside is not None else ""
         part = "" if self.planned == self.results.keys() else f" of {len(self.planned)}"
         terminalreporter.line(f"{self.verdict.word}: {len(self.results)}{part} cases{score}")

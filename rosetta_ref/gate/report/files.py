@@ -20,6 +20,7 @@ from rosetta_ref import evidence
 from rosetta_ref.gate import names
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import OUTCOMES, Finding, Result
+from rosetta_ref.gate.report.rosetta import rosetta_score
 from rosetta_ref.gate.report.score import EvidenceError, Scored, score
 from rosetta_ref.gate.report.verdict import RunVerdict
 from rosetta_ref.version import __version__
@@ -65,6 +66,7 @@ def result_json(results: Sequence[Result], verdict: RunVerdict, entry: Entry, in
         "gates": counts(results),
         "verdict": _verdict(verdict),
         "score": _score(results),
+        "rosetta_score": _rosetta(results),
         "cases": [_case(result) for result in sorted(results, key=lambda result: result.case)],
     })  # fmt: skip
     return made
@@ -135,6 +137,7 @@ def _case(result: Result) -> dict[str, Any]:
         "gate": result.gate,
         "outcome": result.outcome,
         "reason": result.reason,
+        "unclaimed": result.unclaimed,
         "compared": _compared(result),
         "findings": [_finding(finding) for finding in result.findings],
         "notes": result.notes,
@@ -181,6 +184,12 @@ def _verdict(verdict: RunVerdict) -> dict[str, Any]:
         "unskipped": [{"case": result.case, "reason": entry.reason} for entry, result in verdict.unskipped],
         "errors": verdict.errors,
     }
+
+
+def _rosetta(results: Sequence[Result]) -> dict[str, Any] | None:
+    """None where nothing was judged."""
+    made = rosetta_score(map(Scored.of, results))
+    return made.to_json() if made is not None else None
 
 
 def _score(results: Sequence[Result]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,15 @@ from rosetta_ref import foreign
 from rosetta_ref.errors import SHOWN, RosettaError, safe_line
 from rosetta_ref.gate import names
 from rosetta_ref.gate.findings import CORROBORATED, OUTCOMES, SKIPPED
+from rosetta_ref.gate.pairs import LETTERS, PAIRS
 from rosetta_ref.gate.report.files import FORMAT
 
 #: What has to be the same for two runs to ask the same questions.
 _SETTINGS = ("seed", "profile", "whole")
+
+_LETTER = {name: letter for letter, name in LETTERS.items()}
+#: The formats that a case goes through, where its id has them: G-A, S-A-G.
+_WAY = re.compile(r"[A-Z](?:-[A-Z])+")
 
 
 class HistoryError(RosettaError):
@@ -37,12 +43,16 @@ class Then:
 
 @dataclass
 class Changes:
-    """What is different. `changed` are cases that failed and fail, or are skipped, in another way."""
+    """What is different. `changed` are cases that failed and fail in another way, `skipped` those that were judged before.
+
+    A case that is not asked any more, since the entry no longer claims its pair, is skipped, too.
+    """
 
     fixed: list[Then] = field(default_factory=list)
     broken: list[Then] = field(default_factory=list)
     new: list[Then] = field(default_factory=list)
     gone: list[Then] = field(default_factory=list)
+    skipped: list[Then] = field(default_factory=list)
     changed: list[Then] = field(default_factory=list)
     same: int = 0
     notes: list[str] = field(default_factory=list)
@@ -50,8 +60,14 @@ class Changes:
     def groups(self) -> Iterator[tuple[str, list[Then]]]:
         """The lists by name, the worst first."""
         yield from (
-            ("broken", self.broken), ("gone", self.gone), ("changed", self.changed), ("new", self.new), ("fixed", self.fixed),
+            ("broken", self.broken), ("skipped", self.skipped), ("gone", self.gone), ("changed", self.changed), ("new", self.new),
+            ("fixed", self.fixed),
         )  # fmt: skip
+
+    @property
+    def worse(self) -> bool:
+        """Whether something is no longer known to be right."""
+        return bool(self.broken) or any(then.old == CORROBORATED for then in self.skipped)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -94,21 +110,42 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
         _place(
             Then(case, then[case]["outcome"], now[case]["outcome"], _said(now[case])), then[case], now[case], changes
         )
-    changes.gone = [Then(case, then[case]["outcome"], None) for case in then if case not in now]
+    for case in (case for case in then if case not in now):
+        pair = _unclaimed(then[case], new) if then[case]["outcome"] != SKIPPED else None
+        if pair is None:
+            changes.gone.append(Then(case, then[case]["outcome"], None))
+        else:
+            changes.skipped.append(Then(case, then[case]["outcome"], SKIPPED, f"the entry does not claim {pair}"))
     changes.new = [Then(case, None, now[case]["outcome"], _said(now[case])) for case in now if case not in then]
     return changes
 
 
 def _place(both: Then, then: Mapping[str, Any], now: Mapping[str, Any], changes: Changes) -> None:
-    """What passed and no longer does is broken, also where it is only skipped now; so is a failure where a skip was."""
+    """What passed and no longer does is broken; so is a failure where a skip was. What is only skipped now is said to be so."""
     if both.old == both.new and _kinds(then) == _kinds(now):
         changes.same += 1
     elif both.new == CORROBORATED:
         changes.fixed.append(both)
+    elif both.new == SKIPPED and both.old != SKIPPED:
+        changes.skipped.append(both)
     elif both.old == CORROBORATED or (both.old == SKIPPED and both.new != SKIPPED):
         changes.broken.append(both)
     else:
         changes.changed.append(both)
+
+
+def _unclaimed(then: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """The pair of a case of then that the entry of now does not claim, if that is so."""
+    claimed = new.get("converter", {}).get("pairs")
+    if not isinstance(claimed, list):
+        return None
+    way = then["case"].split("/")[1:2]
+    if way and _WAY.fullmatch(way[0]):
+        pair = way[0][:3]
+    else:
+        formats = [then.get("source_format"), then.get("target_format")]
+        pair = "-".join(_LETTER.get(each, "") for each in formats if isinstance(each, str))
+    return pair if pair in PAIRS and pair not in claimed else None
 
 
 def _kinds(case: Mapping[str, Any]) -> set[str]:

@@ -57,16 +57,22 @@ class EvidenceError(RosettaError):
 
 @dataclass(frozen=True)
 class Scored:
-    """What the score needs to know of a case. `kinds` are the kinds of its findings, where the evidence tells them."""
+    """What the score needs to know of a case. `kinds` are the kinds of its findings, where the evidence tells them.
+
+    `case` and `diagnosis` are for the words about it.
+    """
 
     gate: str
     outcome: str
     kinds: frozenset[str] = frozenset()
+    case: str = ""
+    diagnosis: str | None = None
 
     @classmethod
     def of(cls, result: Result) -> Scored:
         """A result of the gate."""
-        return cls(result.gate, result.outcome, frozenset(finding.kind for finding in result.findings))
+        kinds = frozenset(finding.kind for finding in result.findings)
+        return cls(result.gate, result.outcome, kinds, result.case, result.diagnosis)
 
     @property
     def failed(self) -> bool:
@@ -249,7 +255,12 @@ def _case(item: Any, place: str) -> Scored:
         raise EvidenceError(f"{place} ({gate}): Corroborated, although nothing was compared")
     listed = kinds if isinstance(kinds, list) else ()
     names = frozenset(renamed.kind(kind) for kind in listed if isinstance(kind, str))
-    return Scored(_BY_LETTERS.get(gate, gate), outcome, names)
+    named, why = about.get("case"), about.get("diagnosis")
+    bug = why.get("id") if isinstance(why, dict) else None
+    return Scored(
+        _BY_LETTERS.get(gate, gate), outcome, names, named[:_LONGEST] if isinstance(named, str) else "",
+        bug[:_LONGEST] if isinstance(bug, str) else None,
+    )  # fmt: skip
 
 
 def _named(value: Any) -> str:

@@ -18,8 +18,10 @@ from rosetta_ref.errors import SHOWN, safe_line
 from rosetta_ref.gate.converter.entry import Entry
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, OUTCOMES, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.kinds import KINDS, UNSTATED, Severity
+from rosetta_ref.gate.pairs import PAIRS
 from rosetta_ref.gate.report.files import counts
-from rosetta_ref.gate.report.score import Score
+from rosetta_ref.gate.report.rosetta import ENDED, rosetta_score
+from rosetta_ref.gate.report.score import Score, Scored
 from rosetta_ref.gate.report.verdict import RunVerdict, said
 
 #: A Markdown summary has fewer lines than this.
@@ -29,10 +31,10 @@ _LONGEST = 400
 _MOST_GATES = 21
 #: What a terminal gets of skips and expectations that are wrong; failures are grouped, and all there.
 _MOST_SAID = 20
-#: Outcomes that are a cause by themselves, whatever was found, and the kinds that they are.
-_ENDED = {CRASHED: "crashed", TIMEOUT: "timeout"}
 #: A link that Markdown shows as it is.
 _ADDRESS = re.compile(r"https?://[\w./#?=&%+~:-]{1,500}", re.ASCII)
+#: The gates of one pair each.
+_PAIRS = frozenset(f"F-CONV-{number:03}" for number in range(1, len(PAIRS) + 1))
 
 Reproduce = Callable[[Result, Entry], str]
 
@@ -50,7 +52,7 @@ class Cause:
     @property
     def severity(self) -> Severity:
         """How bad it is: the severity of its kind, or of the outcome that it is named after."""
-        return KINDS.get(_ENDED.get(self.kind, self.kind), KINDS[UNSTATED]).severity
+        return KINDS.get(ENDED.get(self.kind, self.kind), KINDS[UNSTATED]).severity
 
     @property
     def title(self) -> str:
@@ -102,12 +104,19 @@ def markdown(
     """The run in Markdown, in fewer than 40 lines."""
     head = [f"## {_cell(entry.name)}: {verdict.word}", "", _figures(results, verdict, score), ""]
     head += _gates(results)
+    head += ["", *(f"- {_cell(line)}" for line in worst)] if (worst := _worst(results)) else []
     found = causes(verdict.failures)
     last = [] if not found else ["", f"Reproduce: {_code(reproduce(found[0].results[0], entry))}"]
     room = MOST_LINES - 1 - len(head) - len(last)
     lines = [_bullet(cause) for cause in found]
     lines += [f"- {_cell(line)}" for line in _beside_failures(verdict)]
     return "\n".join([*head, *_within(lines, room), *last]) + "\n"
+
+
+def _worst(results: Sequence[Result]) -> Sequence[str]:
+    """The worst causes, expected ones too, in a sentence each."""
+    beside = rosetta_score(map(Scored.of, results))
+    return beside.worst if beside is not None else ()
 
 
 def _beside_failures(verdict: RunVerdict) -> list[str]:
@@ -118,8 +127,32 @@ def _beside_failures(verdict: RunVerdict) -> list[str]:
 def _figures(results: Sequence[Result], verdict: RunVerdict, score: Score | None) -> str:
     expected = sum(result.outcome not in (CORROBORATED, SKIPPED) for result in verdict.as_expected)
     skipped = sum(result.outcome == SKIPPED for result in results)
-    figures = f"{_cases(len(results))}: {len(verdict.failures)} failed unexpectedly, {expected} as expected, {skipped} skipped"
-    return figures if score is None else f"{figures}; MQS {score.raw} of 1000 ({score.grade})"
+    figures = f"{_cases(len(results))}: {_unexpected(verdict)}, {expected} as expected, {skipped} skipped{_not_claimed(results)}"
+    beside = rosetta_score(map(Scored.of, results))
+    figures += "" if score is None else f"; MQS {score.raw} of 1000 ({score.grade})"
+    return figures if beside is None else f"{figures}; rosetta score {beside}"
+
+
+def _unexpected(verdict: RunVerdict) -> str:
+    """What is not as expected, by how it differs; the failures are named even where there is none and nothing else is wrong."""
+    counted = (
+        (len(verdict.failures), "failed unexpectedly"), (len(verdict.passing), "passed unexpectedly"),
+        (len(verdict.unpinned), "skipped without a pin"), (len(verdict.unskipped), "not skipped as expected"),
+        (len(verdict.unmatched) + len(verdict.stale) + len(verdict.expired), "expectation{s} out of date"),
+        (len(verdict.errors), "error{s} of the run"),
+    )  # fmt: skip
+    said = [f"{count} {what.format(s='' if count == 1 else 's')}" for count, what in counted if count]
+    return ", ".join(said) or "0 failed unexpectedly"
+
+
+def _not_claimed(results: Sequence[Result]) -> str:
+    """How many pairs the gate asked nothing about, since nobody claims them."""
+    by_gate: dict[str, bool] = {}
+    for result in results:
+        if result.gate in _PAIRS:
+            by_gate[result.gate] = by_gate.get(result.gate, True) and result.unclaimed
+    count = sum(by_gate.values())
+    return f"; {count} pair{'' if count == 1 else 's'} not claimed" if count else ""
 
 
 def _cases(count: int) -> str:
@@ -203,6 +236,8 @@ def tables(
         yield Text(safe_line(line, SHOWN), style="yellow")
     if len(lines) > _MOST_SAID:
         yield Text(f"and {len(lines) - _MOST_SAID} more, in result.json", style="yellow")
+    for line in _worst(results):
+        yield Text(safe_line(f"worst: {line}", SHOWN))
     yield Text(f"{verdict.word}: {_figures(results, verdict, score)}", style="red" if verdict.exit_code else "green")
     if found_causes:
         yield Text(f"reproduce: {safe_line(reproduce(found_causes[0].results[0], entry), SHOWN)}")

@@ -1,7 +1,8 @@
 """The verdict over a run: what came as expected, what did not, and the exit code that says so.
 
 0: all as expected. 1: something unexpected, and that is also an expected failure that passes, an expectation that matches no case
-or has expired, and a skip that nobody pinned. 2: the run itself judged nothing, or contradicts itself.
+or has expired, and a skip that nobody pinned and that does not follow from the entry. 2: the run itself judged nothing, or
+contradicts itself.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def place(result: Result, matching: Sequence[Expectation], verdict: RunVerdict) 
         verdict.passing += [(entry, result) for entry in passing]
         if not passing and not pinned:
             verdict.as_expected.append(result)
-    elif excused(result, matching):
+    elif excused(result, matching) or (result.outcome == SKIPPED and result.unclaimed and not passing):
         verdict.as_expected.append(result)
     elif result.outcome == SKIPPED:
         verdict.unpinned.append(result)

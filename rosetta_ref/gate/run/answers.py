@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Finding, Result
 from rosetta_ref.gate.judge.question import Case, Leg, Question
 from rosetta_ref.gate.run import no_output
 from rosetta_ref.gate.run.checks import CHECKS
-from rosetta_ref.gate.run.checks.check import Check
+from rosetta_ref.gate.run.checks.check import Check, Group
 from rosetta_ref.gate.run.judging.processes import Asking
 from rosetta_ref.gate.run.judging.questions import settled
 from rosetta_ref.gate.run.session import Conversion, Session
@@ -28,9 +28,12 @@ class Answers:
         """The result of a case; it never raises for what a converter does."""
         check = CHECKS[case.what]
         result = Result(case.id, case.gate, CORROBORATED, unit=check.unit, sample=case.sample)
-        claimed = self.session.converter.entry
-        if (reason := check.not_asked(case) or no_output.not_claimed(claimed, case)) is not None:
+        if (reason := check.not_asked(case)) is not None:
             result.outcome, result.expected, result.reason = SKIPPED, 1, reason
+            result.unclaimed = check.group == Group.CONVERTER
+            return result
+        if (reason := no_output.not_claimed(self.session.converter.entry, case)) is not None:
+            result.outcome, result.expected, result.unclaimed, result.reason = SKIPPED, 1, True, reason
             return result
         sample = self.session.samples[case.sample]
         result.seed, result.expected = sample.seed, check.expected(case, sample)
@@ -51,6 +54,9 @@ class Answers:
         done = self.session.conversion(case.sample, second.steps, turn=second.turn)
         if not done.usable:
             check.no_second(result, case, f"{done.run.outcome}: {done.flaw or done.run.detail}")
+            result.unclaimed = result.outcome == SKIPPED and no_output.is_unclaimed(
+                replace(case, steps=second.steps), self.session, done
+            )
         return done
 
     def _judged(

@@ -16,11 +16,13 @@ from rosetta_ref.gate import malformed
 from rosetta_ref.gate.converter.entry import CRASHED as RUN_CRASHED
 from rosetta_ref.gate.converter.entry import REFUSED
 from rosetta_ref.gate.converter.entry import TIMEOUT as RUN_TIMEOUT
+from rosetta_ref.gate.converter.said import reason_of, traceback_of
 from rosetta_ref.gate.findings import CORROBORATED, CRASHED, FALSIFIED, SKIPPED, TIMEOUT, Finding, Result
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.question import Case, Question
 from rosetta_ref.gate.malformed import MUST_REFUSE, Malformed
 from rosetta_ref.gate.pairs import FORMATS, LETTERS, PAIRS
+from rosetta_ref.gate.run import no_output
 from rosetta_ref.gate.run.checks.refusals import CHECK
 from rosetta_ref.gate.run.judging.processes import Asking
 from rosetta_ref.gate.run.judging.questions import settled
@@ -94,7 +96,8 @@ class Safety:
         result.source_format, result.target_format, result.seed = case.steps[0], case.steps[1], self.seed
         found = self._broken(case)
         if found is None:
-            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {self._why_none(case)}"
+            why, result.unclaimed = self._why_none(case)
+            result.outcome, result.reason = SKIPPED, f"no unbroken twin is accepted: {why}"
             return result
         file, twin, result.target_format = found
         folder = self.session.work.path / "malformed" / case.rule.replace("/", "-").replace("@", "-")
@@ -135,16 +138,16 @@ class Safety:
                 found = _of_rule(self._malformed(back, kind), rule)
                 if found is not None:
                     return found, back
-                self._no_twin.setdefault(kind, "nothing in it breaks this rule")
         return None
 
-    def _why_none(self, case: Case) -> str:
-        """What the converter said of our file, and what is the matter with its own."""
+    def _why_none(self, case: Case) -> tuple[str, bool]:
+        """What the converter said of our file, and what is the matter with its own; whether nobody claims that it takes ours."""
         own = f"what it wrote itself is none: {why}" if (why := self._no_twin.get(case.steps[0])) else ""
         if case.steps[0] in self.session.converter.entry.reads_own_files_only:
-            return own or "it takes back no file that it wrote"
+            return own or "no file that it wrote is taken back, or has what this rule breaks", False
         twin = self.session.conversion(case.sample, case.steps)
-        return "; ".join(filter(None, (twin.run.detail or twin.run.outcome, own)))
+        said = reason_of(twin.run) or twin.run.outcome
+        return "; ".join(filter(None, (said, own))), not own and no_output.is_unclaimed(case, self.session, twin)
 
     def _malformed(self, twin: Conversion, kind: str) -> dict[str, Malformed]:
         key = str(twin.source)
@@ -164,14 +167,17 @@ class Safety:
         result.disk = run.disk
         result.stdout, result.stderr = run.stdout[-2000:], run.stderr[-2000:]
         where = f"{file.rule} ({file.verdict}; {file.source})"
-        if run.outcome in (RUN_CRASHED, RUN_TIMEOUT):
+        raised = traceback_of(run, self.session.converter.entry.refuse_exit)
+        if run.outcome in (RUN_CRASHED, RUN_TIMEOUT) and raised is None:
             result.outcome = CRASHED if run.outcome == RUN_CRASHED else TIMEOUT
             result.reason = f"{where}: {run.detail or run.outcome}"
             return result
         result.compared = 1
-        if done.flaw is not None and run.outcome == REFUSED:
+        if done.flaw is not None and not run.accepted:
             result.findings.append(Finding(done.flaw.kind, SAFE, f"{where}: {done.flaw.detail}"))
-        if run.outcome == REFUSED:
+        if raised is not None:
+            result.findings.append(Finding("refused-by-traceback", SAFE, f"{where}: {raised}"))
+        elif run.outcome == REFUSED:
             if not (run.stderr.strip() or run.stdout.strip() or run.detail):
                 result.findings.append(Finding("no-message", SAFE, f"{where}: refused without a word"))
         elif file.verdict == MUST_REFUSE:
@@ -180,7 +186,7 @@ class Safety:
             result.reason = where
             return self._compared(result, case, twin, done)
         result.outcome = FALSIFIED if result.findings else CORROBORATED
-        result.reason = str(result.findings[0]) if result.findings else f"{where}: {run.outcome}"
+        result.reason = str(result.findings[0]) if result.findings else f"{where}: {run.outcome}: {reason_of(run)}"
         return result
 
     def _compared(self, result: Result, case: Case, twin: Conversion, done: Conversion) -> Result:

@@ -18,8 +18,8 @@ from rosetta_ref.gate.converter.fields import Flags
 from rosetta_ref.gate.findings import CORROBORATED, SKIPPED, Result
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.report import expectations, files, summary, verdict
-from rosetta_ref.gate.report.draft import literal
 from rosetta_ref.gate.report.expectations import Expectation
+from rosetta_ref.gate.report.patterns import literal
 from rosetta_ref.gate.report.score import Score, Scored, score
 from rosetta_ref.gate.report.verdict import RunVerdict
 

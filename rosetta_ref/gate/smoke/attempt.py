@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rosetta_ref.errors import RosettaError, unforeseen
 from rosetta_ref.formats.detect import open_archive, sniff
+from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.converter.entry import Converter, Run
+from rosetta_ref.gate.converter.said import reason_of
 from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.gate.run.workspace import Flaw, Snapshot, Workspace
 
@@ -58,15 +60,14 @@ class Attempt:
 
     @property
     def reason(self) -> str:
-        """Why it does not work, in one line: what is wrong with the files, or how the run ended and its last words."""
+        """Why it does not work, in one line: what is wrong with the files, or how the run ended and the reason that it gave."""
         if self.run.accepted:
             return str(self.flaw or "")
-        said = [line for line in (self.run.stderr.strip() or self.run.stdout.strip()).splitlines() if line.strip()]
+        said = reason_of(self.run)
         detail = self.run.detail or (f"exit code {self.run.exit_code}" if self.run.exit_code is not None else "")
         # A panic that was printed is in the detail; what follows it is advice.
-        told = not said or said[-1].strip() == detail or "and it printed: " in detail
-        words = "" if told else said[-1].strip()
-        return ": ".join(filter(None, (self.run.outcome, detail, words)))
+        told = not said or said == detail or "and it printed: " in detail
+        return ": ".join(filter(None, (self.run.outcome, detail, "" if told else said)))
 
 
 def attempt(
@@ -87,16 +88,19 @@ def attempt(
     if run.accepted and flaw is None:
         flaw = place.flaw(before, may_be_equal=type is not None and pair[0] == pair[-1])  # F32 of F32 is a copy
         if flaw is None:
-            flaw, output = _look(place.dst, LETTERS[pair[-1]])
+            flaw, output = _look(place.dst, LETTERS[pair[-1]], safetensors_as)
     return Attempt(pair, sample, run, safetensors_as, type, flaw, output)
 
 
-def _look(path: Path, wanted: str) -> tuple[Flaw | None, Output | None]:
-    """Open the output: it is of the format that was wanted, and holds tensors with bytes."""
+def _look(path: Path, wanted: str, form: str) -> tuple[Flaw | None, Output | None]:
+    """Open the output: it is of the format that was wanted, a file or a directory as asked for, and holds tensors with bytes."""
     try:
         found = sniff(path)
         if found != wanted:
             return Flaw("format", f"{path.name} is {found}"), None
+        if of(wanted).has_companions and path.is_dir() != (form == "directory"):
+            came = "directory" if path.is_dir() else "file"
+            return Flaw("format", f"{path.name} is a {came}, where a {form} was asked for"), None
         # Whether its shapes stand the right way is not asked here.
         with open_archive(path, lenient=True, as_row_major=True) as archive:
             if not any(tensor.nbytes for tensor in archive.tensors.values()):

@@ -13,7 +13,7 @@ from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.tensors import META
 from rosetta_ref.gate.judge.view import UNREADABLE, UnreadableError
-from rosetta_ref.gate.kinds import kind_of
+from rosetta_ref.gate.kinds import About, kind_of
 from rosetta_ref.reduce.folder.expected import Expected
 from rosetta_ref.reduce.folder.prose import block, code, last_words, plain_words
 from rosetta_ref.reduce.folder.where import where
@@ -83,7 +83,8 @@ def title(told: Told) -> str:
     """One line: the formats, and what happens."""
     expected = told.expected
     said = kind_of(expected.fingerprint.kind).says
-    said += " on a broken file" if expected.fingerprint.gate == SAFE and expected.fingerprint.kind != ACCEPTED else ""
+    about_it = kind_of(expected.fingerprint.kind).about is About.REFUSALS
+    said += " on a broken file" if expected.fingerprint.gate == SAFE and not about_it else ""
     subject = expected.fingerprint.subject
     if subject and expected.fingerprint.gate != SAFE and expected.fingerprint.kind in _ENDED:
         subject = told.complaint(told.findings[0])

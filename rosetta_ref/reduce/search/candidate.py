@@ -20,6 +20,7 @@ from rosetta_ref.gate.converter import bundled
 from rosetta_ref.gate.converter.entry import CRASHED, REFUSED, TIMEOUT, Converter, Run
 from rosetta_ref.gate.converter.loses import is_excused
 from rosetta_ref.gate.converter.named import made
+from rosetta_ref.gate.converter.said import traceback_of
 from rosetta_ref.gate.findings import Finding
 from rosetta_ref.gate.gates import SAFE
 from rosetta_ref.gate.judge.metadata import compare_keys, judge_encoding, judge_metadata
@@ -139,6 +140,9 @@ class Oracle:
         """A run that ended without an output: right only where it refuses what our reader refuses, too."""
         said = complaint(run) if run.outcome != TIMEOUT else run.detail or TIMEOUT
         broken = refusal(source)
+        raised = traceback_of(run, self.converter.entry.refuse_exit) if broken is not None else None
+        if broken is not None and raised is not None:
+            return [Finding("refused-by-traceback", SAFE, f"{_rule(broken)}: {raised}")]
         if run.outcome in (CRASHED, TIMEOUT):
             return [
                 Finding(run.outcome, gate, said)

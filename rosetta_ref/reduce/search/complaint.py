@@ -9,15 +9,11 @@ from __future__ import annotations
 import re
 
 from rosetta_ref.gate.converter.entry import Run
+from rosetta_ref.gate.converter.said import reason_of
 from rosetta_ref.gate.judge.mapping import canonical_name
 from rosetta_ref.quant import TYPES
 
-#: Lines that only tell where to read on.
-_BESIDE = re.compile(r"^(note|hint|help|stack backtrace|goroutine \d+)\b", re.IGNORECASE)
-#: How a line begins, or what it holds, that says what is wrong; the line behind a Rust panic has the message.
-_TELLING = re.compile(
-    r"error|exception|panic|fatal|abort|assert|fail|invalid|unsupported|cannot|can't|not ", re.IGNORECASE
-)
+#: The line behind it has the message.
 _PANICKED = re.compile(r"^thread '[^']*' (?:\(\d+\) )?panicked at ")
 #: What changes, most special first, and what stands in its place. The place of a panic in a source file stays.
 _CHANGING = (
@@ -38,7 +34,7 @@ def complaint(run: Run) -> str:
     >>> complaint(Run("refused", 1, stderr="reading a.gguf\\nerror: Q8_0 is not supported\\n", detail="exit code 1"))
     'error: Q8_0 is not supported (exit code 1)'
     """
-    line = _line(run.stderr) or _line(run.stdout)
+    line = _line(run)
     how = run.detail or run.outcome
     if not line or line in how or how in line:
         return max(line, how, key=len)
@@ -72,11 +68,11 @@ def _number(found: re.Match[str]) -> str:
     return re.sub(r"\d+", "#", word)
 
 
-def _line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    lines = [line for line in lines if not _BESIDE.match(line)]
-    for place, line in enumerate(lines):
-        if _PANICKED.match(line):
-            return " ".join(lines[place : place + 2])[:_LOOKED_AT]
-    telling = [line for line in lines if _TELLING.search(line)]
-    return (telling or lines or [""])[-1][:_LONGEST]
+def _line(run: Run) -> str:
+    """A panic with the line behind it, which has the message; else the line that says why."""
+    for said in (run.stderr, run.stdout):
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        for place, line in enumerate(lines):
+            if _PANICKED.match(line):
+                return " ".join(lines[place : place + 2])[:_LOOKED_AT]
+    return reason_of(run)[:_LONGEST] if run.stderr.strip() or run.stdout.strip() else ""

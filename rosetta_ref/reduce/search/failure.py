@@ -21,6 +21,28 @@ from rosetta_ref.reduce.search.complaint import unchanging
 _LONGEST, LONGEST_SUBJECT = 120, 2000
 #: Kinds whose detail begins with how many there are.
 _OF_MANY = ("key-twice",)
+#: Words that a sentence begins with, and that name no fact.
+_NO_FACTS = frozenset(
+    (
+        "a",
+        "an",
+        "and",
+        "it",
+        "its",
+        "no",
+        "none",
+        "not",
+        "nothing",
+        "of",
+        "one",
+        "that",
+        "the",
+        "their",
+        "there",
+        "they",
+        "this",
+    )
+)
 #: Kinds whose detail is the converter's own words.
 _SAID = (REFUSED, CRASHED)
 
@@ -118,12 +140,15 @@ def subject_of(finding: Finding) -> str:
     'rope_theta'
     >>> subject_of(Finding("refused", "F-CONV-003", "Q8_0 is not supported (exit code 1)"))
     'Q8_0 is not supported (exit code 1)'
+    >>> subject_of(Finding("config-missing", "F-CONV-META-001", "there is no config.json"))
+    ''
     """
     if finding.kind in _SAID and finding.gate != SAFE:
         return unchanging(finding.detail[:LONGEST_SUBJECT])
     if finding.tensor is not None or finding.gate not in (META, SAFE) or finding.kind in _OF_MANY:
         return ""
-    return finding.detail[:LONGEST_SUBJECT].partition(": ")[0].split(" ")[0]
+    word = finding.detail[:LONGEST_SUBJECT].partition(": ")[0].split(" ")[0]
+    return "" if word.lower() in _NO_FACTS else word
 
 
 def badness(finding: Finding) -> float:
