@@ -54,7 +54,7 @@ MORE = {
     "header-padding-not-counted": Minimal(blocks=4, why="a header that is no multiple of 8 bytes"),
     "stale-shard-wins": Minimal(2, files=2, why="two shards"),
     "first-copy-wins": Minimal(2, files=2, why="two shards"),
-    "every-file-of-the-folder": Minimal(2, files=3, why="two shards and a single file"),
+    "every-file-of-the-folder": Minimal(3, files=3, why="two shards and a single file"),
     "missing-shard-left-out": Minimal(2, files=2, why="two shards, one of which is not there"),
     "shards-by-pattern": Minimal(2, files=2, why="two shards"),
     "first-part-only": Minimal(2, files=2, why="two parts"),

@@ -334,8 +334,8 @@ def _(source: Any):
     return {"1.weight": first, "2.weight": second}, {"1.weight": stale, "2.weight": second}
 
 
-_SHARDS = {"1.weight": np.array([1, 2], np.float32), "2.weight": np.array([2, 3], np.float32)}
-_STALE = np.array([8, 9], np.float32)
+_SHARDS = {"1.weight": np.array([[1, 2]], np.float32), "2.weight": np.array([[2, 3]], np.float32)}
+_STALE = np.array([[8, 9]], np.float32)
 
 
 @answer("first-copy-wins")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from rosetta_ref.architectures.complete import require_complete
 from rosetta_ref.archive import Archive, Kind, Tensor, Value
+from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats import gguf, safetensors
 from rosetta_ref.formats.apr.tables import HEADER, REFUSED
 from rosetta_ref.formats.gguf import layout, split
@@ -41,23 +42,30 @@ def _first_of_all(archive: Archive, file: str, index: Index) -> dict[str, Tensor
     return {name: tensor for name, tensor in archive.tensors.items() if name not in before}
 
 
-def _by_pattern(names: Iterable[str], named_by: Callable[[str], Iterable[str]], directory: Path) -> list[str]:
-    """All shards that are there; the index is read by nobody."""
-    names = list(names)
-    shards = sorted(name for name in names if _SHARD.fullmatch(name))
-    return shards or seams.SAFETENSORS_CHOSEN.right(names, named_by, directory)
+_read_index = seams.SAFETENSORS_READ_INDEX.right
+
+
+def _held(path: Path, pattern: str) -> Index:
+    """An index of what the files of the folder hold; of two tensors the one of the last file."""
+    held: dict[str, str] = {}
+    for file in sorted(path.parent.glob(pattern)):
+        with safetensors.read(file) as archive:
+            held |= dict.fromkeys(archive.tensors, file.name)
+    return Index(path, {}, held)
+
+
+def _by_pattern(path: str | Path) -> Index:
+    """The index; where it cannot be read, all files that are named like shards."""
+    try:
+        index: Index = _read_index(path)
+    except RosettaError:
+        index = _held(Path(path), "model-*-of-*.safetensors")
+    return index
 
 
 def _all_that_is_there(path: str | Path) -> Index:
-    """What the files of the folder hold, and not what the index says; of two tensors the one of the last file."""
-    path, held = Path(path), {}
-    for file in sorted(path.parent.glob("*.safetensors")):
-        with safetensors.read(file) as archive:
-            held |= dict.fromkeys(archive.tensors, file.name)
-    return Index(path, None, held)
-
-
-_read_index = seams.SAFETENSORS_READ_INDEX.right
+    """All files of the folder, whatever the index says."""
+    return replace(_held(Path(path), "*.safetensors"), metadata=_read_index(path).metadata)
 
 
 def _without_missing(path: str | Path) -> Index:
@@ -163,10 +171,10 @@ MEMBERS = (
     ),
     Member(
         "shards-by-pattern", "shards", "ours",
-        "all files named like shards are read, and no index",
+        "where the index cannot be read, all files that are named like shards are taken",
         "an index that cannot be read", "whole directories",
         ("S-G", "S-A"), ("safetensors",),
-        replacing(seams.SAFETENSORS_CHOSEN.by(_by_pattern)),
+        replacing(seams.SAFETENSORS_READ_INDEX.by(_by_pattern)),
         _two_shards(index=False),
         _two_shards(),
     ),
