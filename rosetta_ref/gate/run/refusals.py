@@ -118,8 +118,8 @@ class Safety:
                 twin = self.session.conversion(sample, (kind, target))
                 if twin.usable:
                     files = self._files if sample == case.sample else self._malformed(twin, kind)
-                    if (found := _of_rule(files, case.rule)) is not None:
-                        return found, twin, target
+                    if (broken := _of_rule(files, case.rule)) is not None:
+                        return broken, twin, target
         for sample in self._twins(kind):
             for target in self._targets(kind):
                 own = self._own_file(case.rule, sample, kind, target)
