@@ -41,26 +41,35 @@ class RefusedError(RosettaError):
 
 
 def all_files(folder: Path) -> Tensors:
-    """Every model*.safetensors that is there, as llama.cpp's converter reads them."""
+    """Every model*.safetensors that is there, as llama.cpp's converter reads them without an index."""
     return {name: one for file in sorted(folder.glob("model*.safetensors")) for name, one in load_file(file).items()}
 
 
-def by_names(folder: Path) -> Tensors:
-    """As llama.cpp's index_tensors: which file the index names for a tensor is no matter, whether it is there is."""
+def files_of(folder: Path) -> list[Path]:
+    """The files that the index names, in the order of their names."""
     content = json.loads((folder / INDEX).read_text())
     named = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(named, dict):
         raise RefusedError("can't load weight_map")
-    found = all_files(folder)
+    return [folder / file for file in sorted(set(named.values()))]
+
+
+def by_names(folder: Path) -> Tensors:
+    """As llama.cpp's index_tensors: the tensors of the files that the index names are those that it names."""
+    if not (folder / INDEX).exists():
+        return all_files(folder)
+    found = {name: one for file in files_of(folder) for name, one in load_file(file).items()}
+    named = json.loads((folder / INDEX).read_text())["weight_map"]
     if found.keys() != named.keys():
         raise RefusedError(f"mismatch: {found.keys() ^ named.keys()}")
     return found
 
 
 def by_files(folder: Path) -> Tensors:
-    """As transformers: all tensors of the files that the index names, whatever tensor it names them for."""
-    named = json.loads((folder / INDEX).read_text())["weight_map"]
-    return {name: one for file in sorted(set(named.values())) for name, one in load_file(folder / file).items()}
+    """As transformers: all tensors of the files that the index names, whatever tensor it names them for; a single file is first."""
+    if (folder / "model.safetensors").exists():
+        raise RefusedError("the single file lacks tensors")  # transformers makes them up, and warns
+    return {name: one for file in files_of(folder) for name, one in load_file(file).items()}
 
 
 def without_missing(folder: Path) -> Tensors:
@@ -89,6 +98,12 @@ def no_index_needed(folder: Path) -> Tensors:
     return all_files(folder)
 
 
+def first_copy(folder: Path) -> Tensors:
+    """Of two tensors of one name the first."""
+    files = files_of(folder) if (folder / INDEX).exists() else sorted(folder.glob("model*.safetensors"))
+    return {name: one for file in reversed(files) for name, one in load_file(file).items()}
+
+
 def only_as_named(folder: Path) -> Tensors:
     """Tensor by tensor as the index has it; one that it leaves out is left out, one that is not in its file is zeros."""
     named = json.loads((folder / INDEX).read_text())["weight_map"]
@@ -101,8 +116,10 @@ def without_tokenizer(folder: Path) -> Tensors:
     """A tokenizer that cannot be read is done without."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         try:
+            if name == "tokenizer.json" and "model" not in json.loads((folder / name).read_text()):
+                raise RefusedError("no tokenizer")
             json.loads((folder / name).read_text())
-        except ValueError:
+        except (ValueError, RefusedError):
             for one in folder.glob("tokenizer*"):
                 one.unlink()
             break
@@ -134,11 +151,11 @@ class Merging:
         with tempfile.TemporaryDirectory() as place:
             given = Path(src)
             try:
-                if (given / INDEX).exists():
+                if list(given.glob("model-*")):
                     folder = Path(place) / "model"
                     shutil.copytree(given, folder)
                     tensors = self.read(folder)
-                    for file in [*folder.glob("*.safetensors"), folder / INDEX]:
+                    for file in [*folder.glob("*.safetensors"), *folder.glob(INDEX)]:
                         file.unlink()
                     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
                     given = folder
@@ -167,7 +184,7 @@ def outcomes(read: Callable[[Path], Tensors], seed: int) -> dict[str, str]:
 @pytest.mark.parametrize("read", [by_names, slowly(by_files)], ids=lambda read: read.__name__)
 def test_who_reads_as_loaders_do_passes(read: Callable[[Path], Tensors], seed: int) -> None:
     found = outcomes(read, seed)
-    assert len(found) == 13
+    assert len(found) == 17
     assert set(found.values()) == {CORROBORATED}, found
 
 
@@ -175,9 +192,10 @@ WRONG: dict[Callable[[Path], Tensors], set[str]] = {
     without_missing: {"shard-missing"},
     empty_is_nothing: {"shard-missing", "shard-empty"},
     consolidated_first: {"consolidated-beside-shards"},
-    no_index_needed: {"index-no-json", "index-without-a-map", "index-map-a-list"},
+    no_index_needed: {"index-no-json", "index-without-a-map", "index-map-a-list", "model-beside-index"},
+    first_copy: {"tensor-in-two-files", "tensor-in-two-files-without-an-index"},
     only_as_named: {"index-without-a-tensor", "index-names-a-missing-file", "index-names-the-wrong-file"},
-    without_tokenizer: {"tokenizer-cut"},
+    without_tokenizer: {"tokenizer-cut", "tokenizer-files-swapped"},
     made_up_config: {"config-cut"},
 }
 

@@ -261,6 +261,7 @@ SAFETENSORS_HEADER_TEXT = Seam(f"{_SAFETENSORS}.reader", "header_text", "(file: 
 SAFETENSORS_SPANS = Seam(
     f"{_SAFETENSORS}.reader", "check_spans", "(entries: list[_Entry], file: FileMap, base: int) -> None"
 )
+SAFETENSORS_READ_INDEX = Seam(f"{_SAFETENSORS}.shards", "read_index", "(path: str | Path) -> Index")
 SAFETENSORS_ASSIGNED = Seam(
     f"{_SAFETENSORS}.shards", "assigned", "(archive: Archive, file: str, index: Index) -> dict[str, Tensor]"
 )

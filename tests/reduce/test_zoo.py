@@ -24,7 +24,9 @@ from tests.support.large import pair_of, smallest
 from tests.support.minimal import Minimal, least
 
 #: Files that our own reader refuses are reduced as envelopes, in test_shrink_malformed.
-MALFORMED = ("truncation-accepted", "shard-taken-for-whole")
+MALFORMED = (
+    "truncation-accepted", "shard-taken-for-whole", "shards-by-pattern", "every-file-of-the-folder", "missing-shard-left-out",
+)  # fmt: skip
 CALLS = 64
 
 

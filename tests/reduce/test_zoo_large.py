@@ -43,7 +43,13 @@ def named(fingerprint: Fingerprint, member: Member) -> bool:
     return bool({member.id, *member.alike} & set(fingerprint.cause))
 
 
-@pytest.mark.parametrize("name", [member.id for member in MEMBERS.values() if not member.waiting_for])
+#: Members that take directories which no reader takes: the reducer has no lies about directories.
+DIRECTORIES = ("shards-by-pattern", "every-file-of-the-folder", "missing-shard-left-out")
+
+
+@pytest.mark.parametrize(
+    "name", [member.id for member in MEMBERS.values() if not member.waiting_for and member.id not in DIRECTORIES]
+)
 def test_the_least_that_shows_it(name: str, tmp_path: Path) -> None:
     member = MEMBERS[name]
     word, path = shown(member, tmp_path)

@@ -64,7 +64,7 @@ MODELS: dict[tuple[str, str], tuple[str, ...]] = {
     ("llama-rough", "G-A"): ("zero-block-gives-nan-scale",),
     ("aligned-64", "G-S"): ("alignment-key-ignored",),
     ("sharded", "G-S"): ("first-part-only",),
-    ("sharded-stale", "S-G"): ("stale-shard-wins",),
+    ("sharded-stale", "S-G"): ("stale-shard-wins", "first-copy-wins"),
 }  # fmt: skip
 #: Members whose smallest input is a model, or a file that no model of the gate is.
 NO_MODEL = {
@@ -72,6 +72,9 @@ NO_MODEL = {
     "truncation-accepted": "needs a file that is cut",
     "big-endian-block-swapped-whole": "needs a big-endian file",
     "shard-taken-for-whole": "needs an APR file with the flag of a shard",
+    "shards-by-pattern": "needs an index that cannot be read",
+    "every-file-of-the-folder": "needs a single file beside an index",
+    "missing-shard-left-out": "needs a directory without one of its files",
     "apr-rope-type-ignored": "its smallest input is a model",
     "layers-sorted-as-text": "its smallest input is a model",
 }

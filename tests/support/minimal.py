@@ -53,6 +53,7 @@ MORE = {
     "index-sorted-data-not": Minimal(2, why="two names in another order than their data"),
     "header-padding-not-counted": Minimal(blocks=4, why="a header that is no multiple of 8 bytes"),
     "stale-shard-wins": Minimal(2, files=2, why="two shards"),
+    "first-copy-wins": Minimal(2, files=2, why="two shards"),
     "first-part-only": Minimal(2, files=2, why="two parts"),
     "shape-not-reversed": Minimal(blocks=2, why="no square"),
     "data-transposed-too": Minimal(rows=2, blocks=3, why="no square, two rows and columns"),

@@ -334,6 +334,30 @@ def _(source: Any):
     return {"1.weight": first, "2.weight": second}, {"1.weight": stale, "2.weight": second}
 
 
+_SHARDS = {"1.weight": np.array([[1, 2]], np.float32), "2.weight": np.array([[2, 3]], np.float32)}
+_STALE = np.array([[8, 9]], np.float32)
+
+
+@answer("first-copy-wins")
+def _(source: Any):
+    return _SHARDS, _SHARDS | {"2.weight": _STALE}
+
+
+@answer("shards-by-pattern")
+def _(source: Any):
+    return REFUSED, _SHARDS
+
+
+@answer("every-file-of-the-folder")
+def _(source: Any):
+    return REFUSED, _SHARDS | {"1.weight": _STALE}
+
+
+@answer("missing-shard-left-out")
+def _(source: Any):
+    return REFUSED, {"1.weight": _SHARDS["1.weight"]}
+
+
 @answer("first-part-only")
 def _(source: Any):
     held = np.array([[1, 2]], np.float32)
