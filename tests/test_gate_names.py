@@ -53,7 +53,7 @@ def test_the_expectations_of_the_first_version_are_read(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", OldNameWarning)
         found = expectations.load(path)
-    assert len(found) > (10 if path in FIRST else 0)
+    assert len(found) > 10 or path not in FIRST
     assert {kind for each in found for kind in each.kinds or ()} <= KINDS.keys()
     assert sum(text.startswith("- pattern:") for text in path.read_text("utf-8").splitlines()) == len(found)
 
@@ -69,7 +69,7 @@ def test_all_five_are_there() -> None:
 def test_the_evidence_of_the_first_version_is_read(path: Path) -> None:
     found = cases_of(json.loads(lzma.decompress(path.read_bytes())))
     kinds = {kind for each in found for kind in each.kinds}
-    assert kinds
+    assert kinds or not any(each.outcome == "Falsified" for each in found)
     assert kinds <= KINDS.keys()
     assert score(found).raw >= 0
 

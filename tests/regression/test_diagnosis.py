@@ -21,6 +21,7 @@ from rosetta_ref.gate.pairs import LETTERS
 from rosetta_ref.zoo import MEMBERS, Member
 from rosetta_ref.zoo.inputs import smallest
 from rosetta_ref.zoo.member import CLASSES, is_model, unchecked
+from rosetta_ref.zoo.members import words
 from tests.support.nightly import part
 
 RUNNING = [member for member in MEMBERS.values() if member.waiting_for is None]
@@ -77,7 +78,9 @@ NO_MODEL = {
     "missing-shard-left-out": "needs a directory without one of its files",
     "apr-rope-type-ignored": "its smallest input is a model",
     "layers-sorted-as-text": "its smallest input is a model",
-}
+} | dict.fromkeys(
+    (member.id for member in words.MEMBERS), "its smallest input is a model, and no number of it is wrong"
+)
 #: Members whose smallest output is constant, which proves nothing by itself: they are asked whether it is theirs.
 CONSTANT = ("subnormal-scale-zeroed", "zero-block-gives-nan-scale", "apr-offsets-unpadded")
 IN_MODELS = [(MEMBERS[name], sample, pair) for (sample, pair), names in MODELS.items() for name in names]

@@ -74,7 +74,7 @@ def read(path: Path) -> File:
         made = read(path / "model.safetensors")
         beside = tuple(sorted(file.name for file in path.iterdir() if file.name != "model.safetensors"))
         texts = {name: json.loads((path / name).read_text("utf-8")) for name in beside if name.endswith(".json")}
-        return File(made.kind, texts["config.json"], made.tensors, beside=beside, texts=texts)
+        return File(made.kind, texts.get("config.json", {}), made.tensors, beside=beside, texts=texts)
     data = path.read_bytes()
     return {b"GGUF": _gguf, b"APR\0": _apr}.get(data[:4], _safetensors)(data)
 

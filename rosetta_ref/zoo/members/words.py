@@ -20,7 +20,7 @@ from rosetta_ref.zoo.seams import replacing
 _write, _files_of, _tokenizer_files, _tokenizer_metadata = (
     seams.GGUF_WRITE.right, huggingface.files_of, tokenizer.tokenizer_files, tokenizer.tokenizer_metadata,
 )  # fmt: skip
-_TYPES, _EOS, _PRE = "tokenizer.ggml.token_type", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.pre"
+_TYPES, _EOS = "tokenizer.ggml.token_type", "tokenizer.ggml.eos_token_id"
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 
 
@@ -87,34 +87,6 @@ def _untold_tie(stated: dict[str, Any]) -> None:
 def _all_special(content: dict[str, Any]) -> None:
     for token in content.get("added_tokens", ()):
         token["special"] = True
-
-
-def _cut_as_qwen2(content: dict[str, Any]) -> None:
-    """The pattern of Qwen2 in the place of whatever cuts texts."""
-    whole = content.get("pre_tokenizer")
-    if isinstance(whole, dict) and isinstance(whole.get("pretokenizers"), list):
-        level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
-        cut = {"type": "Split", "pattern": {"Regex": _QWEN2}, "behavior": "Isolated", "invert": False}
-        whole["pretokenizers"] = [cut, level]
-
-
-def _cut_in_other_words(content: dict[str, Any]) -> None:
-    """Digits are parted from all else, and not from each other."""
-    steps = (content.get("pre_tokenizer") or {}).get("pretokenizers")
-    for step in steps if isinstance(steps, list) else ():
-        if step.get("type") == "Digits":
-            step["individual_digits"] = False
-
-
-#: As Qwen2's tokenizer.json has it.
-_QWEN2 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def _other_steps(key: str, value: Value) -> Value:
-    other = {"smollm": "llama-bpe", "qwen2": "gpt-2"}
-    return Value.scalar(Kind.STRING, other.get(value.plain(), value.plain())) if key == _PRE else value
 
 
 def _typed(change: Mapping[int, int]) -> Broken:
@@ -194,19 +166,6 @@ MEMBERS = (
         "a tokenizer that adds a BOS", "one that adds none", _FROM_GGUF,
         _of_tokenizer(lambda stated: stated.update(post_processor=None)), model_in("gguf", tokenizer=True),
         model_in("gguf", tokenizer=False),
-    ),
-    _member(
-        "cut-as-qwen2", "tokenizer.json cuts every text as Qwen2's does", "byte-level BPE of SmolLM", "Qwen2's own",
-        _FROM_GGUF, _of_tokenizer(_cut_as_qwen2), model_in("gguf", tokenizer=True), model_in("gguf", tokenizer=False),
-    ),
-    _member(
-        "digits-together", "tokenizer.json parts numbers from words, and no digit from another", "byte-level BPE of SmolLM",
-        "Qwen2's own", _FROM_GGUF, _of_tokenizer(_cut_in_other_words), model_in("gguf", tokenizer=True),
-        model_in("gguf", tokenizer=False),
-    ),
-    _member(
-        "cut-by-another-name", "tokenizer.ggml.pre names another cut of texts", "byte-level BPE", "no tokenizer", ("S-G",),
-        _writing(_other_steps), model_in("safetensors", tokenizer=True), model_in("safetensors", tokenizer=False),
     ),
     _member(
         "user-tokens-are-special-in-a-directory", "each token outside of the vocabulary is special in tokenizer.json",
