@@ -39,6 +39,8 @@ class Style:
     reversed: bool = False
     #: What a tensor of more than one dimension becomes: F32 where nothing is said.
     encoded: Callable[[np.ndarray], Encoded] | None = None
+    #: The pre-tokenizer, for who knows it otherwise than by its steps.
+    pre: str | None = None
     #: general.file_type, in words of llama.h.
     file_type: int = 0
 
@@ -197,7 +199,7 @@ def _tokenizer(writer: Any, folder: Path, config: Mapping[str, Any], style: Styl
         tokens.append(f"[PAD{len(tokens)}]")
         kinds.append(gguf.TokenType.UNUSED)
     writer.add_tokenizer_model("llama" if spm else "gpt2")
-    writer.add_tokenizer_pre("default" if spm else _pre(stated))
+    writer.add_tokenizer_pre("default" if spm else style.pre or _pre(stated))
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     if spm:
