@@ -113,7 +113,7 @@ def test_three_faces_are_one_model(name: str, tmp_path: Path) -> None:
         with NumpyEngine(path, precise=True) as engine:
             answers[form] = next(iter(engine.logits([TOKENS])))
     assert np.isfinite(answers["gguf"]).all()
-    assert len(answers) == (2 if name in SCALED else 3)
+    assert len(answers) == (2 if name in SCALED or name == "gemma3-no-window" else 3)
     # GGUF's factors are float32, where config.json has what they are computed from.
     tolerance = 1e-5 if name == "llama-f32-llama3" else 0
     for answer in answers.values():

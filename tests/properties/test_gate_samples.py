@@ -146,9 +146,12 @@ def test_models_avoid_what_hides_bugs_of_heads(seed: int) -> None:
         if sample.architecture is None:
             continue
         numbers = {row.gguf: value for row, value in mapping.numbers_of(sample.model.metadata).items()}
+        if sample.name == "llama-silent-file":  # which says neither
+            continue
         heads, groups = numbers["attention.head_count"], numbers["attention.head_count_kv"]
         assert heads != groups**2
-        assert numbers["attention.key_length"] not in (2, 4)
+        # Where rows are turned: there and back are the same of so few.
+        assert numbers["attention.key_length"] not in (2, 4) or not MODELS[sample.architecture].pairs
         shapes.add((sample.architecture, heads, groups, numbers["attention.key_length"]))
     assert {shape[1:3] for shape in shapes if shape[0] == "llama"} >= {(8, 2), (6, 3), (4, 1)}
     assert {shape[3] for shape in shapes} >= {8, 16, 64}
@@ -165,7 +168,7 @@ def test_what_a_wrong_head_count_does_is_seen() -> None:
             rows = tensor.values().reshape(tensor.shape[0], -1)
             right = mapping.to_halves(rows, heads)
             all_heads = mapping.number(sample.model.metadata, "attention.head_count")
-            groups = mapping.number(sample.model.metadata, "attention.head_count_kv")
+            groups = mapping.number(sample.model.metadata, "attention.head_count_kv") or all_heads
             wrong = [
                 rows,
                 mapping.to_pairs(rows, heads),
@@ -188,7 +191,8 @@ def test_each_feature_has_a_model() -> None:
     assert tied["llama"] == tied["qwen2"] == {True, False}
     assert (tied["qwen3"], tied["gemma3"]) == ({True}, {False})
     for name in set(MODELS) - {"llama", "qwen2"}:  # each has one of its own, and all its roles are in it
-        (own,) = [sample for sample in made.values() if sample.architecture == name]
+        plain = {f"{name}-{kind}" for kind in ("bf16", "f16", "f32")}
+        (own,) = [sample for sample in made.values() if sample.name in plain]
         roles = {mapping.role_of(tensor, name) for tensor in own.model.tensors}
         assert roles >= {*MODELS[name].layer}
         assert own.model.metadata[f"{name}.block_count"].plain() >= MODELS[name].pattern
@@ -313,7 +317,10 @@ def test_the_set_is_the_same_for_the_same_seed_and_another_for_another() -> None
 def test_every_type_has_its_cases_in_files_that_are_small(whole: bool) -> None:
     made = default_samples.default(3, whole_models=whole)
     assert len({sample.name for sample in made}) == len(made)
-    assert max(sum(tensor.nbytes for tensor in sample.model.tensors.values()) for sample in made) < 2 << 20
+    sizes = {sample.name: sum(tensor.nbytes for tensor in sample.model.tensors.values()) for sample in made}
+    # Silence means many and large heads: 8 of 256 for gemma3, in seven layers, and 32 of 128 for k of qwen3.
+    assert max(size for name, size in sizes.items() if name.endswith("-silent-directory")) < 6 << 20
+    assert max(size for name, size in sizes.items() if not name.endswith("-silent-directory")) < 2 << 20
     labels = {label for sample in made for label in sample.labels.values()}
     for sample in made:
         assert sample.labels.keys() == sample.model.tensors.keys()

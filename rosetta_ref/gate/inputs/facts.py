@@ -69,7 +69,7 @@ def _llama(seed: int) -> Iterator[Sample]:
 def _qwen2(seed: int) -> Iterator[Sample]:
     spec = Spec("qwen2", 64, 32, 4, 32, layers=1, keys=_numbers("qwen2", 32768, 10000.0))
     yield _silent_directory(build("qwen2-silent-directory", spec, _F32, seed))
-    spec = _Wordy("qwen2", 4, 2, 16, 96, layers=1, tied=True, modern=True)
+    spec = _Wordy("qwen2", 8, 2, 16, 96, layers=1, tied=True, modern=True)
     if "tokenizer.ggml.scores" in spec.vocabulary():
         return  # a converter that takes no such tokenizer has another in its place, whose files say it otherwise
     sample = build("qwen2-words", spec, _F32, seed)
@@ -90,7 +90,7 @@ def _gemma3(seed: int) -> Iterator[Sample]:
     spec = Spec("gemma3", 8, 4, 256, 96, layers=7, stream=32, tied=True)
     said = replace(spec, keys=_numbers("gemma3", 131072, 1e6) | window)
     yield _silent_directory(build("gemma3-silent-directory", said, _F32, seed))
-    full = build("gemma3-no-window", replace(spec, heads=4, kv_heads=2, head=16), _F32, seed)
+    full = build("gemma3-no-window", replace(spec, heads=8, kv_heads=2, head=16), _F32, seed)
     kept = {key: value for key, value in full.model.metadata.items() if key not in window}
 
     def without(config: dict[str, Any]) -> None:
