@@ -320,7 +320,7 @@ def test_every_type_has_its_cases_in_files_that_are_small(whole: bool) -> None:
     sizes = {sample.name: sum(tensor.nbytes for tensor in sample.model.tensors.values()) for sample in made}
     # Silence means many and large heads: 8 of 256 for gemma3, in seven layers, and 32 of 128 for k of qwen3.
     assert max(size for name, size in sizes.items() if name.endswith("-silent-directory")) < 6 << 20
-    assert max(size for name, size in sizes.items() if not name.endswith("-silent-directory")) < 2 << 20
+    assert max(size for name, size in sizes.items() if not name.endswith("-silent-directory")) < 3 << 20
     labels = {label for sample in made for label in sample.labels.values()}
     for sample in made:
         assert sample.labels.keys() == sample.model.tensors.keys()
