@@ -198,6 +198,7 @@ MEMBERS = (
         ),
         _two_shards(missing=True),
         _two_shards(),
+        alike={"every-file-of-the-folder": "who reads what is there does not miss what the index names"},
     ),
     Member(
         "first-part-only", "shards", "ours",

@@ -153,7 +153,7 @@ MEMBERS = (
         model_in("safetensors", "qwen2", heads=(64, 32)), model_in("safetensors", "qwen2"),
     ),
     _member(
-        "tie-not-said", "config.json of a tied model says nothing of it", "a tied llama", "a model with a head", _FROM_GGUF,
+        "tie-not-said", "config.json of a tied model says nothing of it", "a tied llama", "a model with a head", ("G-S", "A-S"),
         _of_config(_untold_tie), _TIED, model_in("gguf"),
     ),
     _member(
