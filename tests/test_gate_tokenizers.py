@@ -9,9 +9,9 @@ import pytest
 
 from rosetta_ref.gate.converter import named
 from rosetta_ref.gate.converter.entry import Entry
+from rosetta_ref.gate.converter.words import FULL
 from rosetta_ref.gate.inputs import default, tokenizers, vocabularies
 from rosetta_ref.gate.smoke.smoke import smoke
-from rosetta_ref.gate.words import FULL
 
 #: The text of `get_vocab_base_pre` in `conversion/base.py` of llama.cpp, and its hashes (llama-cpp-python 0.3.36).
 TEXT = (

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import rosetta_ref
+from rosetta_ref import gate
 from rosetta_ref.archive import Archive, Tensor
 from rosetta_ref.formats import registry
 from rosetta_ref.gate import pairs
@@ -108,3 +109,13 @@ def test_whatever_the_converter_knows_of_architectures_is_forbidden_to_the_forwa
     there -= {"__pycache__"}
     assert {name.removeprefix("rosetta_ref.architectures.") for name in forbidden} == there - SHARED
     assert there >= SHARED
+
+
+def test_the_gate_has_few_rooms() -> None:
+    """At its top at most 15 modules and packages; data files, `expectations/` and its own `__init__` aside."""
+    top = Path(gate.__path__[0])
+    rooms = {path.name for path in top.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} - {
+        "__init__.py"
+    }
+    print(f"{len(rooms)} at the top of the gate")
+    assert 10 < len(rooms) <= 15, sorted(rooms)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rosetta_ref.gate.converter import loses
+from rosetta_ref.gate.converter.words import ROPE_SCALINGS, TOKENIZERS
 from rosetta_ref.gate.pairs import PAIRS
-from rosetta_ref.gate.words import ROPE_SCALINGS, TOKENIZERS
 from rosetta_ref.quant import TYPES
 from rosetta_ref.units import byte_size
 

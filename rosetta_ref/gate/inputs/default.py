@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.gate.converter.words import instead
 from rosetta_ref.gate.inputs import facts, models
 from rosetta_ref.gate.inputs.alignment import aligned
 from rosetta_ref.gate.inputs.archives import FEW, GROUPS, INTERMEDIATE, SCALARS, archives, cases_of, few, turned
@@ -22,7 +23,6 @@ from rosetta_ref.gate.inputs.full import full_models
 from rosetta_ref.gate.inputs.models import Fill, Spec, build
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.models import MODELS
-from rosetta_ref.gate.words import instead
 from rosetta_ref.quant import TYPES
 
 _YARN = {

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from rosetta_ref.archive import Archive
+from rosetta_ref.gate.converter.words import instead
 from rosetta_ref.gate.inputs import models
 from rosetta_ref.gate.inputs.models import Spec, build, formats_of, seed_of, tensor_of
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.judge.models import MODELS
-from rosetta_ref.gate.words import instead
 from rosetta_ref.quant import TYPES
 
 #: A multiple of 32 that 16 bits do not hold.

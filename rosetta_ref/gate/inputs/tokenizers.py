@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rosetta_ref.archive import Kind, Value
+from rosetta_ref.gate.converter.words import FULL
 from rosetta_ref.gate.inputs import vocabularies
 from rosetta_ref.gate.judge.tokenizer import QWEN2_PATTERN
-from rosetta_ref.gate.words import FULL
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
 #: Which of two merges comes first matters in "her" and "there"; "12" and "!a" tell pre-tokenizers apart, which may part them.

@@ -16,6 +16,7 @@ from typing import Any
 from rosetta_ref.archive import Archive
 from rosetta_ref.formats.registry import of
 from rosetta_ref.gate.converter.entry import TIMEOUT, Converter, Entry
+from rosetta_ref.gate.converter.words import FULL, TOKENIZERS, instead
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.inputs.default import scaled_models
 from rosetta_ref.gate.inputs.models import Spec, build, families, formats_of, tensor_of
@@ -24,7 +25,6 @@ from rosetta_ref.gate.judge.models import MODELS
 from rosetta_ref.gate.pairs import LETTERS, PAIRS
 from rosetta_ref.gate.run.workspace import Workspace
 from rosetta_ref.gate.smoke.attempt import Attempt, attempt
-from rosetta_ref.gate.words import FULL, TOKENIZERS, instead
 from rosetta_ref.quant import TYPES
 
 #: The plainest model first; who takes none of these takes nothing that would be called plain.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Style:
     encoded: Callable[[np.ndarray], Encoded] | None = None
     #: The pre-tokenizer, for who knows it otherwise than by its steps.
     pre: str | None = None
-    #: general.file_type, in words of llama.h.
+    #: general.file_type, in words of llama.h, where not all is F32.
     file_type: int = 0
 
 
@@ -59,14 +59,15 @@ def convert(src: str | Path, dst: str | Path, style: Style) -> None:
     writer = gguf.GGUFWriter(dst, architecture)
     if style.alignment != 32:
         writer.add_custom_alignment(style.alignment)
-    _numbers(writer, architecture, config, style)
-    _tokenizer(writer, folder, config, style)
     tensors = dict(_tensors(folder, architecture, arch, config))
     scaling = config.get("rope_scaling") or {}
     if scaling.get("rope_type", scaling.get("type")) == "llama3":
         tensors["rope_freqs.weight"] = _factors(config)
-    for name in reversed(tensors) if style.reversed else tensors:
-        data, kind = _encoded(tensors[name], style)
+    made = {name: _encoded(tensors[name], style) for name in (reversed(tensors) if style.reversed else tensors)}
+    whole = {kind for _, kind in made.values()} == {_KINDS.F32}
+    _numbers(writer, architecture, config, replace(style, file_type=0) if whole else style)
+    _tokenizer(writer, folder, config, style)
+    for name, (data, kind) in made.items():
         writer.add_tensor(name, data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.quality.correct._hugging_face import into_gguf
+from tests.quality.correct import _to_gguf
 
 NEEDS = ("gguf", "safetensors")
 ENTRY = {"pairs": ("S-G",), "architectures": ("qwen2",), "types": ("F32", "F16", "BF16"), "whole_models": True}
@@ -20,11 +20,11 @@ def convert(src: Path, dst: Path) -> None:
     """Write the model with its matrices in BF16."""
     kinds = gguf.GGMLQuantizationType
 
-    def encoded(name: str, values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
-        if values.ndim == 1 or not (np.abs(values) < LARGEST).all():
+    def encoded(values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
+        if not (np.abs(values) < LARGEST).all():
             return values, kinds.F32
         bits = values.view(np.uint32)
         rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
         return rounded.astype(np.uint16), kinds.BF16
 
-    into_gguf(src, dst, encoded, 32)
+    _to_gguf.convert(src, dst, _to_gguf.Style(encoded=encoded, file_type=32))

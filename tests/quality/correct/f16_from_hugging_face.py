@@ -10,7 +10,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.quality.correct._hugging_face import into_gguf
+from tests.quality.correct import _to_gguf
 
 NEEDS = ("gguf", "safetensors")
 ENTRY = {"pairs": ("S-G",), "architectures": ("qwen2",), "types": ("F32", "F16", "BF16"), "whole_models": True}
@@ -21,8 +21,8 @@ def convert(src: Path, dst: Path) -> None:
     """Write the model with its matrices in F16."""
     kinds = gguf.GGMLQuantizationType
 
-    def encoded(name: str, values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
-        narrow = values.ndim > 1 and not (np.abs(values) > np.finfo(np.float16).max).any()
+    def encoded(values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
+        narrow = not (np.abs(values) > np.finfo(np.float16).max).any()
         return (values.astype(np.float16), kinds.F16) if narrow else (values, kinds.F32)
 
-    into_gguf(src, dst, encoded, 1)
+    _to_gguf.convert(src, dst, _to_gguf.Style(encoded=encoded, file_type=1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.quality.correct._hugging_face import into_gguf
+from tests.quality.correct import _to_gguf
 
 NEEDS = ("gguf", "safetensors")
 ENTRY = {
@@ -28,9 +28,9 @@ def convert(src: Path, dst: Path, *, type: str | None = None) -> None:  # noqa: 
     """Write the model with its matrices in that type; F32 where none is asked for."""
     kinds = gguf.GGMLQuantizationType
 
-    def encoded(name: str, values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
+    def encoded(values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
         if values.ndim == 1 or type is None:
             return values, kinds.F32
         return gguf.quantize(values, kinds[type]), kinds[type]
 
-    into_gguf(src, dst, encoded, FILE_TYPES[type or "F32"])
+    _to_gguf.convert(src, dst, _to_gguf.Style(encoded=encoded, file_type=FILE_TYPES[type or "F32"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
-from rosetta_ref.gate.words import FULL
+from rosetta_ref.gate.converter.words import FULL
 
 
 @dataclass(frozen=True)
