@@ -25,11 +25,13 @@ def test_the_limit_is_paid_once_for_each_kind() -> None:
     patience = Patience(8.0)
     for kind in ("G-A", "G-S"):
         assert patience.seconds(kind) == 8
-        assert patience.note(kind, 8.0, HUNG) is HUNG
+        assert patience.note(kind, 8.0, HUNG, cut=False) is HUNG
         spent = 0.0
         while (seconds := patience.seconds(kind)) is not None:
             spent += seconds
-            assert patience.note(kind, seconds, HUNG).detail.endswith("one like it had none after 8 s")
+            short = patience.note(kind, seconds, HUNG, cut=True)  # nobody knows whether it would have ended
+            assert short.outcome == NOT_CALLED
+            assert short.detail.endswith("one like it had no end after 8 s")
         assert 0 < spent <= 2
     assert patience.not_made("G-A").outcome == NOT_CALLED
 
@@ -37,21 +39,21 @@ def test_the_limit_is_paid_once_for_each_kind() -> None:
 def test_calls_are_waited_for_as_others_have_taken() -> None:
     """Ten times as long; and where that is the limit, one that hung once is all that is known."""
     patience = Patience(60.0)
-    patience.note("G-S", 60.0, Run("accepted", 0, seconds=1.25))
-    patience.note("G-A", 60.0, HUNG)
+    patience.note("G-S", 60.0, Run("accepted", 0, seconds=1.25), cut=False)
+    patience.note("G-A", 60.0, HUNG, cut=False)
     assert patience.seconds("G-A") == 12.5
-    patience.note("G-S", 60.0, Run("accepted", 0, seconds=30.0))
+    patience.note("G-S", 60.0, Run("accepted", 0, seconds=30.0), cut=False)
     assert patience.seconds("G-A") is None
     assert patience.seconds("A-G") == 60
 
 
 def test_one_that_ended_costs_nothing() -> None:
     patience = Patience(8.0)
-    patience.note("G-A", 8.0, HUNG)
+    patience.note("G-A", 8.0, HUNG, cut=False)
     for _ in range(50):
         seconds = patience.seconds("G-A")
         assert seconds is not None
-        patience.note("G-A", seconds, ENDED)
+        patience.note("G-A", seconds, ENDED, cut=True)
 
 
 def hanging(folder: Path, when: str, limit: float) -> CommandLine:
@@ -62,6 +64,7 @@ def hanging(folder: Path, when: str, limit: float) -> CommandLine:
         source, target = sys.argv[1:]
         open({str(folder / "calls")!r}, "a").write(source + "\\n")
         if {when}:
+            open(target, "w").write("half")
             time.sleep(600)
         raise SystemExit(3)
     """)
@@ -96,3 +99,12 @@ def test_a_second_call_that_is_not_made_shows_nothing(check: str, tmp_path: Path
     """The gate asks the same again: that it was not asked is no difference."""
     results = run(hanging(tmp_path, "True", 0.5), only=[f"F-CONV-{check}-001/*"], jobs=1)
     assert {result.outcome for result in results} <= {TIMEOUTS, SKIPPED}
+
+
+@pytest.mark.slow
+def test_a_call_that_was_cut_short_is_no_fault(tmp_path: Path) -> None:
+    """It had half a second of its three: neither that nor what it left says anything of the converter."""
+    results = run(hanging(tmp_path, "True", 3.0), only=["F-CONV-001/*"], jobs=1)
+    cut = [result for result in results if result.reason.startswith("not waited for")]
+    assert cut
+    assert {result.outcome for result in results} == {TIMEOUTS, SKIPPED}

@@ -2,7 +2,8 @@
 
 A kind of call is a pair of formats with the type that is asked for; malformed files of a format are kinds of their own. After the
 first call of a kind that had no end, the next ones get as long as such calls have taken so far, many times over. When those have
-had no end either, none is made any more: what they would have shown is not known, so their cases are skipped.
+had no end either, none is made any more. What calls would have shown that were cut short, or not made, is not known, so their cases
+are skipped.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Patience:
             short = max(_MANY * self._slowest if self._slowest else _PART * self.limit, _LEAST)
             return short if short <= min(self._left[kind], self.limit) else None
 
-    def note(self, kind: Hashable, given: float, run: Run) -> Run:
-        """Take note of how a call ended that was given so many seconds; the same, and why it had only those."""
+    def note(self, kind: Hashable, given: float, run: Run, *, cut: bool) -> Run:
+        """Take note of how a call ended that was given so many seconds: all that it may have, unless it was `cut` short."""
         with self._lock:
             if run.outcome != TIMEOUT:
                 self._slowest = max(self._slowest, run.seconds)
@@ -47,7 +48,11 @@ class Patience:
                 self._left[kind] = _TOGETHER * self.limit
                 return run
             self._left[kind] -= given
-        return replace(run, detail=f"{run.detail}; one like it had none after {self.limit:g} s")
+        if not cut:
+            return replace(run, detail=f"{run.detail}; one like it had none after {self.limit:g} s")
+        # It had less than its entry allows, so that nobody knows whether it would have ended: no timeout of the converter's.
+        said = f"not waited for longer than {given:.3g} s: one like it had no end after {self.limit:g} s"
+        return replace(run, outcome=NOT_CALLED, detail=said)
 
     def not_made(self, kind: Hashable) -> Run:
         """The call that is not made."""

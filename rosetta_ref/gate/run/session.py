@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rosetta_ref.errors import RosettaError
 from rosetta_ref.formats.detect import sniff
-from rosetta_ref.gate.converter.entry import ACCEPTED, Converter, Run
+from rosetta_ref.gate.converter.entry import ACCEPTED, NOT_CALLED, Converter, Run
 from rosetta_ref.gate.inputs import write
 from rosetta_ref.gate.inputs.sample import Sample
 from rosetta_ref.gate.pairs import letters
@@ -158,9 +158,10 @@ class Session:
         if seconds is None:
             return self._patience.not_made(calls)
         converter = self.converter
-        if seconds < self._patience.limit and hasattr(converter, "within"):
-            converter = converter.within(seconds)
-        return self._patience.note(calls, seconds, converter.convert(source, dst, type=kind))
+        within = getattr(converter, "within", None) if seconds < self._patience.limit else None
+        if within is not None:
+            converter = within(seconds)
+        return self._patience.note(calls, seconds, converter.convert(source, dst, type=kind), cut=within is not None)
 
     def _convert(self, source: Snapshot, target: str, kind: str | None, leg: int, calls: str) -> Conversion:
         with self._lock:
@@ -169,7 +170,8 @@ class Session:
         run = self._called(source.path, place.dst, kind, calls)
         written = place.left()
         if run.outcome != ACCEPTED:
-            left = place.dst if os.path.lexists(place.dst) else None
+            # What is left of a call that was cut short is not the converter's fault.
+            left = place.dst if run.outcome != NOT_CALLED and os.path.lexists(place.dst) else None
             flaw = Flaw("left-behind", f"{left.name} is left, and the run {run.outcome}") if left else source.flaw()
             return Conversion(source.path, None, run, flaw, leg)
         may_be_equal = kind is not None and sniff(source.path) == target
